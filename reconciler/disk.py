@@ -1,0 +1,45 @@
+"""Trees on disk: Files written so that no secret is ever readable by others, and read back. OSError where disks fail."""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from reconciler.files import File, Files
+
+
+def write_files(files: Files, folder: Path) -> None:
+    """Write Files below `folder`; an absolute path goes where it says. Each file appears whole or not at all."""
+    for path, file in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(target, file)
+
+
+def replace_file(target: Path, file: File) -> None:
+    """Write one file beside its place and move it there."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(file.content)
+            os.fchmod(handle, file.mode)
+        os.replace(name, target)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def read_files(folder: Path, outside: Iterable[str] = ()) -> Files:
+    """Read a tree back, with those of the files `outside` it that are there."""
+    inside = (str(path.relative_to(folder)) for path in sorted(folder.rglob("*")))
+    return {path: File((folder / path).read_bytes()) for path in (*inside, *outside) if (folder / path).is_file()}
+
+
+def try_lock(handle: int) -> bool:
+    """Take the lock of an open file or folder, unless another process holds it; closing the handle gives it back."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

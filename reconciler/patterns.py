@@ -1,0 +1,90 @@
+"""What a legal text is: the full-match patterns by which anything from outside is let in."""
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A set of legal texts, and the words that tell a person which they are."""
+
+    expression: str
+    allowed: str
+    longest: int = 253
+    _compiled: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_compiled", re.compile(self.expression))
+
+    def accepts(self, text: str) -> bool:
+        """Tell whether the whole of `text` is legal: a trailing line break is not."""
+        return len(text) <= self.longest and self._compiled.fullmatch(text) is not None
+
+
+_LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_NAME = r"[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?"
+# A character of a URL's path as RFC 3986 has it: unreserved, sub-delims, ":" and "@", or percent-encoded.
+_PCHAR = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})"
+_HOST_LABEL = r"[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
+
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
+DNS_LABEL = Pattern(_LABEL, "lower-case letters, digits and '-', at most 63", longest=63)
+DNS_SUBDOMAIN = Pattern(rf"{_LABEL}(?:\.{_LABEL})*", "lower-case letters, digits, '-' and '.', at most 253")
+QUALIFIED_NAME = Pattern(
+    rf"(?:{_LABEL}(?:\.{_LABEL})*/)?{_NAME}",
+    "an optional DNS prefix and '/', then at most 63 letters, digits, '-', '_' or '.'",
+    longest=317,
+)
+LABEL_VALUE = Pattern(rf"(?:{_NAME})?", "at most 63 letters, digits, '-', '_' or '.', or nothing", longest=63)
+DATA_KEY = Pattern(r"(?!\.\.)[-._a-zA-Z0-9]+", "at most 253 letters, digits, '-', '_' or '.', not beginning with '..'")
+
+HOST_NAME = Pattern(
+    rf"(?:\*\.)?{_HOST_LABEL}(?:\.{_HOST_LABEL})*",
+    "a DNS name of at most 253 characters, '*.' and such a name, or an IP address",
+)
+URL_PATH = Pattern(
+    rf"/(?:{_PCHAR}|/)*", "an absolute path of URL characters, others percent-encoded, at most 1024", longest=1024
+)
+EXACT_PATH = Pattern(f"={URL_PATH.expression}", "'=' and an absolute path", longest=1025)
+PROBE_PATH = Pattern(rf"/(?:{_PCHAR}|[/?])*", "an absolute path, with or without a query, at most 1024", longest=1024)
+
+# What Python's `re` and nginx's PCRE read alike: no counted repeats, look-arounds, back references, named groups,
+# inline flags, POSIX classes or possessive and doubled quantifiers.
+_REGEX_ATOM = r"(?:[A-Za-z0-9/_.~!@,;:=&%' -]|\\[dwsDWSbB./^$|()?*+\[\]\\-]|\[\^?(?:[A-Za-z0-9/_.~%-]|\\[dws.\-])+\]"
+REGEX_PATH = Pattern(
+    rf"~\*?(?:{_REGEX_ATOM}|[(](?:\?:)?|[)^$|]|(?<=[^(|^*?+])[*?+]\??)+)",
+    "'~' or '~*' and a regular expression of literals, classes, groups, '|', '*', '+' and '?', at most 200",
+    longest=200,
+)
+
+HTTP_HEADER = Pattern(r"[A-Za-z0-9_-]+", "an HTTP token of letters, digits, '-' or '_' (nginx reads no other)", longest=128)
+HTTP_URI = Pattern(
+    rf"https?://(?:{_HOST_LABEL}(?:\.{_HOST_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{{0,4}})?(?:/(?:[A-Za-z0-9\-._~/]|%[0-9A-Fa-f]{{2}})*)?",
+    "an absolute http or https URI",
+    longest=1024,
+)
+FILE_PATH = Pattern(r"/(?:[A-Za-z0-9._~@+:=,-]+/?)*", "an absolute path of letters, digits and ._~@+:=,-", longest=1024)
+NGINX_SIZE = Pattern(r"[0-9]{1,9}[kKmMgG]?", "a number of bytes, or of k, m or g", longest=10)
+NGINX_TIME = Pattern(r"[0-9]{1,9}(?:ms|s|m|h|d)?", "a number of seconds, or of ms, s, m, h or d", longest=11)
+NGINX_VERSION = Pattern(r"[0-9]{1,3}\.[0-9]{1,3}(?:\.[0-9]{1,3})?", "a version such as 1.26.3", longest=11)
+PORT_NUMBER = Pattern(r"[1-9][0-9]{0,4}", "1-65535", longest=5)
+
+_NEVER_IN_A_LOCATION = re.compile(r"[\x00-\x1f\x7f]|//|/\.\.?(?=/|\Z)")
+
+
+def decode_path(text: str) -> str:
+    """Decode an absolute path as nginx decodes a request's before it looks for a location.
+
+    Bytes that are not UTF-8 come back as lone surrogates, as `os.fsdecode` gives them. ValueError where no request can
+    ever match: nginx refuses control characters, merges slashes, and resolves `.` and `..` first.
+    """
+    decoded = unquote(text, errors="surrogateescape")
+    if _NEVER_IN_A_LOCATION.search(decoded):
+        raise ValueError("holds a control character, '//', '/./' or '/../', which no request's path has in nginx")
+    return decoded
+
+
+def excerpt(text: str) -> str:
+    """Give outside text in the form in which it may stand in a message: quoted, ASCII, at most 60 characters."""
+    return ascii(text if len(text) <= 60 else text[:57] + "...")

@@ -1,0 +1,228 @@
+"""RoutingTable + templates -> Files: the tree that `nginx -p DIR -c nginx.conf` runs as it lies."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from reconciler import conf
+from reconciler.annotations import Match
+from reconciler.conf import Token, quote, words
+from reconciler.files import SECRET, File, Files
+from reconciler.memo import Memo
+from reconciler.routes import API_KEYS_FILE, ROUTES_FILE, write_routes
+from reconciler.routing import Host, Location, Routes
+from reconciler.settings import Settings
+from reconciler.tenant import Upstream
+
+# No host is called so: an underscore is not legal in one.
+_DEFAULT_SERVER = "_default"
+_HTTP2_DIRECTIVE = (1, 25, 1)  # https://nginx.org/en/docs/http/ngx_http_v2_module.html#http2
+
+
+class _Pair(Struct, frozen=True):
+    certificate: Token
+    key: Token
+
+
+class _TlsDefaults(Struct, frozen=True):
+    protocols: Token
+    ciphers: Token
+    session_cache: Token
+    http2: tuple[Token, ...]
+
+
+class _Server(Struct, frozen=True):
+    listens: tuple[Token, ...]
+    tls: tuple[_Pair, ...]
+
+
+class _Location(Struct, frozen=True):
+    match: Token
+    keyed: tuple[Token, ...] = ()
+    passes: tuple[Token, ...] = ()
+    returns: tuple[int, ...] = ()
+
+
+class _Check(Struct, frozen=True):
+    interval: int
+    rise: int
+    fall: int
+    timeout: int
+    port: int
+    type: Token
+    requests: tuple[Token, ...]
+
+
+class _ApiKey(Struct, frozen=True):
+    namespace: Token
+    value: Token
+
+
+def render(routes: Routes, settings: Settings) -> Files:
+    """Render the tree of a routing table's routes. The same routes give the same bytes."""
+    files = {
+        "nginx.conf": File(_encode(_render_main(routes, settings))),
+        ROUTES_FILE: File(write_routes(routes)),
+        API_KEYS_FILE: File(_encode(conf.render("api-keys.conf.j2", keys=list(_api_keys(routes)))), SECRET),
+    }
+    if settings.ssl_cert:
+        pair = _certificate_paths("ssl", _DEFAULT_SERVER)
+        files |= {pair[0]: File(settings.ssl_cert), pair[1]: File(settings.ssl_key, SECRET)}
+    for host in routes.hosts:
+        if host.tls:
+            certificate, key, client = _certificate_paths(_directory(settings), host.name)
+            files |= {certificate: File(host.tls.chain.pem), key: File(host.tls.key, SECRET)}
+            files |= {client: File(host.tls.client.pem)} if host.tls.client else {}
+    return dict(sorted(files.items()))
+
+
+def render_release(name: str, socket: str) -> File:
+    """Render the server by which a running nginx answers a release's name on a unix socket."""
+    return File(_encode(conf.render("release.conf.j2", name=quote(name), socket=quote(socket))))
+
+
+def _encode(text: Token) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _render_main(routes: Routes, settings: Settings) -> Token:
+    upstreams = _upstreams.round({upstream.name: upstream for upstream in routes.upstreams}, None)
+    hosts = _hosts.round({host.name: host for host in routes.hosts}, settings)
+    longest = max((len(host.name) for host in routes.hosts), default=0)
+    return conf.render(
+        "nginx.conf.j2",
+        worker_shutdown_timeout=quote(settings.worker_shutdown_timeout),
+        worker_connections=settings.worker_connections,
+        underscores_in_headers=quote("on" if "_" in settings.api_key_header else "off"),
+        max_client_body_size=quote(settings.max_client_body_size),
+        server_names_hash_max_size=_power_of_two(2 * len(hosts), 512),
+        # An entry is a pointer, the name and its length, all aligned, beside the bucket's own end mark.
+        server_names_hash_bucket_size=_power_of_two(longest + 32, 64),
+        map_hash_max_size=_power_of_two(2 * len(routes.api_keys), 2048),
+        tls_defaults=list(_tls_defaults(settings)),
+        default_servers=list(_default_servers(settings)),
+        status_path=quote(settings.status_path, expands_variables=False),
+        upstreams=upstreams.values(),
+        hosts=hosts.values(),
+    )
+
+
+def _power_of_two(wanted: int, smallest: int) -> int:
+    return max(smallest, 1 << (wanted - 1).bit_length() if wanted > 0 else 0)
+
+
+def _tls_defaults(settings: Settings) -> Iterator[_TlsDefaults]:
+    if not settings.ssl_cert:
+        return
+    version = settings.nginx_version
+    # Before these an authenticated session of one host can be resumed on another (CVE-2025-23419): no resumption there.
+    safe = version >= (1, 27, 4) or (1, 26, 3) <= version < (1, 27)
+    yield _TlsDefaults(
+        protocols=words(*settings.ssl_protocols),
+        ciphers=quote(settings.ssl_ciphers),
+        session_cache=quote("shared:tls:10m" if safe else "off"),
+        http2=(quote("on"),) if settings.http2 and version >= _HTTP2_DIRECTIVE else (),
+    )
+
+
+def _default_servers(settings: Settings) -> Iterator[_Server]:
+    yield _Server(_listens(settings, tls=False, options=("default_server",)), ())
+    if settings.ssl_cert:
+        certificate, key, _ = _certificate_paths("ssl", _DEFAULT_SERVER)
+        listens = _listens(settings, tls=True, options=("default_server",))
+        yield _Server(listens, (_Pair(quote(certificate), quote(key)),))
+
+
+def _listens(settings: Settings, *, tls: bool, options: tuple[str, ...] = ()) -> tuple[Token, ...]:
+    port = settings.ssl_port if tls else settings.port
+    http2 = settings.http2 and settings.nginx_version < _HTTP2_DIRECTIVE
+    tls_options = ("ssl", "http2") if http2 else ("ssl",)
+    return tuple(
+        words(f"{address}:{port}", *options, *(tls_options if tls else ())) for address in settings.listen_addresses
+    )
+
+
+def _directory(settings: Settings) -> str:
+    return settings.ssl_cert_dir.rstrip("/") or "ssl"
+
+
+def _certificate_paths(directory: str, host: str) -> tuple[str, str, str]:
+    folder = f"{directory}/{host.strip('[]')}"
+    return f"{folder}/certificate.crt", f"{folder}/certificate.key", f"{folder}/clientCertificate.crt"
+
+
+def _render_upstream(upstream: Upstream, _: None) -> Token:
+    servers = [
+        words(server.address, f"weight={server.weight}") if server.weight > 1 else words(server.address)
+        for server in upstream.servers
+    ]
+    return conf.render(
+        "upstream.conf.j2", name=quote(upstream.name), servers=servers, checks=list(_checks(upstream))
+    )
+
+
+_upstreams = Memo(_render_upstream)
+
+
+def _checks(upstream: Upstream) -> Iterator[_Check]:
+    probe = upstream.check
+    if probe:
+        request = () if probe.path is None else (f"GET {probe.path} HTTP/1.0\r\n\r\n",)
+        yield _Check(
+            interval=probe.period * 1000,
+            rise=probe.rise,
+            fall=probe.fall,
+            timeout=probe.timeout * 1000,
+            port=probe.port,
+            type=quote("tcp" if probe.path is None else "http"),
+            requests=tuple(quote(text, expands_variables=False) for text in request),
+        )
+
+
+def _render_host(host: Host, settings: Settings) -> Token:
+    certificate, key, client = _certificate_paths(_directory(settings), host.name)
+    locations = [_view_location(location) for location in host.locations]
+    if not any(location.match is Match.PREFIX and location.path == "/" for location in host.locations):
+        locations.append(_default_location(settings))
+    return conf.render(
+        "host.conf.j2",
+        listens=_listens(settings, tls=host.tls is not None),
+        name=quote(host.name),
+        tls=(_Pair(quote(certificate), quote(key)),) if host.tls else (),
+        clients=(quote(client),) if host.tls and host.tls.client else (),
+        api_key_variable=_header_variable(settings.api_key_header),
+        locations=locations,
+    )
+
+
+_hosts = Memo(_render_host)
+
+
+def _header_variable(header: str) -> Token:
+    return conf.variable("http_" + header.lower().replace("-", "_"))
+
+
+def _default_location(settings: Settings) -> _Location:
+    answer = settings.default_location_return
+    if isinstance(answer, int):
+        return _Location(quote("/"), returns=(answer,))
+    return _Location(quote("/"), passes=(quote(answer),))
+
+
+def _view_location(location: Location) -> _Location:
+    modifier = "^~" if location.final else location.match.value
+    path = quote(location.path, expands_variables=False)
+    match = conf.join(quote(modifier), path) if modifier else path
+    if location.closed:
+        return _Location(match, returns=(403,))
+    return _Location(
+        match,
+        keyed=(quote(location.namespace),) if location.api_key else (),
+        passes=(quote(f"http://{location.upstream}{location.target or ''}"),),
+    )
+
+
+def _api_keys(routes: Routes) -> Iterator[_ApiKey]:
+    for namespace, key in routes.api_keys:
+        if key.value is not None:
+            yield _ApiKey(quote(f"/{namespace}"), quote(key.value))

@@ -1,0 +1,75 @@
+"""What people and scripts are told: lines for a terminal, or a line of JSON for each event."""
+
+import os
+from typing import IO, Any
+
+import msgspec
+
+from reconciler.diff import Change, explain
+from reconciler.loop import Cycle
+from reconciler.routes import RouteChange, compare
+from reconciler.tenant import Problem
+
+_COLOURS = {"+": "32", "-": "31", "~": "33", "applied": "1;32", "idle": "2", "problem": "33", "mended": "32", "error": "31"}
+_MANY = 20
+
+
+class Report:
+    """Writes events to a stream. Text is for people, coloured only at a terminal; JSON is stable for scripts."""
+
+    def __init__(self, stream: IO[str], log_format: str) -> None:
+        self._stream = stream
+        self._json = log_format == "json"
+        self._colour = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+    def tell_error(self, text: str) -> None:
+        """Tell what keeps the command from its work."""
+        self._write({"event": "error", "text": text}, f"{self._paint('error', 'dispatcher: error')}: {text}")
+
+    def tell_warning(self, text: str) -> None:
+        """Tell what the command goes on without."""
+        self._write({"event": "warning", "text": text}, f"dispatcher: warning: {text}")
+
+    def tell_problem(self, problem: Problem, *, event: str = "problem", indent: str = "") -> None:
+        """Tell one thing that was left out (`problem`), or that it no longer is (`mended`)."""
+        resource = problem.resource
+        record = {"event": event, "kind": resource.kind, "namespace": resource.namespace, "name": resource.name}
+        record |= {"what": problem.what, "why": problem.why, "right": problem.right}
+        self._write(record, f"{indent}{self._paint(event, event)}: {problem}")
+
+    def tell_changes(self, changes: tuple[RouteChange, ...], indent: str = "") -> None:
+        """Tell what changed in routing, a line each."""
+        for change in changes:
+            record = {"event": "change", **msgspec.structs.asdict(change)}
+            self._write(record, f"{indent}{self._paint(change.sign, str(change))}")
+
+    def tell_cycle(self, name: str, cycle: Cycle, last: Cycle | None) -> None:
+        """Tell what one cycle did with a recording: applied or idle, what changed, problems that came and went."""
+        if cycle.applied:
+            changes = compare(last.files if last else {}, cycle.files)
+            record: dict[str, Any] = {"event": "applied", "recording": name, "release": cycle.release}
+            self._write(record, f"{name}: {self._paint('applied', 'applied')} {cycle.release}")
+            self.tell_changes(changes, "  ")
+        else:
+            why = "changed, but no route did" if cycle.changes else "nothing changed"
+            record = {"event": "idle", "recording": name, "why": why, "objects": [*map(explain, cycle.changes)]}
+            self._write(record, f"{name}: {self._paint('idle', 'idle')}: {why}{_listed(cycle.changes)}")
+        before = set(last.table.problems) if last else set()
+        for problem in sorted(before - set(cycle.table.problems)):
+            self.tell_problem(problem, event="mended", indent="  ")
+        for problem in sorted(set(cycle.table.problems) - before):
+            self.tell_problem(problem, indent="  ")
+
+    def _write(self, record: dict[str, Any], text: str) -> None:
+        line = msgspec.json.encode(record).decode() if self._json else text
+        self._stream.write(f"{line}\n")
+        self._stream.flush()
+
+    def _paint(self, kind: str, text: str) -> str:
+        return f"\033[{_COLOURS[kind]}m{text}\033[0m" if self._colour and kind in _COLOURS else text
+
+
+def _listed(changes: tuple[Change, ...]) -> str:
+    told = "; ".join(map(explain, changes[:_MANY]))
+    more = f"; and {len(changes) - _MANY} more" if len(changes) > _MANY else ""
+    return f" ({told}{more})" if changes else ""

@@ -1,0 +1,144 @@
+"""Routes as lines that people, scripts and git can compare: one file of the tree, without any secret in it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from deepdiff import DeepDiff
+from msgspec import Struct
+
+from reconciler.annotations import Match
+from reconciler.files import Files
+from reconciler.memo import Memo
+from reconciler.routing import Host, Location, Routes
+from reconciler.tenant import Upstream
+
+ROUTES_FILE = "routes.jsonl"
+API_KEYS_FILE = "api-keys.conf"
+_PEM_FILES = ("certificate.crt", "certificate.key", "clientCertificate.crt")
+_AS_WRITTEN = "/!$&'()*+,;=:@~"
+
+
+_SECRETS = ("key", "certificate")
+
+
+class RouteChange(Struct, frozen=True, order=True):
+    """One thing that changed in routing: a host, path, pod, key or certificate; `sign` is `+`, `-` or `~`."""
+
+    kind: str
+    name: str
+    sign: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.sign} {self.kind} {self.name}{f' ({self.detail})' if self.detail else ''}"
+
+
+def write_routes(routes: Routes) -> bytes:
+    """Write routes as lines of JSON: a line for each host with its paths, and for each upstream with its Pods."""
+    hosts = _host_lines.round({host.name: host for host in routes.hosts}, None)
+    upstreams = _upstream_lines.round({upstream.name: upstream for upstream in routes.upstreams}, None)
+    return b"".join([*hosts.values(), *upstreams.values()])
+
+
+def compare(old: Files, new: Files) -> tuple[RouteChange, ...]:
+    """List what differs between two trees in routing terms, sorted; of a secret only that it changed."""
+    before, after = ({*tree[ROUTES_FILE].content.splitlines()} if ROUTES_FILE in tree else set() for tree in (old, new))
+    gone, come = _read_items(before - after), _read_items(after - before)
+    return tuple(sorted([*_compare_items(gone, come), *_compare_items(_read_secrets(old), _read_secrets(new))]))
+
+
+def _write_host(host: Host, _: None) -> bytes:
+    tls = ["TLS"] if host.tls else []
+    clients = ["client certificates"] if host.tls and host.tls.client else []
+    record = {
+        "host": host.name,
+        "options": {"namespace": host.namespace, "listens": ", ".join(tls + clients) or "plain"},
+        "paths": dict(_write_paths(host.locations)),
+    }
+    return msgspec.json.encode(record) + b"\n"
+
+
+_host_lines = Memo(_write_host)
+
+
+def _write_paths(locations: tuple[Location, ...]) -> Iterator[tuple[str, dict[str, str | None]]]:
+    prefixes = {(location.path, location.upstream) for location in locations if location.match is Match.PREFIX}
+    for location in locations:
+        path = location.path
+        if location.match is Match.EXACT and (path.rstrip("/") + "/", location.upstream) in prefixes:
+            continue  # the prefix's own place
+        if location.match is Match.PREFIX:
+            path = path.rstrip("/") or "/"
+        yield show_path(location.match, path), {
+            "namespace": location.namespace,
+            "access": "closed" if location.closed else "with API key" if location.api_key else "open",
+            "target": location.target,
+            "upstream": location.upstream,
+        }
+
+
+def show_path(match: Match, path: str) -> str:
+    """Give a path as a tenant writes it, percent-encoded."""
+    regex = match in (Match.REGEX, Match.IREGEX)
+    return f"{match.value}{path if regex else quote(path, safe=_AS_WRITTEN, errors='surrogateescape')}"
+
+
+def _write_upstream(upstream: Upstream, _: None) -> bytes:
+    pods = {server.pod: {"address": server.address, "weight": server.weight} for server in upstream.servers}
+    check = upstream.check and msgspec.structs.asdict(upstream.check)
+    path = show_path(upstream.match, upstream.path)
+    record = {"upstream": upstream.name, "namespace": upstream.namespace, "path": path, "check": check, "pods": pods}
+    return msgspec.json.encode(record) + b"\n"
+
+
+_upstream_lines = Memo(_write_upstream)
+
+_Items = dict[tuple[str, str], dict[str, Any]]
+
+
+def _read_items(lines: set[bytes]) -> _Items:
+    items: _Items = {}
+    for line in lines:
+        record = msgspec.json.decode(line)
+        if "host" in record:
+            items["host", record["host"]] = record["options"]
+            items |= {("path", f"{record['host']}{path}"): path_ for path, path_ in record["paths"].items()}
+        else:
+            place = f"{record['namespace']}{record['path']}"
+            items |= {("pod", f"{record['namespace']}/{pod} for {record['path']}"): at for pod, at in record["pods"].items()}
+            items |= {("check", place): record["check"]} if record["check"] else {}
+    return items
+
+
+def _read_secrets(tree: Files) -> _Items:
+    keys = tree[API_KEYS_FILE].content.decode().splitlines() if API_KEYS_FILE in tree else []
+    items: _Items = {("key", f"of Namespace {line.split()[0].lstrip('/')}"): {"value": line} for line in keys}
+    for path, file in tree.items():
+        folder, _, name = path.rpartition("/")
+        if name in _PEM_FILES:
+            items.setdefault(("certificate", f"of host {folder.rpartition('/')[2]}"), {})[name] = file.content
+    return items
+
+
+def _compare_items(old: _Items, new: _Items) -> Iterator[RouteChange]:
+    for item in old.keys() | new.keys():
+        kind, name = item
+        if item not in old or item not in new:
+            detail = _describe(kind, new.get(item) or old[item])
+            yield RouteChange(kind, name, "+" if item in new else "-", detail)
+        elif old[item] != new[item]:
+            yield RouteChange(kind, name, "~", _explain(kind, old[item], new[item]))
+
+
+def _describe(kind: str, values: Mapping[str, Any]) -> str:
+    told = {} if kind in _SECRETS else values
+    return ", ".join(f"{name} {value}" for name, value in told.items() if name != "upstream" and value is not None)
+
+
+def _explain(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    if kind in _SECRETS:
+        return "changed"
+    items = [item for items in DeepDiff(old, new, view="tree").values() for item in items]
+    return ", ".join(sorted(f"{item.path(output_format='list')[0]} {item.t1} -> {item.t2}" for item in items))

@@ -1,0 +1,175 @@
+"""Snapshot -> RoutingTable: who serves what, in serving order; conflicts, and what was left out and why."""
+
+import math
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from reconciler.annotations import Match
+from reconciler.memo import Memo
+from reconciler.patterns import excerpt
+from reconciler.settings import Settings
+from reconciler.snapshot import Resource, Snapshot
+from reconciler.tenant import ApiKey, Path, Problem, Tenant, TenantHost, Tls, Upstream, read_tenant
+
+# How a location outranks another one at the same place: "= /a" before the "= /a" that comes with the prefix "/a".
+_Place = tuple[str, str]
+
+
+class Location(Struct, frozen=True):
+    """One nginx location of a host. `target` is the URI put in its place, None for the request's own.
+
+    `final`: no regular expression may take what this prefix matches.
+    """
+
+    match: Match
+    path: str
+    final: bool
+    namespace: str
+    upstream: str
+    target: str | None
+    api_key: bool
+    closed: bool
+
+
+class Host(Struct, frozen=True):
+    """A host and its locations, in serving order; `namespace` owns its options."""
+
+    name: str
+    namespace: str
+    tls: Tls | None
+    locations: tuple[Location, ...]
+
+
+class Routes(Struct, frozen=True):
+    """What nginx shall serve: hosts by name, upstreams by name, and the API key of each Namespace that has one."""
+
+    hosts: tuple[Host, ...]
+    upstreams: tuple[Upstream, ...]
+    api_keys: tuple[tuple[str, ApiKey], ...]
+
+
+class RoutingTable(Struct, frozen=True):
+    """The routes, the problems, sorted, and the moment (seconds since the epoch) from which there may be other problems."""
+
+    routes: Routes
+    problems: tuple[Problem, ...]
+    good_until: float
+
+
+# The Tenants that name a host, oldest first, each with what it asks for.
+_Claimants = tuple[tuple[Tenant, TenantHost], ...]
+
+_tenants = Memo(read_tenant)
+
+
+def build_table(snapshot: Snapshot, settings: Settings, now: float) -> RoutingTable:
+    """Build the routing table of a Snapshot; `now`, in seconds since the epoch, judges certificates."""
+    tenants = _tenants.round({namespace.name: namespace for namespace in snapshot.namespaces}, settings).values()
+    claims: dict[str, list[tuple[Tenant, TenantHost]]] = {}
+    for tenant in sorted(tenants, key=lambda tenant: (tenant.created, tenant.name)):
+        for wish in tenant.hosts:
+            claims.setdefault(wish.name, []).append((tenant, wish))
+    built = _hosts.round({name: tuple(claims[name]) for name in sorted(claims)}, None)
+    hosts = tuple(host for host, _ in built.values() if host)
+    problems = [problem for tenant in tenants for problem in tenant.problems]
+    problems += (problem for _, conflicts in built.values() for problem in conflicts)
+    problems += map(_stray, snapshot.strays)
+    problems += (problem for host in hosts for problem in _expiries(host, now))
+    used = {location.upstream for host in hosts for location in host.locations}
+    routes = Routes(
+        hosts,
+        tuple(path.upstream for tenant in tenants for path in tenant.paths if path.upstream.name in used),
+        tuple((tenant.name, tenant.api_key) for tenant in tenants if tenant.api_key),
+    )
+    return RoutingTable(routes, tuple(sorted(set(problems))), min(_moments(hosts, now), default=math.inf))
+
+
+def _build_host(claimants: _Claimants, _: None) -> tuple[Host | None, tuple[Problem, ...]]:
+    (owner, wish), *others = claimants
+    name = wish.name
+    if not wish.served:
+        why = f"is left out: Namespace {owner.name}, which is older, asks for what cannot be had"
+        right = "a host of this Namespace alone, or that Namespace mended"
+        return None, tuple(_conflict(other, f"host {name}", why, right) for other, _ in others)
+    problems: list[Problem] = []
+    for other, unheard in others:
+        if unheard.tls or not unheard.served:
+            why = f"has its options from Namespace {owner.name}, which is older"
+            problems.append(_conflict(other, f"host {name} ssl", why, "no ssl here"))
+    locations = tuple(_build_locations(name, [tenant for tenant, _ in claimants], problems))
+    return Host(name, owner.name, wish.tls, locations), tuple(problems)
+
+
+_hosts = Memo(_build_host)
+
+
+def _build_locations(host: str, tenants: list[Tenant], problems: list[Problem]) -> Iterator[Location]:
+    """Give each place of a host to the oldest Tenant that claims it; within one, `=/a` outranks the `/a` of prefix `/a`."""
+    taken: dict[_Place, tuple[Tenant, Path, str | None]] = {}
+    for tenant in tenants:
+        for path in sorted(tenant.paths, key=lambda path: path.match is not Match.EXACT):
+            lost_to = None
+            for place, target in _places(path):
+                holder = taken.setdefault(place, (tenant, path, target))[0]
+                lost_to = lost_to or (holder.name if holder is not tenant else None)
+            if lost_to:
+                what = f"host {host} path {excerpt(path.match.value + path.path)}"
+                problems.append(_conflict(tenant, what, f"is taken by Namespace {lost_to}, which is older", "another path"))
+    regex_owners = {tenant.name for (match, _), (tenant, _, _) in taken.items() if match in ("~", "~*")}
+    for (modifier, at), (tenant, wish, target) in sorted(taken.items(), key=_serving_order):
+        yield Location(
+            match=Match(modifier),
+            path=at,
+            final=not modifier and not regex_owners <= {tenant.name},
+            namespace=tenant.name,
+            upstream=wish.upstream.name,
+            target=target,
+            api_key=tenant.api_key is not None,
+            closed=tenant.api_key is not None and tenant.api_key.value is None,
+        )
+
+
+def _places(path: Path) -> Iterator[tuple[_Place, str | None]]:
+    """List the locations that a path needs, each with its target: a prefix takes itself and what lies below it."""
+    if path.match is not Match.PREFIX:
+        yield (path.match.value, path.path), path.target
+        return
+    yield ("=", path.path), path.target
+    below = path.target if path.target is None else path.target.rstrip("/") + "/"
+    yield ("", path.path.rstrip("/") + "/"), below
+
+
+def _serving_order(item: tuple[_Place, tuple[Tenant, Path, str | None]]) -> tuple[float, str, str, str]:
+    """Sort by path; regular expressions, which nginx tries in order, last and those of older Namespaces first."""
+    (match, path), (tenant, _, _) = item
+    if match in ("~", "~*"):
+        return (tenant.created, tenant.name, path, match)
+    return (-math.inf, "", path, match)
+
+
+def _conflict(tenant: Tenant, what: str, why: str, right: str) -> Problem:
+    return Problem(Resource("Namespace", "", tenant.name), what, why, right)
+
+
+def _stray(namespace: str) -> Problem:
+    why = "is not selected, so its routable Pods are exposed nowhere"
+    return Problem(Resource("Namespace", "", namespace), "label", why, "the routable label on the Namespace too")
+
+
+def _expiries(host: Host, now: float) -> Iterator[Problem]:
+    if not host.tls:
+        return
+    resource = Resource("Namespace", "", host.namespace)
+    for part, chain in (("certificate", host.tls.chain), ("clientCertificate", host.tls.client)):
+        if chain and not chain.not_before <= now < chain.not_after:
+            why = "has expired; it is still served" if now >= chain.not_after else "is not valid yet; it is served"
+            yield Problem(resource, f"host {host.name} ssl.{part}", why, "a certificate that is valid today")
+
+
+def _moments(hosts: tuple[Host, ...], now: float) -> Iterator[float]:
+    """List the moments at which a certificate starts or ceases to be valid."""
+    for host in hosts:
+        for chain in (host.tls.chain, host.tls.client) if host.tls else ():
+            if chain:
+                yield from (moment for moment in (chain.not_before, chain.not_after) if moment > now)

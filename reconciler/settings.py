@@ -1,0 +1,257 @@
+"""The environment variables, parsed, checked, frozen."""
+
+import ipaddress
+import os
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from reconciler import patterns
+from reconciler.certificates import CertificateError, parse_chain, parse_key
+from reconciler.patterns import Pattern, decode_path, excerpt
+from reconciler.selector import Selector, parse_selector
+
+# Mozilla's "intermediate" list without DHE, which needs parameters of its own: https://wiki.mozilla.org/Security/Server_Side_TLS
+_CIPHERS = ":".join(
+    f"ECDHE-{key}-{cipher}"
+    for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+    for key in ("ECDSA", "RSA")
+)
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+# OpenSSL reads a variable SSL_CERT_DIR too, and many machines set it for everyone: https://docs.openssl.org/master/man7/openssl-env/
+_TRUST_STORES = ("/etc/ssl/certs", "/etc/pki/tls/certs", "/usr/lib/ssl/certs", "/usr/local/ssl/certs")
+_SIZE_LIMIT = 2**40
+
+
+class SettingsError(Exception):
+    """Variables that hold what they may not: one line each in `lines`."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """An environment variable: its names (the first one wins), its default as text, its parser and what is allowed."""
+
+    names: tuple[str, ...]
+    default: str
+    parse: Callable[[str], Any]
+    allowed: str
+
+
+def _variable(names: str, default: str, parse: Callable[[str], Any] | Pattern, allowed: str = "") -> Any:
+    if isinstance(parse, Pattern):
+        allowed = allowed or parse.allowed
+        parse = _matching(parse)
+    variable = Variable(tuple(names.split()), default, parse, allowed)
+    return field(repr=parse is not _parse_file, metadata={"variable": variable})
+
+
+def _matching(pattern: Pattern) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not pattern.accepts(text):
+            raise ValueError
+        return text
+
+    return parse
+
+
+def _parse_boolean(text: str) -> bool:
+    try:
+        return _BOOLEANS[text.lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+def _parse_number(smallest: int, largest: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not smallest <= int(text) <= largest:
+            raise ValueError
+        return int(text)
+
+    return parse
+
+
+def _parse_size(text: str) -> str:
+    if not patterns.NGINX_SIZE.accepts(text):
+        raise ValueError
+    factor = {"k": 2**10, "m": 2**20, "g": 2**30}.get(text[-1].lower(), 1)
+    if int(text.rstrip("kKmMgG")) * factor > _SIZE_LIMIT:
+        raise ValueError("is more than 1024g")
+    return text
+
+
+def _parse_return(text: str) -> int | str:
+    if re.fullmatch(r"[1-9][0-9]{2}", text):
+        return int(text)
+    if not patterns.HTTP_URI.accepts(text):
+        raise ValueError
+    return text
+
+
+def _parse_protocols(text: str) -> tuple[str, ...]:
+    protocols = tuple(text.split())
+    if not protocols or len(set(protocols)) != len(protocols) or not {"TLSv1.2", "TLSv1.3"}.issuperset(protocols):
+        raise ValueError
+    return protocols
+
+
+def _parse_ciphers(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9:!+@=_-]{1,2000}", text):
+        raise ValueError
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(text)
+    except ssl.SSLError:
+        raise ValueError("selects no cipher") from None
+    return text
+
+
+def _parse_addresses(text: str) -> tuple[str, ...]:
+    try:
+        addresses = [ipaddress.ip_address(part.strip()) for part in text.split(",")]
+    except ValueError:
+        raise ValueError("holds something else") from None
+    if "%" in text or len(set(addresses)) != len(addresses):
+        raise ValueError("names an address twice, or a zone")
+    return tuple(f"[{address}]" if address.version == 6 else str(address) for address in addresses)
+
+
+def _parse_version(text: str) -> tuple[int, ...]:
+    if not text:
+        return ()
+    if not patterns.NGINX_VERSION.accepts(text):
+        raise ValueError
+    return tuple(int(part) for part in text.split("."))
+
+
+def _parse_location(text: str) -> str:
+    if not patterns.URL_PATH.accepts(text):
+        raise ValueError
+    return decode_path(text)
+
+
+def _parse_directory(text: str) -> str:
+    """Take a folder; the system's trust store counts as none, for it is OpenSSL that the variable then speaks to."""
+    if text and not patterns.FILE_PATH.accepts(text):
+        raise ValueError
+    return "" if os.path.realpath(text) in _TRUST_STORES else text
+
+
+def _parse_file(text: str) -> bytes:
+    """Read a file; empty without one."""
+    if not text:
+        return b""
+    try:
+        return Path(text).read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings. Each field's metadata holds its environment variable; `read_settings` makes the value."""
+
+    api_key_secret_name: str = _variable("API_KEY_SECRET_NAME", "routing", patterns.DNS_SUBDOMAIN)
+    api_key_secret_field: str = _variable("API_KEY_SECRET_FIELD", "api-key", patterns.DATA_KEY)
+    selector: Selector = _variable(
+        "ROUTABLE_LABEL_SELECTOR",
+        "github.com/30x.dispatcher.routable=true",
+        parse_selector,
+        "a label selector such as 'a=b,c!=d,e in (f,g),h notin (i),j,!k'",
+    )
+    hosts_annotation: str = _variable("HOSTS_ANNOTATION", "github.com/30x.dispatcher.hosts", patterns.QUALIFIED_NAME)
+    paths_annotation: str = _variable("PATHS_ANNOTATION", "github.com/30x.dispatcher.paths", patterns.QUALIFIED_NAME)
+    org_label: str = _variable("ORG_LABEL", "github.com/30x.dispatcher.org", patterns.QUALIFIED_NAME)
+    env_label: str = _variable("ENV_LABEL", "github.com/30x.dispatcher.env", patterns.QUALIFIED_NAME)
+    app_name_label: str = _variable("APP_NAME_LABEL", "github.com/30x.dispatcher.app.name", patterns.QUALIFIED_NAME)
+    app_rev_label: str = _variable("APP_REV_LABEL", "github.com/30x.dispatcher.app.rev", patterns.QUALIFIED_NAME)
+    api_key_header: str = _variable("API_KEY_HEADER", "X-ROUTING-API-KEY", patterns.HTTP_HEADER)
+    default_location_return: int | str = _variable(
+        "DEFAULT_LOCATION_RETURN", "404", _parse_return, "a status 100-999, or an absolute http or https URI"
+    )
+    health_checks: bool = _variable(
+        "NGINX_ENABLE_HEALTH_CHECKS ENABLE_NGINX_UPSTREAM_CHECK", "false", _parse_boolean, "true or false"
+    )
+    max_client_body_size: str = _variable(
+        "NGINX_MAX_CLIENT_BODY_SIZE", "0", _parse_size, "an nginx size such as 0, 512k or 10m, at most 1024g"
+    )
+    status_path: str = _variable("NGINX_STATUS_PATH", "/dispatcher/status", _parse_location, patterns.URL_PATH.allowed)
+    port: int = _variable("PORT", "80", _parse_number(1, 65535), "1-65535")
+    ssl_port: int = _variable("SSL_PORT", "443", _parse_number(1, 65535), "1-65535, and not PORT")
+    ssl_cert: bytes = _variable("SSL_CERT", "", _parse_file, "a file with a PEM of certificates, together with SSL_KEY")
+    ssl_key: bytes = _variable("SSL_KEY", "", _parse_file, "a file with the PEM of SSL_CERT's private key")
+    ssl_cert_dir: str = _variable(
+        "SSL_CERT_DIR", "", _parse_directory, patterns.FILE_PATH.allowed
+    )
+    ssl_protocols: tuple[str, ...] = _variable(
+        "SSL_PROTOCOLS", "TLSv1.2 TLSv1.3", _parse_protocols, "TLSv1.2, TLSv1.3, or both with a blank between"
+    )
+    ssl_ciphers: str = _variable("SSL_CIPHERS", _CIPHERS, _parse_ciphers, "an OpenSSL cipher list for TLS 1.2")
+    http2: bool = _variable("NGINX_HTTP2", "true", _parse_boolean, "true or false")
+    listen_addresses: tuple[str, ...] = _variable(
+        "LISTEN_ADDRESSES", "0.0.0.0", _parse_addresses, "IP addresses with commas between"
+    )
+    allow_regex_paths: bool = _variable("ALLOW_REGEX_PATHS", "false", _parse_boolean, "true or false")
+    ignore_pod_readiness: bool = _variable("IGNORE_POD_READINESS", "false", _parse_boolean, "true or false")
+    worker_connections: int = _variable(
+        "NGINX_WORKER_CONNECTIONS", "4096", _parse_number(64, 1_000_000), "64-1000000"
+    )
+    worker_shutdown_timeout: str = _variable("WORKER_SHUTDOWN_TIMEOUT", "240s", patterns.NGINX_TIME)
+    reload_timeout: int = _variable("RELOAD_TIMEOUT", "10", _parse_number(1, 600), "1-600 seconds")
+    nginx_binary: str = _variable(
+        "NGINX_BINARY", "nginx", Pattern(r"[A-Za-z0-9._~@+:=,/-]+", "nginx's file, or its name on the PATH", 1024)
+    )
+    nginx_version: tuple[int, ...] = _variable("NGINX_VERSION", "", _parse_version, patterns.NGINX_VERSION.allowed)
+
+
+VARIABLES = {item.name: item.metadata["variable"] for item in fields(Settings)}
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Make the settings of environment variables; an empty one counts as not given. SettingsError names all that are wrong."""
+    values: dict[str, Any] = {}
+    lines: list[str] = []
+    for name, variable in VARIABLES.items():
+        given = next((known for known in variable.names if environment.get(known)), variable.names[0])
+        text = environment.get(given) or variable.default
+        try:
+            values[name] = variable.parse(text)
+        except ValueError as error:
+            lines.append(_refusal(given, text, str(error) if type(error) is ValueError else "", variable.allowed))
+    lines += _check_ports(values) + _check_certificate(values, environment)
+    if lines:
+        raise SettingsError(lines)
+    return Settings(**values)
+
+
+def _check_ports(values: Mapping[str, Any]) -> list[str]:
+    if "ssl_port" not in values or values["ssl_port"] != values.get("port"):
+        return []
+    return [_refusal("SSL_PORT", str(values["ssl_port"]), "is PORT too", VARIABLES["ssl_port"].allowed)]
+
+
+def _check_certificate(values: dict[str, Any], environment: Mapping[str, str]) -> list[str]:
+    """Check that SSL_CERT and SSL_KEY belong together, and keep them as they are written anew."""
+    if "ssl_cert" not in values or "ssl_key" not in values or not (values["ssl_cert"] or values["ssl_key"]):
+        return []
+    name = "ssl_cert"
+    try:
+        if not environment.get("SSL_CERT"):
+            raise CertificateError("is missing beside SSL_KEY")
+        chain = parse_chain(values["ssl_cert"])
+        name = "ssl_key"
+        if not environment.get("SSL_KEY"):
+            raise CertificateError("is missing beside SSL_CERT")
+        values.update(ssl_key=parse_key(values["ssl_key"], chain), ssl_cert=chain.pem)
+    except CertificateError as error:
+        return [_refusal(name.upper(), environment.get(name.upper(), ""), str(error), VARIABLES[name].allowed)]
+    return []
+
+
+def _refusal(variable: str, text: str, why: str, allowed: str) -> str:
+    return f"{variable}: {excerpt(text)} {why or 'is not allowed'}; allowed: {allowed}"

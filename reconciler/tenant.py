@@ -1,0 +1,271 @@
+"""Tenant: what one Namespace and its objects ask for, read on their own. Nothing here sees another Namespace."""
+
+import base64
+import ipaddress
+from collections.abc import Iterator
+from hashlib import blake2b
+
+from msgspec import Struct
+
+from reconciler.annotations import Fault, HostOptions, Match, PathEntry, parse_hosts, parse_paths
+from reconciler.certificates import CertificateError, Chain, parse_chain, parse_key
+from reconciler.patterns import PROBE_PATH, excerpt
+from reconciler.settings import Settings
+from reconciler.snapshot import Namespace, Pod, Port, Probe, Resource, Secret
+
+LONGEST_KEY = 2048
+
+
+class Problem(Struct, frozen=True, order=True):
+    """One thing left out: of which object, what, why, and what would be right. No secret is ever in it."""
+
+    resource: Resource
+    what: str
+    why: str
+    right: str
+
+    def __str__(self) -> str:
+        return f"{self.resource}: {self.what} {self.why}; right would be: {self.right}"
+
+
+class Server(Struct, frozen=True, order=True):
+    """A Pod behind a path: `address` is ip:port, an IPv6 address in brackets."""
+
+    address: str
+    weight: int
+    pod: str
+
+
+class Upstream(Struct, frozen=True):
+    """The Pods of one Namespace that serve one basePath, sorted by address; `check` is an active health check."""
+
+    name: str
+    namespace: str
+    match: Match
+    path: str
+    servers: tuple[Server, ...]
+    check: Probe | None
+
+
+class Path(Struct, frozen=True):
+    """One basePath of a Namespace, for all of its hosts; `target` replaces it on the way to the Pods."""
+
+    target: str | None
+    upstream: Upstream
+
+    @property
+    def match(self) -> Match:
+        """How it matches."""
+        return self.upstream.match
+
+    @property
+    def path(self) -> str:
+        """What it matches, decoded."""
+        return self.upstream.path
+
+
+class Tls(Struct, frozen=True):
+    """A host's certificates and key, as PEM; no `client`: clients are not verified."""
+
+    chain: Chain
+    key: bytes
+    client: Chain | None
+
+    def __repr__(self) -> str:
+        return f"Tls(client={self.client is not None})"
+
+
+class TenantHost(Struct, frozen=True):
+    """A host that a Namespace names; not `served`: what it asks for cannot be had."""
+
+    name: str
+    served: bool
+    tls: Tls | None
+
+
+class ApiKey(Struct, frozen=True):
+    """What a request must bring: the header's value, or None where the key is unusable and nothing may pass."""
+
+    value: str | None
+
+    def __repr__(self) -> str:
+        return f"ApiKey({'usable' if self.value else 'unusable'})"
+
+
+class Tenant(Struct, frozen=True):
+    """One Namespace's wishes, sorted, and the problems in them. No `api_key`: requests need none."""
+
+    name: str
+    created: float
+    hosts: tuple[TenantHost, ...]
+    paths: tuple[Path, ...]
+    api_key: ApiKey | None
+    problems: tuple[Problem, ...]
+
+
+def read_tenant(namespace: Namespace, settings: Settings) -> Tenant:
+    """Read all that one Namespace asks for. What is not legal is left out alone, and is a problem."""
+    problems: list[Problem] = []
+    names, faults = parse_hosts(namespace.hosts) if namespace.hosts is not None else ((), ())
+    annotation = settings.hosts_annotation
+    problems += (_problem(namespace.resource, annotation, fault) for fault in faults)
+    return Tenant(
+        name=namespace.name,
+        created=namespace.created,
+        hosts=tuple(_read_host(host, namespace, settings, problems) for host in names),
+        paths=tuple(_read_paths(namespace.pods, settings, problems)),
+        api_key=_read_api_key(namespace.secret, settings, problems),
+        problems=tuple(problems),
+    )
+
+
+def _problem(resource: Resource, annotation: str, fault: Fault) -> Problem:
+    return Problem(resource, f"{annotation} {fault.what}".rstrip(), fault.why, fault.right)
+
+
+def _read_api_key(secret: Secret | None, settings: Settings, problems: list[Problem]) -> ApiKey | None:
+    fields = dict(secret.data) if secret else {}
+    field = settings.api_key_secret_field
+    if not secret or field not in fields:
+        return None
+    value = fields[field]
+    if value and len(value) <= LONGEST_KEY:
+        return ApiKey(base64.b64encode(value).decode())
+    why = "is not base64" if value is None else "is too long" if value else "is empty"
+    problems.append(
+        Problem(secret.resource, f"field {field}", f"{why}: all paths answer 403", f"1 to {LONGEST_KEY} bytes in base64")
+    )
+    return ApiKey(None)
+
+
+def _read_host(host: HostOptions, namespace: Namespace, settings: Settings, problems: list[Problem]) -> TenantHost:
+    if not host.tls or host.broken:
+        return TenantHost(host.name, not host.broken, None)
+    what = f"host {host.name}"
+    try:
+        if not settings.ssl_cert:
+            raise _TlsRefused("asks for TLS, which is off", "no ssl, or a router with SSL_CERT and SSL_KEY set")
+        chain = _read_chain(namespace, host.tls.certificate, "a PEM of the host's certificates, its own first")
+        key = _read_field(namespace, host.tls.key)
+        try:
+            key = parse_key(key, chain)
+        except CertificateError as error:
+            raise _TlsRefused(f"has a key that {error}", "the PEM of the certificate's private key") from None
+        client = host.tls.client and _read_chain(namespace, host.tls.client, "a PEM of the certificates clients are verified by")
+    except _TlsRefused as refused:
+        problems.append(Problem(namespace.resource, what, f"is left out: it {refused.why}", refused.right))
+        return TenantHost(host.name, False, None)
+    return TenantHost(host.name, True, Tls(chain, key, client or None))
+
+
+class _TlsRefused(Exception):
+    """A host's TLS cannot be had."""
+
+    def __init__(self, why: str, right: str) -> None:
+        super().__init__(why)
+        self.why = why
+        self.right = right
+
+
+def _read_field(namespace: Namespace, field: str) -> bytes:
+    if not namespace.secret:
+        raise _TlsRefused("refers to a Secret that is not there", "a routing Secret in the Namespace")
+    value = dict(namespace.secret.data).get(field)
+    if not value:
+        raise _TlsRefused(f"refers to the field {field}, which is missing or empty", "a field of the routing Secret")
+    return value
+
+
+def _read_chain(namespace: Namespace, field: str, right: str) -> Chain:
+    value = _read_field(namespace, field)
+    try:
+        return parse_chain(value)
+    except CertificateError as error:
+        raise _TlsRefused(f"refers to the field {field}, which {error}", right) from None
+
+
+class _Claim(Struct, frozen=True):
+    """One good entry of one Pod."""
+
+    pod: Pod
+    entry: PathEntry
+    server: Server
+    check: Probe | None
+
+
+def _read_paths(pods: tuple[Pod, ...], settings: Settings, problems: list[Problem]) -> Iterator[Path]:
+    claims: dict[tuple[Match, str], list[_Claim]] = {}
+    for pod in sorted(pods, key=lambda pod: (pod.created, pod.name)):
+        entries, faults = parse_paths(pod.paths, settings.allow_regex_paths)
+        if faults:
+            problems += (_problem(pod.resource, settings.paths_annotation, fault) for fault in faults)
+        for entry in entries:
+            claim = _claim(pod, entry, settings, problems)
+            if claim:
+                claims.setdefault((entry.match, entry.path), []).append(claim)
+    for (match, path), agreed in sorted(claims.items(), key=lambda item: (item[0][0].value, item[0][1])):
+        oldest = agreed[0]
+        _tell_disagreements(agreed, settings, problems)
+        namespace = oldest.pod.namespace
+        servers = {claim.server.address: claim.server for claim in reversed(agreed)}
+        name = _upstream_name(namespace, match, path)
+        upstream = Upstream(name, namespace, match, path, tuple(sorted(servers.values())), oldest.check)
+        yield Path(oldest.entry.target, upstream)
+
+
+def _claim(pod: Pod, entry: PathEntry, settings: Settings, problems: list[Problem]) -> _Claim | None:
+    port = next((port for port in pod.ports if entry.port in (port.number, port.name)), None)
+    if port is None or not 1 <= port.number <= 65535:
+        numbers = ", ".join(sorted({str(port.number) for port in pod.ports})[:8]) or "none"
+        what = f"{settings.paths_annotation} {excerpt(entry.path)} containerPort"
+        why = f"{excerpt(str(entry.port))} is not a TCP port that a container declares"
+        problems.append(Problem(pod.resource, what, why, f"one of those declared: {numbers}"))
+        return None
+    address = _address(pod, port)
+    if address is None:
+        problems.append(Problem(pod.resource, "podIP", f"{excerpt(pod.ip)} is no IP address", "an IPv4 or IPv6 address"))
+        return None
+    return _Claim(pod, entry, Server(address, entry.weight, pod.name), _read_check(pod, port, problems))
+
+
+def _address(pod: Pod, port: Port) -> str | None:
+    try:
+        ip = ipaddress.ip_address(pod.ip)
+    except ValueError:
+        return None
+    if "%" in pod.ip:
+        return None
+    return f"[{ip}]:{port.number}" if ip.version == 6 else f"{ip}:{port.number}"
+
+
+def _read_check(pod: Pod, port: Port, problems: list[Problem]) -> Probe | None:
+    probe = port.probe
+    if probe and not (probe.path is None or PROBE_PATH.accepts(probe.path)):
+        problems.append(
+            Problem(pod.resource, "probe path", f"{excerpt(probe.path or '')} cannot be asked for", PROBE_PATH.allowed)
+        )
+        return None
+    return probe
+
+
+def _tell_disagreements(claims: list[_Claim], settings: Settings, problems: list[Problem]) -> None:
+    oldest = claims[0]
+    seen: dict[str, str] = {}
+    for claim in claims:
+        what = f"{settings.paths_annotation} {excerpt(claim.entry.path)}"
+        if claim.entry.target != oldest.entry.target:
+            why = f"has another targetPath than Pod {oldest.pod.name}, which is older and counts"
+            problems.append(Problem(claim.pod.resource, what, why, "the same targetPath in all Pods"))
+        if claim.check != oldest.check:
+            why = f"has another health check than Pod {oldest.pod.name}, which is older and counts"
+            problems.append(Problem(claim.pod.resource, what, why, "the same probe in all Pods"))
+        holder = seen.setdefault(claim.server.address, claim.pod.name)
+        if holder != claim.pod.name:
+            why = f"has the address {claim.server.address} of Pod {holder}, which is older and counts"
+            problems.append(Problem(claim.pod.resource, what, why, "an address and port of its own"))
+
+
+def _upstream_name(namespace: str, match: Match, path: str) -> str:
+    """Name an upstream after its Namespace and path alone, so that it neither collides nor changes between renders."""
+    digest = blake2b(f"{match.value} {path}".encode("utf-8", "surrogateescape"), digest_size=16)
+    return f"{namespace}.{digest.hexdigest()}"

@@ -1,0 +1,1 @@
+"""The templates of the rendered files: loops only, no decisions."""
