@@ -1,6 +1,5 @@
 """The text of a tenant -> hosts and paths; what is legal. Outside text becomes a typed value here or nowhere."""
 
-import ipaddress
 import re
 import warnings
 from collections.abc import Iterator
@@ -9,9 +8,19 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
-from reconciler.patterns import DATA_KEY, EXACT_PATH, HOST_NAME, REGEX_PATH, URL_PATH, Pattern, decode_path, excerpt
+from reconciler.patterns import (
+    DATA_KEY,
+    EXACT_PATH,
+    HOST_NAME,
+    REGEX_PATH,
+    URL_PATH,
+    Pattern,
+    decode_path,
+    excerpt,
+    parse_address,
+)
+from reconciler.values import Value
 
 HEAVIEST = 1_000_000
 _SSL_FIELDS = ("certificate", "certificateKey", "clientCertificate")
@@ -26,7 +35,7 @@ class Match(Enum):
     IREGEX = "~*"
 
 
-class Fault(Struct, frozen=True, order=True):
+class Fault(Value, frozen=True, order=True):
     """One thing in a text that is left out: what it is, why, and what would be right."""
 
     what: str
@@ -34,7 +43,7 @@ class Fault(Struct, frozen=True, order=True):
     right: str
 
 
-class TlsFields(Struct, frozen=True):
+class TlsFields(Value, frozen=True):
     """The fields of the routing Secret that hold a host's PEM texts; no `client`: clients are not verified."""
 
     certificate: str
@@ -42,7 +51,7 @@ class TlsFields(Struct, frozen=True):
     client: str | None
 
 
-class HostOptions(Struct, frozen=True):
+class HostOptions(Value, frozen=True):
     """A host that a Namespace names. `broken`: its options are malformed, so it is claimed but cannot be served."""
 
     name: str
@@ -50,7 +59,7 @@ class HostOptions(Struct, frozen=True):
     broken: bool = False
 
 
-class PathEntry(Struct, frozen=True):
+class PathEntry(Value, frozen=True):
     """One entry of a Pod's paths. `path` is decoded as nginx matches it (a regular expression for REGEX and IREGEX).
 
     `port` is a number or a port's name; `target` goes on the wire as it is, None leaves the request's URI untouched.
@@ -93,7 +102,7 @@ def parse_hosts(text: str) -> tuple[tuple[HostOptions, ...], tuple[Fault, ...]]:
 
 @lru_cache(maxsize=16384)
 def parse_paths(text: str, allow_regex: bool) -> tuple[tuple[PathEntry, ...], tuple[Fault, ...]]:
-    """Parse a paths annotation, a JSON array of entries: the good ones in their order, and what is wrong with the others."""
+    """Parse a paths annotation, a JSON array of entries: the good ones in order, and what is wrong with others."""
     entries: dict[tuple[Match, str], PathEntry] = {}
     faults: list[Fault] = []
     try:
@@ -134,15 +143,10 @@ def _unknown_keys(value: dict[str, Any], known: tuple[str, ...], place: str) -> 
 
 
 def _parse_host(name: str) -> str:
-    try:
-        address = ipaddress.ip_address(name) if "%" not in name else None
-    except ValueError:
-        address = None
-    if address:
-        return f"[{address}]" if address.version == 6 else str(address)
-    if not HOST_NAME.accepts(name):
+    address = parse_address(name)
+    if address is None and not HOST_NAME.accepts(name):
         raise _Refused(excerpt(name), "is not a host", HOST_NAME.allowed)
-    return name.lower()
+    return address or name.lower()
 
 
 def _parse_options(name: str, options: Any, faults: list[Fault]) -> TlsFields | None:

@@ -1,4 +1,4 @@
-"""PEM texts of tenants: parsed, judged by what OpenSSL in nginx takes, and written anew so that nothing else goes on."""
+"""PEM texts: parsed, judged by what OpenSSL in nginx takes, and written anew so that nothing else goes on."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -53,7 +53,7 @@ def parse_chain(pem: bytes) -> Chain:
 
 @lru_cache(maxsize=4096)
 def parse_key(pem: bytes, chain: Chain) -> bytes:
-    """Parse the private key of a chain's first certificate and write it anew, as PKCS #8. CertificateError says what is off."""
+    """Parse the private key of a chain's first certificate; write it anew as PKCS #8. CertificateError says why not."""
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except TypeError:

@@ -43,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
-    """Run the command and give its exit code: 0, 1 for what was asked to be found, 2 for wrong input, 3 for a failure."""
+    """Run the command and give its exit code: 0, 1 (found what was asked for), 2 (wrong input) or 3 (failed)."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     parser = _build_parser()
@@ -85,7 +85,9 @@ def _build_parser() -> argparse.ArgumentParser:
     common.add_argument("--output", metavar="DIR", type=Path, help="write the rendered tree, or the releases, to DIR")
     common.add_argument("--no-validate", action="store_true", help="do not test the tree with nginx -t")
     common.add_argument("--strict", action="store_true", help="exit 1 when there is any problem in the objects")
-    common.add_argument("--log-format", choices=("text", "json"), help="text for people (the default), or lines of JSON")
+    common.add_argument(
+        "--log-format", choices=("text", "json"), help="text for people (the default), or lines of JSON"
+    )
     parser = _Parser(
         prog="dispatcher",
         description="Route names and paths straight to Pods: annotations in, a running nginx out.",
@@ -99,15 +101,19 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--once", action="store_true", help="reconcile once and end, as for CI")
     parser.add_argument(
         "--snapshot", metavar="PATH", nargs="+", action="extend", default=[],
-        help="read recordings, merged, in place of a cluster: files or folders of v1 Lists or manifests, - for standard input",
+        help="read recordings, merged, in place of a cluster: files or folders of Lists or manifests, - for stdin",
     )  # fmt: skip
-    parser.add_argument("--diff", metavar="DIR", type=Path, help="compare with an artefact; exit 1 when routing differs")
+    parser.add_argument(
+        "--diff", metavar="DIR", type=Path, help="compare with an artefact; exit 1 when routing differs"
+    )
     commands = parser.add_subparsers(metavar="replay", title="commands", dest="command")
     replay = commands.add_parser(
         "replay", parents=[common], allow_abbrev=False, help="run recordings in order through the loop",
         description="Run recordings in order, and tell for each what the loop did.",
     )  # fmt: skip
-    replay.add_argument("paths", metavar="PATH", nargs="+", help="a recording, a folder of them, or - for standard input")
+    replay.add_argument(
+        "paths", metavar="PATH", nargs="+", help="a recording, a folder of them, or - for standard input"
+    )
     replay.add_argument("--serve", action="store_true", help="serve each release with a real nginx")
     replay.add_argument("--keep", action="store_true", help="with --serve: go on serving until a signal comes")
     return parser
@@ -213,6 +219,6 @@ def _no_cluster(environment: Mapping[str, str]) -> str:
     if configured or environment.get("KUBERNETES_SERVICE_HOST"):
         return "this version cannot read a cluster yet; give recordings: --once --snapshot PATH, or replay PATH"
     return (
-        "there is no cluster: this is no Pod (KUBERNETES_SERVICE_HOST is not set), and neither KUBECONFIG nor ~/.kube/config"
-        " is there; --once --snapshot PATH and replay PATH need none"
+        "there is no cluster: this is no Pod (KUBERNETES_SERVICE_HOST is not set), and neither KUBECONFIG nor "
+        "~/.kube/config is there; --once --snapshot PATH and replay PATH need none"
     )

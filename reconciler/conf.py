@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jinja2
 
-# https://nginx.org/en/docs/beginners_guide.html#conf_structure; within double quotes nginx's parser knows \" \\ \t \r \n.
+# Within double quotes nginx's parser knows \" \\ \t \r \n: https://nginx.org/en/docs/beginners_guide.html#conf_structure
 _BARE = re.compile(r"[A-Za-z0-9_./:@+=~^*,%-]+")
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\t": "\\t", "\r": "\\r", "\n": "\\n"})
 _LONGEST = 4000  # nginx reads a configuration through a buffer of 4,096 bytes and takes no longer parameter

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import msgspec
 from deepdiff import DeepDiff
-from msgspec import Struct
 
 from reconciler.snapshot import Namespace, Pod, Resource, Secret, Snapshot
+from reconciler.values import Value
 
 Object = Namespace | Pod | Secret
 
 
-class Change(Struct, frozen=True):
+class Change(Value, frozen=True):
     """One object that came (`old` is None), went (`new` is None) or differs; a Namespace stands without its objects."""
 
     resource: Resource

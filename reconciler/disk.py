@@ -1,4 +1,4 @@
-"""Trees on disk: Files written so that no secret is ever readable by others, and read back. OSError where disks fail."""
+"""Trees on disk: Files written so that others can at no moment read a secret, and read back; disks raise OSError."""
 
 import fcntl
 import os

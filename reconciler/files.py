@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from hashlib import blake2b
 
-from msgspec import Struct
+from reconciler.values import Value
 
 SECRET = 0o600
 
 
-class File(Struct, frozen=True):
+class File(Value, frozen=True):
     """What a file of the tree holds, and its mode: SECRET for what nobody but nginx's master may read."""
 
     content: bytes
@@ -25,8 +25,8 @@ Files = Mapping[str, File]
 def name_release(files: Files, salt: bytes) -> str:
     """Name a tree after its files, as 32 hexadecimal digits.
 
-    A name is seen in logs, so secret files count only through a digest keyed with `salt`, 16 to 64 secret bytes: without
-    it nobody can try keys against a name. Trees without secrets have the same name everywhere.
+    A name is seen in logs, so secret files count only through a digest keyed with `salt`, 16 to 64 secret bytes:
+    without it nobody can try keys against a name. Trees without secrets have the same name everywhere.
     """
     whole = blake2b(digest_size=16)
     for path, file in sorted(files.items()):

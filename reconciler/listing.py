@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 
 from reconciler.patterns import DNS_LABEL, DNS_SUBDOMAIN
 from reconciler.selector import Selector
+from reconciler.values import Value
 
 # msgspec searches, so the pattern itself must hold both ends; \Z takes no trailing line break, as $ would.
 NamespaceName = Annotated[str, Meta(pattern=rf"\A(?:{DNS_LABEL.expression})\Z", max_length=DNS_LABEL.longest)]
@@ -15,7 +16,7 @@ ObjectName = Annotated[str, Meta(pattern=rf"\A(?:{DNS_SUBDOMAIN.expression})\Z",
 Timestamp = Annotated[datetime, Meta(tz=True)]
 
 
-class _Kubernetes(Struct, frozen=True, rename="camel"):
+class _Kubernetes(Value, frozen=True, rename="camel"):
     """A part of an object; the names are those of https://kubernetes.io/docs/reference/kubernetes-api/."""
 
 
@@ -98,7 +99,7 @@ class Secret(_Kubernetes, frozen=True):
 KINDS: Mapping[str, type[Namespace] | type[Pod] | type[Secret]] = {"Namespace": Namespace, "Pod": Pod, "Secret": Secret}
 
 
-class Listing(Struct, frozen=True):
+class Listing(Value, frozen=True):
     """The objects of a cluster, by kind, in the order in which they were read."""
 
     namespaces: tuple[Namespace, ...] = ()

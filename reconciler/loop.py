@@ -2,8 +2,6 @@
 
 from typing import Protocol
 
-from msgspec import Struct
-
 from reconciler.diff import Change, diff
 from reconciler.files import Files
 from reconciler.listing import Listing
@@ -11,6 +9,7 @@ from reconciler.render import render
 from reconciler.routing import RoutingTable, build_table
 from reconciler.settings import Settings
 from reconciler.snapshot import Snapshot, normalise
+from reconciler.values import Value
 
 
 class Sink(Protocol):
@@ -20,7 +19,7 @@ class Sink(Protocol):
         """Take a tree and give its release's name; an error leaves the last tree in place."""
 
 
-class Cycle(Struct, frozen=True):
+class Cycle(Value, frozen=True):
     """What one cycle saw and did; not `applied`: no route changed, and the last release stays."""
 
     snapshot: Snapshot

@@ -46,7 +46,7 @@ def is_there(binary: str) -> bool:
 
 
 def check_tree(binary: str, tree: Path) -> None:
-    """Test a tree with `nginx -t`. NginxError says what nginx refuses; ports that cannot be had here are no fault of a tree."""
+    """Test a tree with `nginx -t`. NginxError says what is refused; a port that cannot be had is no fault of a tree."""
     with tempfile.TemporaryDirectory(prefix="dispatcher-test-") as scratch:
         (Path(scratch) / "run").mkdir()
         refusals = [line for line in _test(binary, Path(scratch), tree) if "bind() to " not in line]
@@ -80,8 +80,8 @@ def _run(command: list[str], folder: Path | None = None) -> subprocess.Completed
 class Nginx:
     """A sink that serves: each tree becomes a release below `folder`, which one nginx process runs.
 
-    `folder` holds `releases/<name>/`, the symbolic link `current`, `run/`, and what nginx itself writes. A tree is tested
-    where it will lie, goes live by moving one link, and is remembered once the new workers answer its name.
+    `folder` holds `releases/<name>/`, the symbolic link `current`, `run/`, and what nginx itself writes. A tree is
+    tested where it will lie, goes live by moving one link, and stays once the new workers answer its name.
     """
 
     def __init__(self, folder: Path, settings: Settings) -> None:
@@ -229,7 +229,9 @@ class Nginx:
             if not self._is_running():
                 raise NginxError(f"nginx ended at once: {self._complaint or 'it did not say why'}")
             time.sleep(_POLL)
-        raise NginxError(f"nginx did not serve release {name} within {self._timeout:.0f} s: {self._complaint or 'no word'}")
+        raise NginxError(
+            f"nginx did not serve release {name} within {self._timeout:.0f} s: {self._complaint or 'no word'}"
+        )
 
     def _ask(self) -> str | None:
         """Ask nginx for the name of the release that it serves."""

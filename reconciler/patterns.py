@@ -1,5 +1,6 @@
 """What a legal text is: the full-match patterns by which anything from outside is let in."""
 
+import ipaddress
 import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -43,6 +44,8 @@ HOST_NAME = Pattern(
     rf"(?:\*\.)?{_HOST_LABEL}(?:\.{_HOST_LABEL})*",
     "a DNS name of at most 253 characters, '*.' and such a name, or an IP address",
 )
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+IPV4_ADDRESS = Pattern(rf"{_OCTET}(?:\.{_OCTET}){{3}}", "four numbers of 0-255 with dots between", longest=15)
 URL_PATH = Pattern(
     rf"/(?:{_PCHAR}|/)*", "an absolute path of URL characters, others percent-encoded, at most 1024", longest=1024
 )
@@ -58,7 +61,9 @@ REGEX_PATH = Pattern(
     longest=200,
 )
 
-HTTP_HEADER = Pattern(r"[A-Za-z0-9_-]+", "an HTTP token of letters, digits, '-' or '_' (nginx reads no other)", longest=128)
+HTTP_HEADER = Pattern(
+    r"[A-Za-z0-9_-]+", "an HTTP token of letters, digits, '-' or '_' (nginx reads no other)", longest=128
+)
 HTTP_URI = Pattern(
     rf"https?://(?:{_HOST_LABEL}(?:\.{_HOST_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{{0,4}})?(?:/(?:[A-Za-z0-9\-._~/]|%[0-9A-Fa-f]{{2}})*)?",
     "an absolute http or https URI",
@@ -88,3 +93,13 @@ def decode_path(text: str) -> str:
 def excerpt(text: str) -> str:
     """Give outside text in the form in which it may stand in a message: quoted, ASCII, at most 60 characters."""
     return ascii(text if len(text) <= 60 else text[:57] + "...")
+
+
+def parse_address(text: str) -> str | None:
+    """Give an IP address in its shortest form, an IPv6 one in brackets as in a URL; None for anything else."""
+    if IPV4_ADDRESS.accepts(text):
+        return text
+    try:
+        return f"[{ipaddress.IPv6Address(text)}]" if "%" not in text else None
+    except ValueError:
+        return None

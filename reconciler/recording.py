@@ -53,7 +53,7 @@ class _Loader(yaml.CSafeLoader):
 
 
 def find_recordings(paths: list[str]) -> list[str]:
-    """Name the recordings of files and folders, those of a folder sorted by name. RecordingError where there is none."""
+    """Name the recordings of files and folders, a folder's sorted by name. RecordingError where there is none."""
     found: list[str] = []
     for path in paths:
         if path != STANDARD_INPUT and Path(path).is_dir():

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-from msgspec import Struct
-
 from reconciler import conf
 from reconciler.annotations import Match
 from reconciler.conf import Token, quote, words
@@ -13,37 +11,38 @@ from reconciler.routes import API_KEYS_FILE, ROUTES_FILE, write_routes
 from reconciler.routing import Host, Location, Routes
 from reconciler.settings import Settings
 from reconciler.tenant import Upstream
+from reconciler.values import Value
 
 # No host is called so: an underscore is not legal in one.
 _DEFAULT_SERVER = "_default"
 _HTTP2_DIRECTIVE = (1, 25, 1)  # https://nginx.org/en/docs/http/ngx_http_v2_module.html#http2
 
 
-class _Pair(Struct, frozen=True):
+class _Pair(Value, frozen=True):
     certificate: Token
     key: Token
 
 
-class _TlsDefaults(Struct, frozen=True):
+class _TlsDefaults(Value, frozen=True):
     protocols: Token
     ciphers: Token
     session_cache: Token
     http2: tuple[Token, ...]
 
 
-class _Server(Struct, frozen=True):
+class _Server(Value, frozen=True):
     listens: tuple[Token, ...]
     tls: tuple[_Pair, ...]
 
 
-class _Location(Struct, frozen=True):
+class _Location(Value, frozen=True):
     match: Token
     keyed: tuple[Token, ...] = ()
     passes: tuple[Token, ...] = ()
     returns: tuple[int, ...] = ()
 
 
-class _Check(Struct, frozen=True):
+class _Check(Value, frozen=True):
     interval: int
     rise: int
     fall: int
@@ -53,7 +52,7 @@ class _Check(Struct, frozen=True):
     requests: tuple[Token, ...]
 
 
-class _ApiKey(Struct, frozen=True):
+class _ApiKey(Value, frozen=True):
     namespace: Token
     value: Token
 
@@ -156,9 +155,7 @@ def _render_upstream(upstream: Upstream, _: None) -> Token:
         words(server.address, f"weight={server.weight}") if server.weight > 1 else words(server.address)
         for server in upstream.servers
     ]
-    return conf.render(
-        "upstream.conf.j2", name=quote(upstream.name), servers=servers, checks=list(_checks(upstream))
-    )
+    return conf.render("upstream.conf.j2", name=quote(upstream.name), servers=servers, checks=list(_checks(upstream)))
 
 
 _upstreams = Memo(_render_upstream)
@@ -190,7 +187,7 @@ def _render_host(host: Host, settings: Settings) -> Token:
         name=quote(host.name),
         tls=(_Pair(quote(certificate), quote(key)),) if host.tls else (),
         clients=(quote(client),) if host.tls and host.tls.client else (),
-        api_key_variable=_header_variable(settings.api_key_header),
+        api_key_headers=[_header_variable(settings.api_key_header)] if any(view.keyed for view in locations) else [],
         locations=locations,
     )
 

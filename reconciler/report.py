@@ -10,7 +10,16 @@ from reconciler.loop import Cycle
 from reconciler.routes import RouteChange, compare
 from reconciler.tenant import Problem
 
-_COLOURS = {"+": "32", "-": "31", "~": "33", "applied": "1;32", "idle": "2", "problem": "33", "mended": "32", "error": "31"}
+_COLOURS = {
+    "+": "32",
+    "-": "31",
+    "~": "33",
+    "applied": "1;32",
+    "idle": "2",
+    "problem": "33",
+    "mended": "32",
+    "error": "31",
+}
 _MANY = 20
 
 

@@ -6,13 +6,13 @@ from urllib.parse import quote
 
 import msgspec
 from deepdiff import DeepDiff
-from msgspec import Struct
 
 from reconciler.annotations import Match
 from reconciler.files import Files
 from reconciler.memo import Memo
 from reconciler.routing import Host, Location, Routes
 from reconciler.tenant import Upstream
+from reconciler.values import Value
 
 ROUTES_FILE = "routes.jsonl"
 API_KEYS_FILE = "api-keys.conf"
@@ -23,7 +23,7 @@ _AS_WRITTEN = "/!$&'()*+,;=:@~"
 _SECRETS = ("key", "certificate")
 
 
-class RouteChange(Struct, frozen=True, order=True):
+class RouteChange(Value, frozen=True, order=True):
     """One thing that changed in routing: a host, path, pod, key or certificate; `sign` is `+`, `-` or `~`."""
 
     kind: str
@@ -71,12 +71,15 @@ def _write_paths(locations: tuple[Location, ...]) -> Iterator[tuple[str, dict[st
             continue  # the prefix's own place
         if location.match is Match.PREFIX:
             path = path.rstrip("/") or "/"
-        yield show_path(location.match, path), {
-            "namespace": location.namespace,
-            "access": "closed" if location.closed else "with API key" if location.api_key else "open",
-            "target": location.target,
-            "upstream": location.upstream,
-        }
+        yield (
+            show_path(location.match, path),
+            {
+                "namespace": location.namespace,
+                "access": "closed" if location.closed else "with API key" if location.api_key else "open",
+                "target": location.target,
+                "upstream": location.upstream,
+            },
+        )
 
 
 def show_path(match: Match, path: str) -> str:
@@ -107,7 +110,9 @@ def _read_items(lines: set[bytes]) -> _Items:
             items |= {("path", f"{record['host']}{path}"): path_ for path, path_ in record["paths"].items()}
         else:
             place = f"{record['namespace']}{record['path']}"
-            items |= {("pod", f"{record['namespace']}/{pod} for {record['path']}"): at for pod, at in record["pods"].items()}
+            items |= {
+                ("pod", f"{record['namespace']}/{pod} for {record['path']}"): at for pod, at in record["pods"].items()
+            }
             items |= {("check", place): record["check"]} if record["check"] else {}
     return items
 

@@ -3,20 +3,19 @@
 import math
 from collections.abc import Iterator
 
-from msgspec import Struct
-
 from reconciler.annotations import Match
 from reconciler.memo import Memo
 from reconciler.patterns import excerpt
 from reconciler.settings import Settings
 from reconciler.snapshot import Resource, Snapshot
 from reconciler.tenant import ApiKey, Path, Problem, Tenant, TenantHost, Tls, Upstream, read_tenant
+from reconciler.values import Value
 
 # How a location outranks another one at the same place: "= /a" before the "= /a" that comes with the prefix "/a".
 _Place = tuple[str, str]
 
 
-class Location(Struct, frozen=True):
+class Location(Value, frozen=True):
     """One nginx location of a host. `target` is the URI put in its place, None for the request's own.
 
     `final`: no regular expression may take what this prefix matches.
@@ -32,7 +31,7 @@ class Location(Struct, frozen=True):
     closed: bool
 
 
-class Host(Struct, frozen=True):
+class Host(Value, frozen=True):
     """A host and its locations, in serving order; `namespace` owns its options."""
 
     name: str
@@ -41,7 +40,7 @@ class Host(Struct, frozen=True):
     locations: tuple[Location, ...]
 
 
-class Routes(Struct, frozen=True):
+class Routes(Value, frozen=True):
     """What nginx shall serve: hosts by name, upstreams by name, and the API key of each Namespace that has one."""
 
     hosts: tuple[Host, ...]
@@ -49,8 +48,8 @@ class Routes(Struct, frozen=True):
     api_keys: tuple[tuple[str, ApiKey], ...]
 
 
-class RoutingTable(Struct, frozen=True):
-    """The routes, the problems, sorted, and the moment (seconds since the epoch) from which there may be other problems."""
+class RoutingTable(Value, frozen=True):
+    """The routes, the problems, sorted, and until when (seconds since the epoch) there can be no others."""
 
     routes: Routes
     problems: tuple[Problem, ...]
@@ -105,7 +104,7 @@ _hosts = Memo(_build_host)
 
 
 def _build_locations(host: str, tenants: list[Tenant], problems: list[Problem]) -> Iterator[Location]:
-    """Give each place of a host to the oldest Tenant that claims it; within one, `=/a` outranks the `/a` of prefix `/a`."""
+    """Give each place of a host to the oldest Tenant that claims it; within one, `=/a` outranks what `/a` implies."""
     taken: dict[_Place, tuple[Tenant, Path, str | None]] = {}
     for tenant in tenants:
         for path in sorted(tenant.paths, key=lambda path: path.match is not Match.EXACT):
@@ -115,7 +114,9 @@ def _build_locations(host: str, tenants: list[Tenant], problems: list[Problem]) 
                 lost_to = lost_to or (holder.name if holder is not tenant else None)
             if lost_to:
                 what = f"host {host} path {excerpt(path.match.value + path.path)}"
-                problems.append(_conflict(tenant, what, f"is taken by Namespace {lost_to}, which is older", "another path"))
+                problems.append(
+                    _conflict(tenant, what, f"is taken by Namespace {lost_to}, which is older", "another path")
+                )
     regex_owners = {tenant.name for (match, _), (tenant, _, _) in taken.items() if match in ("~", "~*")}
     for (modifier, at), (tenant, wish, target) in sorted(taken.items(), key=_serving_order):
         yield Location(

@@ -40,7 +40,7 @@ class Selector:
 
 
 def parse_selector(text: str) -> Selector:
-    """Parse `text`: `=`, `==`, `!=`, `in`, `notin`, a key, `!` and a key, joined by commas. ValueError says what is off."""
+    """Parse terms of `=`, `==`, `!=`, `in`, `notin`, `key` and `!key`, with commas between. ValueError says why not."""
     tokens = _TOKEN.findall(text)
     requirements = [_take_requirement(tokens)]
     while tokens:

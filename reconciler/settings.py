@@ -1,6 +1,5 @@
 """The environment variables, parsed, checked, frozen."""
 
-import ipaddress
 import os
 import re
 import ssl
@@ -11,7 +10,7 @@ from typing import Any
 
 from reconciler import patterns
 from reconciler.certificates import CertificateError, parse_chain, parse_key
-from reconciler.patterns import Pattern, decode_path, excerpt
+from reconciler.patterns import Pattern, decode_path, excerpt, parse_address
 from reconciler.selector import Selector, parse_selector
 
 # Mozilla's "intermediate" list without DHE, which needs parameters of its own: https://wiki.mozilla.org/Security/Server_Side_TLS
@@ -112,13 +111,10 @@ def _parse_ciphers(text: str) -> str:
 
 
 def _parse_addresses(text: str) -> tuple[str, ...]:
-    try:
-        addresses = [ipaddress.ip_address(part.strip()) for part in text.split(",")]
-    except ValueError:
-        raise ValueError("holds something else") from None
-    if "%" in text or len(set(addresses)) != len(addresses):
-        raise ValueError("names an address twice, or a zone")
-    return tuple(f"[{address}]" if address.version == 6 else str(address) for address in addresses)
+    addresses = tuple(address for part in text.split(",") if (address := parse_address(part.strip())))
+    if len(addresses) < len(text.split(",")) or len(set(addresses)) < len(addresses):
+        raise ValueError
+    return addresses
 
 
 def _parse_version(text: str) -> tuple[int, ...]:
@@ -185,22 +181,21 @@ class Settings:
     ssl_port: int = _variable("SSL_PORT", "443", _parse_number(1, 65535), "1-65535, and not PORT")
     ssl_cert: bytes = _variable("SSL_CERT", "", _parse_file, "a file with a PEM of certificates, together with SSL_KEY")
     ssl_key: bytes = _variable("SSL_KEY", "", _parse_file, "a file with the PEM of SSL_CERT's private key")
-    ssl_cert_dir: str = _variable(
-        "SSL_CERT_DIR", "", _parse_directory, patterns.FILE_PATH.allowed
-    )
+    ssl_cert_dir: str = _variable("SSL_CERT_DIR", "", _parse_directory, patterns.FILE_PATH.allowed)
     ssl_protocols: tuple[str, ...] = _variable(
         "SSL_PROTOCOLS", "TLSv1.2 TLSv1.3", _parse_protocols, "TLSv1.2, TLSv1.3, or both with a blank between"
     )
     ssl_ciphers: str = _variable("SSL_CIPHERS", _CIPHERS, _parse_ciphers, "an OpenSSL cipher list for TLS 1.2")
     http2: bool = _variable("NGINX_HTTP2", "true", _parse_boolean, "true or false")
     listen_addresses: tuple[str, ...] = _variable(
-        "LISTEN_ADDRESSES", "0.0.0.0", _parse_addresses, "IP addresses with commas between"
+        "LISTEN_ADDRESSES",
+        "0.0.0.0",  # noqa: S104  a router is there for everyone
+        _parse_addresses,
+        "IP addresses with commas between, each once",
     )
     allow_regex_paths: bool = _variable("ALLOW_REGEX_PATHS", "false", _parse_boolean, "true or false")
     ignore_pod_readiness: bool = _variable("IGNORE_POD_READINESS", "false", _parse_boolean, "true or false")
-    worker_connections: int = _variable(
-        "NGINX_WORKER_CONNECTIONS", "4096", _parse_number(64, 1_000_000), "64-1000000"
-    )
+    worker_connections: int = _variable("NGINX_WORKER_CONNECTIONS", "4096", _parse_number(64, 1_000_000), "64-1000000")
     worker_shutdown_timeout: str = _variable("WORKER_SHUTDOWN_TIMEOUT", "240s", patterns.NGINX_TIME)
     reload_timeout: int = _variable("RELOAD_TIMEOUT", "10", _parse_number(1, 600), "1-600 seconds")
     nginx_binary: str = _variable(
@@ -213,7 +208,7 @@ VARIABLES = {item.name: item.metadata["variable"] for item in fields(Settings)}
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Make the settings of environment variables; an empty one counts as not given. SettingsError names all that are wrong."""
+    """Make the settings of environment variables; empty counts as not given. SettingsError names all wrong ones."""
     values: dict[str, Any] = {}
     lines: list[str] = []
     for name, variable in VARIABLES.items():

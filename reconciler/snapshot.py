@@ -8,15 +8,17 @@ from hashlib import blake2b
 from operator import attrgetter, itemgetter
 
 import msgspec
-from msgspec import Struct
 
 from reconciler import listing as kubernetes
 from reconciler.listing import Listing
 from reconciler.memo import Memo
 from reconciler.settings import Settings
+from reconciler.values import Value
+
+_DIGEST_SIZE = 32
 
 
-class Resource(Struct, frozen=True, order=True):
+class Resource(Value, frozen=True, order=True):
     """The name of an object: what a problem or a change is about."""
 
     kind: str
@@ -27,8 +29,8 @@ class Resource(Struct, frozen=True, order=True):
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
-class Probe(Struct, frozen=True):
-    """A container's readiness (else liveness) probe, times in seconds, its port resolved; 0: one that is not declared."""
+class Probe(Value, frozen=True):
+    """A container's readiness (else liveness) probe: times in seconds, the port resolved (0: it is not declared)."""
 
     path: str | None  # of an HTTP probe; None: a TCP one
     port: int
@@ -38,7 +40,7 @@ class Probe(Struct, frozen=True):
     fall: int
 
 
-class Port(Struct, frozen=True):
+class Port(Value, frozen=True):
     """A TCP port that a container declares, and the probe of that container."""
 
     number: int
@@ -46,8 +48,8 @@ class Port(Struct, frozen=True):
     probe: Probe | None
 
 
-class Pod(Struct, frozen=True):
-    """A Pod that counts. `created` is in seconds since the epoch, infinite where there is none; `paths` the annotation."""
+class Pod(Value, frozen=True):
+    """A Pod that counts. `created` is in seconds since the epoch, infinite where unknown; `paths` is the annotation."""
 
     namespace: str
     name: str
@@ -64,7 +66,7 @@ class Pod(Struct, frozen=True):
         return Resource("Pod", self.namespace, self.name)
 
 
-class Secret(Struct, frozen=True):
+class Secret(Value, frozen=True):
     """A routing Secret's fields by name; None is a value that is not base64."""
 
     namespace: str
@@ -80,7 +82,7 @@ class Secret(Struct, frozen=True):
         return f"Secret({self.namespace}/{self.name}: {', '.join(name for name, _ in self.data)})"
 
 
-class Namespace(Struct, frozen=True):
+class Namespace(Value, frozen=True):
     """A routable Namespace, with all that routing reads of its objects. `hosts` is the annotation, if there is one."""
 
     name: str
@@ -97,7 +99,7 @@ class Namespace(Struct, frozen=True):
         return Resource("Namespace", "", self.name)
 
 
-class Snapshot(Struct, frozen=True):
+class Snapshot(Value, frozen=True):
     """What routing reads of a cluster. `strays` names Namespaces that were not listed, though Pods in them were."""
 
     namespaces: tuple[Namespace, ...]
@@ -108,44 +110,56 @@ class Snapshot(Struct, frozen=True):
         return f"Snapshot({len(self.namespaces)} namespaces)"
 
 
-class _Group(Struct, frozen=True):
-    """What one Namespace is made of, as it was listed."""
+class _Group(Value, frozen=True):
+    """What one Namespace is made of, as it was listed; its Pods by name, so that their order does not show."""
 
     namespace: kubernetes.Namespace
-    pods: list[kubernetes.Pod]
     secret: kubernetes.Secret | None
+    pods: dict[str, kubernetes.Pod]
 
 
 def normalise(listing: Listing, settings: Settings) -> Snapshot:
-    """Cut a Listing down to a Snapshot; neither the order of objects nor a field that routing does not read shows in it."""
-    pods: dict[str, list[kubernetes.Pod]] = {}
-    for pod in sorted(listing.pods, key=attrgetter("metadata.name")):
-        pods.setdefault(pod.metadata.namespace or "", []).append(pod)
+    """Cut a Listing down to a Snapshot: neither the order of objects nor what routing does not read shows in it."""
+    pods: dict[str, dict[str, kubernetes.Pod]] = {}
+    for pod in listing.pods:
+        metadata = pod.metadata
+        pods.setdefault(metadata.namespace or "", {})[metadata.name] = pod
     secrets = {secret.metadata.namespace: secret for secret in listing.secrets}
     groups = {
-        namespace.metadata.name: _Group(
-            namespace, pods.pop(namespace.metadata.name, []), secrets.get(namespace.metadata.name)
-        )
+        (name := namespace.metadata.name): _Group(namespace, secrets.get(name), pods.pop(name, {}))
         for namespace in sorted(listing.namespaces, key=attrgetter("metadata.name"))
     }
-    namespaces = tuple(_groups.round(groups, settings).values())
-    strays = tuple(sorted(name for name, left in pods.items() if any(_paths(pod, settings) for pod in left)))
-    digest = blake2b(msgspec.msgpack.encode((namespaces, strays)), digest_size=32).digest()
-    return Snapshot(namespaces, strays, digest)
+    parts = _groups.round(groups, settings).values()
+    strays = tuple(sorted(name for name, left in pods.items() if any(_paths(pod, settings) for pod in left.values())))
+    digest = blake2b(b"".join(part.digest for part in parts), digest_size=_DIGEST_SIZE)
+    digest.update(msgspec.msgpack.encode(strays))
+    return Snapshot(tuple(part.namespace for part in parts), strays, digest.digest())
 
 
-def _normalise_group(group: _Group, settings: Settings) -> Namespace:
+class _Part(Value, frozen=True):
+    """One Namespace of a Snapshot, and the digest of all that it holds."""
+
+    namespace: Namespace
+    digest: bytes
+
+
+def _normalise_group(group: _Group, settings: Settings) -> _Part:
     metadata = group.namespace.metadata
     labels = metadata.labels or {}
-    return Namespace(
+    namespace = Namespace(
         name=metadata.name,
         created=_created(metadata),
         hosts=(metadata.annotations or {}).get(settings.hosts_annotation),
         organization=labels.get(settings.org_label, ""),
         environment=labels.get(settings.env_label, ""),
         secret=_normalise_secret(group.secret) if group.secret else None,
-        pods=tuple(_normalise_pod(pod, settings) for pod in group.pods if _counts(pod, settings)),
+        pods=tuple(
+            _normalise_pod(pod, settings)
+            for _, pod in sorted(group.pods.items(), key=itemgetter(0))
+            if _counts(pod, settings)
+        ),
     )
+    return _Part(namespace, blake2b(msgspec.msgpack.encode(namespace), digest_size=_DIGEST_SIZE).digest())
 
 
 _groups = Memo(_normalise_group)
@@ -154,7 +168,11 @@ _groups = Memo(_normalise_group)
 def _normalise_secret(secret: kubernetes.Secret) -> Secret:
     data = {name: _decode(value) for name, value in (secret.data or {}).items()}
     written = {name: value.encode() for name, value in (secret.string_data or {}).items()}
-    return Secret(secret.metadata.namespace or "", secret.metadata.name, tuple(sorted({**data, **written}.items(), key=itemgetter(0))))
+    return Secret(
+        secret.metadata.namespace or "",
+        secret.metadata.name,
+        tuple(sorted({**data, **written}.items(), key=itemgetter(0))),
+    )
 
 
 def _decode(value: str) -> bytes | None:

@@ -1,22 +1,20 @@
 """Tenant: what one Namespace and its objects ask for, read on their own. Nothing here sees another Namespace."""
 
 import base64
-import ipaddress
 from collections.abc import Iterator
 from hashlib import blake2b
 
-from msgspec import Struct
-
 from reconciler.annotations import Fault, HostOptions, Match, PathEntry, parse_hosts, parse_paths
 from reconciler.certificates import CertificateError, Chain, parse_chain, parse_key
-from reconciler.patterns import PROBE_PATH, excerpt
+from reconciler.patterns import PROBE_PATH, excerpt, parse_address
 from reconciler.settings import Settings
 from reconciler.snapshot import Namespace, Pod, Port, Probe, Resource, Secret
+from reconciler.values import Value
 
 LONGEST_KEY = 2048
 
 
-class Problem(Struct, frozen=True, order=True):
+class Problem(Value, frozen=True, order=True):
     """One thing left out: of which object, what, why, and what would be right. No secret is ever in it."""
 
     resource: Resource
@@ -28,7 +26,7 @@ class Problem(Struct, frozen=True, order=True):
         return f"{self.resource}: {self.what} {self.why}; right would be: {self.right}"
 
 
-class Server(Struct, frozen=True, order=True):
+class Server(Value, frozen=True, order=True):
     """A Pod behind a path: `address` is ip:port, an IPv6 address in brackets."""
 
     address: str
@@ -36,7 +34,7 @@ class Server(Struct, frozen=True, order=True):
     pod: str
 
 
-class Upstream(Struct, frozen=True):
+class Upstream(Value, frozen=True):
     """The Pods of one Namespace that serve one basePath, sorted by address; `check` is an active health check."""
 
     name: str
@@ -47,7 +45,7 @@ class Upstream(Struct, frozen=True):
     check: Probe | None
 
 
-class Path(Struct, frozen=True):
+class Path(Value, frozen=True):
     """One basePath of a Namespace, for all of its hosts; `target` replaces it on the way to the Pods."""
 
     target: str | None
@@ -64,7 +62,7 @@ class Path(Struct, frozen=True):
         return self.upstream.path
 
 
-class Tls(Struct, frozen=True):
+class Tls(Value, frozen=True):
     """A host's certificates and key, as PEM; no `client`: clients are not verified."""
 
     chain: Chain
@@ -75,7 +73,7 @@ class Tls(Struct, frozen=True):
         return f"Tls(client={self.client is not None})"
 
 
-class TenantHost(Struct, frozen=True):
+class TenantHost(Value, frozen=True):
     """A host that a Namespace names; not `served`: what it asks for cannot be had."""
 
     name: str
@@ -83,7 +81,7 @@ class TenantHost(Struct, frozen=True):
     tls: Tls | None
 
 
-class ApiKey(Struct, frozen=True):
+class ApiKey(Value, frozen=True):
     """What a request must bring: the header's value, or None where the key is unusable and nothing may pass."""
 
     value: str | None
@@ -92,7 +90,7 @@ class ApiKey(Struct, frozen=True):
         return f"ApiKey({'usable' if self.value else 'unusable'})"
 
 
-class Tenant(Struct, frozen=True):
+class Tenant(Value, frozen=True):
     """One Namespace's wishes, sorted, and the problems in them. No `api_key`: requests need none."""
 
     name: str
@@ -133,7 +131,9 @@ def _read_api_key(secret: Secret | None, settings: Settings, problems: list[Prob
         return ApiKey(base64.b64encode(value).decode())
     why = "is not base64" if value is None else "is too long" if value else "is empty"
     problems.append(
-        Problem(secret.resource, f"field {field}", f"{why}: all paths answer 403", f"1 to {LONGEST_KEY} bytes in base64")
+        Problem(
+            secret.resource, f"field {field}", f"{why}: all paths answer 403", f"1 to {LONGEST_KEY} bytes in base64"
+        )
     )
     return ApiKey(None)
 
@@ -151,7 +151,9 @@ def _read_host(host: HostOptions, namespace: Namespace, settings: Settings, prob
             key = parse_key(key, chain)
         except CertificateError as error:
             raise _TlsRefused(f"has a key that {error}", "the PEM of the certificate's private key") from None
-        client = host.tls.client and _read_chain(namespace, host.tls.client, "a PEM of the certificates clients are verified by")
+        client = host.tls.client and _read_chain(
+            namespace, host.tls.client, "a PEM of the certificates clients are verified by"
+        )
     except _TlsRefused as refused:
         problems.append(Problem(namespace.resource, what, f"is left out: it {refused.why}", refused.right))
         return TenantHost(host.name, False, None)
@@ -184,7 +186,7 @@ def _read_chain(namespace: Namespace, field: str, right: str) -> Chain:
         raise _TlsRefused(f"refers to the field {field}, which {error}", right) from None
 
 
-class _Claim(Struct, frozen=True):
+class _Claim(Value, frozen=True):
     """One good entry of one Pod."""
 
     pod: Pod
@@ -221,21 +223,14 @@ def _claim(pod: Pod, entry: PathEntry, settings: Settings, problems: list[Proble
         why = f"{excerpt(str(entry.port))} is not a TCP port that a container declares"
         problems.append(Problem(pod.resource, what, why, f"one of those declared: {numbers}"))
         return None
-    address = _address(pod, port)
+    address = parse_address(pod.ip)
     if address is None:
-        problems.append(Problem(pod.resource, "podIP", f"{excerpt(pod.ip)} is no IP address", "an IPv4 or IPv6 address"))
+        problems.append(
+            Problem(pod.resource, "podIP", f"{excerpt(pod.ip)} is no IP address", "an IPv4 or IPv6 address")
+        )
         return None
-    return _Claim(pod, entry, Server(address, entry.weight, pod.name), _read_check(pod, port, problems))
-
-
-def _address(pod: Pod, port: Port) -> str | None:
-    try:
-        ip = ipaddress.ip_address(pod.ip)
-    except ValueError:
-        return None
-    if "%" in pod.ip:
-        return None
-    return f"[{ip}]:{port.number}" if ip.version == 6 else f"{ip}:{port.number}"
+    server = Server(f"{address}:{port.number}", entry.weight, pod.name)
+    return _Claim(pod, entry, server, _read_check(pod, port, problems))
 
 
 def _read_check(pod: Pod, port: Port, problems: list[Problem]) -> Probe | None:
@@ -266,6 +261,9 @@ def _tell_disagreements(claims: list[_Claim], settings: Settings, problems: list
 
 
 def _upstream_name(namespace: str, match: Match, path: str) -> str:
-    """Name an upstream after its Namespace and path alone, so that it neither collides nor changes between renders."""
-    digest = blake2b(f"{match.value} {path}".encode("utf-8", "surrogateescape"), digest_size=16)
-    return f"{namespace}.{digest.hexdigest()}"
+    """Name an upstream after its Namespace and path alone, so that it neither collides nor changes between renders.
+
+    The digest stands first: nginx compares each name with all others from the front, and soon finds it another one.
+    """
+    digest = blake2b(f"{namespace} {match.value} {path}".encode("utf-8", "surrogateescape"), digest_size=16)
+    return f"{digest.hexdigest()}.{namespace}"

@@ -1,0 +1,72 @@
+"""Clusters of a size: 20 Pods and 5 paths a Namespace, one host and an API key each, as an API server would list them."""
+
+import base64
+import json
+from typing import Any
+
+import msgspec
+from reconciler.listing import Condition, Listing, Namespace, Pod, Secret
+
+PODS_A_NAMESPACE = 20
+PATHS_A_NAMESPACE = 5
+_LABELS = {"github.com/30x.dispatcher.routable": "true"}
+_READY = [{"type": kind, "status": "True"} for kind in ("Initialized", "Ready", "ContainersReady", "PodScheduled")]
+
+
+def make_listing(pods: int) -> Listing:
+    """List a cluster of so many Pods, decoded anew: nothing in it is shared with another listing."""
+    namespaces = range(pods // PODS_A_NAMESPACE)
+    return Listing(
+        msgspec.convert(tuple(_namespace(number) for number in namespaces), tuple[Namespace, ...]),
+        msgspec.convert(
+            tuple(_pod(number, place) for number in namespaces for place in range(PODS_A_NAMESPACE)), tuple[Pod, ...]
+        ),
+        msgspec.convert(tuple(_secret(number) for number in namespaces), tuple[Secret, ...]),
+    )
+
+
+def with_one_pod_gone_unready(listing: Listing) -> Listing:
+    """Change one Pod in the middle of a listing, as a failing readiness probe does."""
+    pods = list(listing.pods)
+    middle = len(pods) // 2
+    status = msgspec.structs.replace(pods[middle].status, conditions=[Condition("Ready", "False")])
+    pods[middle] = msgspec.structs.replace(pods[middle], status=status)
+    return msgspec.structs.replace(listing, pods=tuple(pods))
+
+
+def _namespace(number: int) -> dict[str, Any]:
+    hosts = json.dumps({f"team-{number:04}.example.com": {}})
+    return {
+        "metadata": {
+            "name": f"team-{number:04}",
+            "labels": _LABELS,
+            "annotations": {"github.com/30x.dispatcher.hosts": hosts},
+            "creationTimestamp": "2026-11-22T18:06:04Z",
+        }
+    }
+
+
+def _pod(number: int, place: int) -> dict[str, Any]:
+    app = place % PATHS_A_NAMESPACE
+    paths = json.dumps([{"basePath": f"/app-{app}", "containerPort": "3000"}])
+    port = {"containerPort": 3000, "protocol": "TCP", "name": "http"}
+    return {
+        "metadata": {
+            "name": f"app-{app}-6c898c6464-{place:05}",
+            "namespace": f"team-{number:04}",
+            "labels": {**_LABELS, "github.com/30x.dispatcher.app.name": f"app-{app}"},
+            "annotations": {"github.com/30x.dispatcher.paths": paths},
+            "creationTimestamp": "2026-11-22T18:06:05Z",
+        },
+        "spec": {"containers": [{"ports": [port], "readinessProbe": {"httpGet": {"path": "/status", "port": "http"}}}]},
+        "status": {
+            "phase": "Running",
+            "podIP": f"10.{number // 200}.{number % 200}.{place + 1}",
+            "conditions": _READY,
+        },
+    }
+
+
+def _secret(number: int) -> dict[str, Any]:
+    key = base64.b64encode(f"secret-of-{number}".encode()).decode()
+    return {"metadata": {"name": "routing", "namespace": f"team-{number:04}"}, "data": {"api-key": key}}
