@@ -136,6 +136,10 @@ def _type_name(value: object) -> str:
     return names.get(type(value), "a number")
 
 
+def _show(value: object) -> str:
+    return excerpt(value) if isinstance(value, str) else str(value) if type(value) is int else _type_name(value)
+
+
 def _unknown_keys(value: dict[str, Any], known: tuple[str, ...], place: str) -> Iterator[Fault]:
     for key in value:
         if key not in known:
@@ -190,7 +194,7 @@ def _parse_entry(raw: Any, place: str, allow_regex: bool) -> PathEntry:
         target = _parse_target(_text(raw, "targetPath", place), match, f"{place}.targetPath")
     weight = raw.get("weight", 1)
     if type(weight) is not int or not 1 <= weight <= HEAVIEST:
-        raise _Refused(f"{place}.weight", "is not such a weight", f"an integer from 1 to {HEAVIEST}")
+        raise _Refused(f"{place}.weight", f"is {_show(weight)}", f"an integer from 1 to {HEAVIEST}")
     return PathEntry(match, path, _parse_port(raw, f"{place}.containerPort"), target, weight)
 
 

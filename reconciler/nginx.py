@@ -89,6 +89,7 @@ class Nginx:
         self._binary = settings.nginx_binary
         self._timeout = float(settings.reload_timeout)
         self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
         self._complaint = ""
         self._outside: Files = {}
         try:
@@ -122,6 +123,8 @@ class Nginx:
             if process and process.poll() is None:  # a second signal ends the wait
                 process.kill()
                 process.wait()
+            if self._reader:
+                self._reader.join()
             os.close(self._lock)
 
     def _serve(self, name: str, files: Files) -> None:
@@ -211,14 +214,16 @@ class Nginx:
             )
         except OSError as error:
             raise NginxError(f"{self._binary} cannot be run: {error.strerror}") from None
-        threading.Thread(target=self._pass_on, args=(self._process.stderr,), daemon=True).start()
+        self._reader = threading.Thread(target=self._pass_on, args=(self._process.stderr,), daemon=True)
+        self._reader.start()
 
     def _pass_on(self, stream: IO[str]) -> None:
         """Write what nginx says to standard error, and remember the last thing that kept it from running."""
-        for line in stream:
-            if "[emerg]" in line:
-                self._complaint = _clean(line, self._folder / _CURRENT)
-            sys.stderr.write(line)
+        with stream:
+            for line in stream:
+                if "[emerg]" in line:
+                    self._complaint = _clean(line, self._folder / _CURRENT)
+                sys.stderr.write(line)
 
     def _prove(self, name: str) -> None:
         """Wait until nginx's new workers answer the release's name: a reload that is refused shows in nothing else."""

@@ -90,7 +90,8 @@ def _build_host(claimants: _Claimants, _: None) -> tuple[Host | None, tuple[Prob
     if not wish.served:
         why = f"is left out: Namespace {owner.name}, which is older, asks for what cannot be had"
         right = "a host of this Namespace alone, or that Namespace mended"
-        return None, tuple(_conflict(other, f"host {name}", why, right) for other, _ in others)
+        conflicts = [_conflict(other, f"host {name}", why, right) for other, _ in others]
+        return None, tuple(conflicts + ([wish.problem] if wish.problem else []))
     problems: list[Problem] = []
     for other, unheard in others:
         if unheard.tls or not unheard.served:
@@ -154,8 +155,8 @@ def _conflict(tenant: Tenant, what: str, why: str, right: str) -> Problem:
 
 
 def _stray(namespace: str) -> Problem:
-    why = "is not selected, so its routable Pods are exposed nowhere"
-    return Problem(Resource("Namespace", "", namespace), "label", why, "the routable label on the Namespace too")
+    why = "do not match the selector, so its routable Pods are exposed nowhere"
+    return Problem(Resource("Namespace", "", namespace), "labels", why, "the routable label on the Namespace too")
 
 
 def _expiries(host: Host, now: float) -> Iterator[Problem]:

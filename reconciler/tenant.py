@@ -74,11 +74,12 @@ class Tls(Value, frozen=True):
 
 
 class TenantHost(Value, frozen=True):
-    """A host that a Namespace names; not `served`: what it asks for cannot be had."""
+    """A host that a Namespace names; not `served`: what it asks for cannot be had, a problem if it owns the host."""
 
     name: str
     served: bool
-    tls: Tls | None
+    tls: Tls | None = None
+    problem: Problem | None = None
 
 
 class ApiKey(Value, frozen=True):
@@ -110,7 +111,7 @@ def read_tenant(namespace: Namespace, settings: Settings) -> Tenant:
     return Tenant(
         name=namespace.name,
         created=namespace.created,
-        hosts=tuple(_read_host(host, namespace, settings, problems) for host in names),
+        hosts=tuple(_read_host(host, namespace, settings) for host in names),
         paths=tuple(_read_paths(namespace.pods, settings, problems)),
         api_key=_read_api_key(namespace.secret, settings, problems),
         problems=tuple(problems),
@@ -138,10 +139,9 @@ def _read_api_key(secret: Secret | None, settings: Settings, problems: list[Prob
     return ApiKey(None)
 
 
-def _read_host(host: HostOptions, namespace: Namespace, settings: Settings, problems: list[Problem]) -> TenantHost:
+def _read_host(host: HostOptions, namespace: Namespace, settings: Settings) -> TenantHost:
     if not host.tls or host.broken:
-        return TenantHost(host.name, not host.broken, None)
-    what = f"host {host.name}"
+        return TenantHost(host.name, not host.broken)
     try:
         if not settings.ssl_cert:
             raise _TlsRefused("asks for TLS, which is off", "no ssl, or a router with SSL_CERT and SSL_KEY set")
@@ -155,9 +155,10 @@ def _read_host(host: HostOptions, namespace: Namespace, settings: Settings, prob
             namespace, host.tls.client, "a PEM of the certificates clients are verified by"
         )
     except _TlsRefused as refused:
-        problems.append(Problem(namespace.resource, what, f"is left out: it {refused.why}", refused.right))
-        return TenantHost(host.name, False, None)
-    return TenantHost(host.name, True, Tls(chain, key, client or None))
+        why = f"is left out: it {refused.why}"
+        problem = Problem(namespace.resource, f"host {host.name}", why, refused.right)
+        return TenantHost(host.name, served=False, problem=problem)
+    return TenantHost(host.name, served=True, tls=Tls(chain, key, client or None))
 
 
 class _TlsRefused(Exception):

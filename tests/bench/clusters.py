@@ -1,10 +1,11 @@
-"""Clusters of a size: 20 Pods and 5 paths a Namespace, one host and an API key each, as an API server would list them."""
+"""Clusters of a size, as an API server lists them: 20 Pods, 5 paths, one host and an API key a Namespace."""
 
 import base64
 import json
 from typing import Any
 
 import msgspec
+
 from reconciler.listing import Condition, Listing, Namespace, Pod, Secret
 
 PODS_A_NAMESPACE = 20

@@ -1,0 +1,101 @@
+"""Pods' stand-ins: real HTTP/1.1 and WebSocket servers on loopback addresses."""
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+
+import uvicorn
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+_QUIET: dict[str, Any] = {"log_level": "error", "ws": "websockets-sansio", "timeout_graceful_shutdown": 1}
+
+
+class Backends:
+    """Answers each request with what arrived: a JSON object with the address that was asked, method, URI and headers.
+
+    A URI that ends with `/stream` answers in two pieces and waits with the second one for `let_go`; a WebSocket gets
+    back what it sends, behind the address.
+    """
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._servers: dict[tuple[str, int], uvicorn.Server] = {}
+        self._threads: list[threading.Thread] = []
+        self._gate = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self._servers.values():
+            server.should_exit = True
+        for thread in self._threads:
+            thread.join()
+
+    def listen(self, ip: str, port: int) -> None:
+        """Answer on this address from now on."""
+        if (ip, port) in self._servers:
+            return
+        listener = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((ip, port))
+        listener.listen(128)
+        config = uvicorn.Config(self._answer, interface="asgi3", lifespan="off", proxy_headers=False, **_QUIET)
+        server = self._servers[ip, port] = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def let_go(self) -> None:
+        """Send the second piece of every stream that waits for it."""
+        self._gate.set()
+
+    async def _answer(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        pod = "{}:{}".format(*scope["server"])
+        if scope["type"] == "websocket":
+            await self._echo(pod, receive, send)
+        elif scope["path"].endswith("/stream"):
+            await self._stream(send)
+        else:
+            await self._tell(pod, scope, receive, send)
+
+    async def _tell(self, pod: str, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        size = 0
+        more = True
+        while more:
+            message = await receive()
+            size += len(message.get("body", b""))
+            more = message.get("more_body", False)
+        query = f"?{scope['query_string'].decode()}" if scope["query_string"] else ""
+        told = {
+            "pod": pod,
+            "method": scope["method"],
+            "uri": scope["raw_path"].decode("latin-1") + query,
+            "headers": {name.decode(): value.decode("latin-1") for name, value in scope["headers"]},
+            "client": scope["client"][1],
+            "size": size,
+        }
+        body = json.dumps(told).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _stream(self, send: Send) -> None:
+        self._gate.clear()
+        headers = [(b"x-accel-buffering", b"no"), (b"content-type", b"text/plain")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"first,", "more_body": True})
+        await asyncio.to_thread(self._gate.wait, 30)
+        await send({"type": "http.response.body", "body": b"second"})
+
+    async def _echo(self, pod: str, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] != "websocket.disconnect":
+            if message["type"] == "websocket.receive":
+                await send({"type": "websocket.send", "text": f"{pod} {message['text']}"})

@@ -1,0 +1,51 @@
+"""What every test may ask for: nginx, backends behind it, a router that serves objects, certificates."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from authority import Authority
+from backends import Backends
+from router import Router
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rewrite", action="store_true", help="write the fixtures' expectations anew")
+
+
+@pytest.fixture(scope="session")
+def nginx_binary() -> str:
+    binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    assert binary, "these tests need nginx; `make test` installs it"
+    return binary
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Make a certificate authority of the tests' own."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def backends() -> Iterator[Backends]:
+    """Real HTTP and WebSocket servers on loopback addresses, standing in for Pods."""
+    with Backends() as running:
+        yield running
+
+
+@pytest.fixture
+def router(
+    tmp_path: Path, nginx_binary: str, authority: Authority, backends: Backends
+) -> Iterator[Callable[..., Router]]:
+    """Start routers, each with an nginx of its own; they end with the test."""
+    started: list[Router] = []
+
+    def start(**environment: str) -> Router:
+        folder = tmp_path / f"router-{len(started)}"
+        started.append(Router(folder, nginx_binary, authority, environment))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()

@@ -1,0 +1,19 @@
+"""Free ports and loopback addresses of this run's own."""
+
+import os
+import socket
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def loopback(ip: str) -> str:
+    """Give the loopback address that stands for a Pod's, another one in each process."""
+    if ":" in ip:
+        return "::1"
+    _, second, third, fourth = ip.split(".")
+    return f"127.{(int(second) + os.getpid()) % 250 + 1}.{third}.{fourth}"

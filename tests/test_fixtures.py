@@ -1,0 +1,96 @@
+"""Scenarios: recordings in, trees and outcomes out. `make fixtures` writes the expectations anew.
+
+A scenario is a folder with `settings.env` and recordings in order. Beside `<step>.json` or `.yaml` stand
+`<step>.outcome`, what replay tells of it, and, where a release was made, the folder `<step>.tree` with all of its files.
+"""
+
+import io
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from objects import FIXTURES
+
+from reconciler.disk import read_files, write_files
+from reconciler.files import Files, name_release
+from reconciler.listing import select
+from reconciler.loop import Cycle, reconcile
+from reconciler.nginx import check_tree, find_version
+from reconciler.recording import find_recordings, read_recordings
+from reconciler.render import render
+from reconciler.report import Report
+from reconciler.settings import Settings, read_settings
+
+SCENARIOS = sorted(path.parent for path in FIXTURES.glob("*/settings.env"))
+NOW = 1_797_600_000.0  # in December 2026, when the recorded certificates are good
+
+
+class Kept:
+    """A sink that keeps the last tree."""
+
+    def __init__(self) -> None:
+        self.trees: list[Files] = []
+
+    def apply(self, files: Files) -> str:
+        self.trees.append(files)
+        return name_release(files, b"the same in every run")
+
+
+def read_scenario_settings(scenario: Path) -> Settings:
+    lines = (scenario / "settings.env").read_text().splitlines()
+    environment = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    for name in ("SSL_CERT", "SSL_KEY"):
+        if name in environment:
+            environment[name] = str(scenario / environment[name])
+    return read_settings(environment)
+
+
+def replay(scenario: Path) -> list[tuple[Path, str, Cycle]]:
+    """Run a scenario through the loop: each step with its outcome and cycle."""
+    settings, sink, last = read_scenario_settings(scenario), Kept(), None
+    steps = []
+    for path in find_recordings([str(scenario)]):
+        listing = select(read_recordings([path]), settings.selector, settings.api_key_secret_name)
+        cycle = reconcile(listing, settings, sink, last, NOW)
+        told = io.StringIO()
+        Report(told, "text").tell_cycle(Path(path).name, cycle, last)
+        steps.append((Path(path), told.getvalue(), cycle))
+        last = cycle
+    return steps
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.name)
+def test_scenario(scenario: Path, request: pytest.FixtureRequest) -> None:
+    """Each step's outcome and tree are what stands beside it."""
+    for path, told, cycle in replay(scenario):
+        outcome, tree = path.with_suffix(".outcome"), path.with_suffix(".tree")
+        if request.config.getoption("--rewrite"):
+            outcome.write_text(told)
+            shutil.rmtree(tree, ignore_errors=True)
+            if cycle.applied:
+                write_files(cycle.files, tree)
+        assert told == outcome.read_text()
+        assert tree.is_dir() is cycle.applied
+        if cycle.applied:
+            expected = read_files(tree)
+            assert {name: file.content for name, file in cycle.files.items()} == {
+                name: file.content for name, file in expected.items()
+            }
+
+
+@pytest.mark.parametrize("scenario", [path for path in SCENARIOS if path.name != "health-checks"], ids=lambda p: p.name)
+def test_scenario_in_nginx(scenario: Path, tmp_path: Path, nginx_binary: str) -> None:
+    """Nginx of this machine takes every tree of a scenario, written for its own version."""
+    settings = replace(read_scenario_settings(scenario), nginx_version=find_version(nginx_binary))
+    for place, (_, _, cycle) in enumerate(replay(scenario)):
+        if cycle.applied:
+            tree = tmp_path / str(place)
+            write_files(render(cycle.table.routes, settings), tree)
+            check_tree(nginx_binary, tree)
+
+
+def test_noise_causes_no_release() -> None:
+    """In the recorded story the steps that change nothing that routing reads make no release."""
+    idle = [path.name[:3] for path, _, cycle in replay(FIXTURES / "walkthrough") if not cycle.applied]
+    assert idle == ["003", "004", "006", "017"]

@@ -1,0 +1,686 @@
+"""What a request gets: every row of the routing rules, asked of a running nginx with real Pods behind it."""
+
+import base64
+import http.client
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from authority import Authority
+from backends import Backends
+from objects import namespace, pod, secret, tls
+from ports import free_port, loopback
+from router import Router
+from websockets.sync.client import connect
+
+Start = Callable[..., Router]
+PORT = free_port()
+DECLARED = [{"containerPort": PORT, "name": "http"}]
+HOST = "test.k8s.local"
+
+
+@pytest.fixture
+def ips(backends: Backends) -> list[str]:
+    """Three Pods' addresses, each with a server."""
+    addresses = [loopback(f"10.244.{place}.11") for place in range(3)]
+    for address in addresses:
+        backends.listen(address, PORT)
+    return addresses
+
+
+def entry(base: str, **more: object) -> dict[str, Any]:
+    return {"basePath": base, "containerPort": str(PORT), **more}
+
+
+def serve_paths(router: Router, ip: str, *entries: object) -> None:
+    router.serve(namespace("a", {HOST: {}}), pod("a", "web-0", ip, list(entries), DECLARED))
+
+
+# Hosts
+
+
+def test_unknown_host(router: Start) -> None:
+    """A request for an unknown host gets a closed connection, and the status path 200."""
+    here = router()
+    here.serve(namespace("a", {HOST: {}}))
+    assert here.is_closed_on("unknown.example.com")
+    assert here.ask("unknown.example.com", "/dispatcher/status").status == 200
+    assert here.ask(HOST, "/dispatcher/status").status == 404
+
+
+def test_unknown_host_on_the_tls_port(router: Start, authority: Authority) -> None:
+    """The TLS port closes too, behind the default certificate, and answers the status path."""
+    here = router()
+    here.serve()
+    context = authority.trust()
+    context.check_hostname = False
+    with pytest.raises(http.client.RemoteDisconnected):
+        here.ask_tls("unknown.example.com", "/", context=context)
+    assert here.ask_tls("unknown.example.com", "/dispatcher/status", context=context).status == 200
+
+
+def test_status_path_is_a_setting(router: Start) -> None:
+    """NGINX_STATUS_PATH moves the status path."""
+    here = router(NGINX_STATUS_PATH="/healthz")
+    here.serve()
+    assert here.ask("unknown.example.com", "/healthz").status == 200
+    assert here.is_closed_on("unknown.example.com", "/dispatcher/status")
+
+
+@pytest.mark.parametrize(
+    ("named", "asked"),
+    [
+        ("Test.K8s.Local", "test.k8s.local"),
+        ("test.k8s.local", "TEST.k8s.LOCAL"),
+        ("*.example.com", "a.example.com"),
+        ("*.example.com", "b.a.example.com"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("::1", "[::1]"),
+        ("test.k8s.local", "test.k8s.local:8080"),
+        (".".join(["a" * 63] * 3 + ["a" * 61]), ".".join(["a" * 63] * 3 + ["a" * 61])),
+    ],
+)
+def test_legal_hosts(router: Start, ips: list[str], named: str, asked: str) -> None:
+    """A name in any case, a wildcard, an address and a name of 253 characters are hosts."""
+    here = router()
+    here.serve(namespace("a", {named: {}}), pod("a", "web-0", ips[0], [entry("/")], DECLARED))
+    assert here.ask(asked, "/x").told["headers"]["host"] == asked
+
+
+def test_many_hosts_of_any_length(router: Start) -> None:
+    """Two thousand hosts of mixed length load."""
+    here = router()
+    hosts: dict[str, object] = {f"{'x' * (place % 60 + 1)}.h{place}.example.com": {} for place in range(2000)}
+    here.serve(namespace("a", hosts))
+    assert here.ask(next(reversed(hosts)), "/").status == 404
+
+
+def test_known_host_without_a_path(router: Start, ips: list[str]) -> None:
+    """A known host answers DEFAULT_LOCATION_RETURN where no path matches."""
+    here = router(DEFAULT_LOCATION_RETURN="418")
+    serve_paths(here, ips[0], entry("/foo"))
+    assert [here.ask(HOST, uri).status for uri in ("/", "/bar", "/foobar", "/foo")] == [418, 418, 418, 200]
+
+
+def test_default_location_can_be_another_server(router: Start, ips: list[str]) -> None:
+    """DEFAULT_LOCATION_RETURN may be a URI, which then gets what no path takes."""
+    here = router(DEFAULT_LOCATION_RETURN=f"http://{ips[2]}:{PORT}")
+    serve_paths(here, ips[0], entry("/foo"))
+    assert here.ask(HOST, "/bar?x=1").told["pod"] == f"{ips[2]}:{PORT}"
+    assert here.ask(HOST, "/foo").told["pod"] == f"{ips[0]}:{PORT}"
+
+
+def test_one_host_in_two_namespaces(router: Start, ips: list[str]) -> None:
+    """Each Namespace may add paths to a host; a path that both claim belongs to the older Namespace alone."""
+    here = router()
+    cycle = here.serve(
+        namespace("young", {HOST: {}}, created="2026-11-22T18:06:05Z"),
+        namespace("old", {HOST: {}}, created="2026-11-22T18:06:04Z"),
+        pod("young", "web-0", ips[0], [entry("/both"), entry("/young")], DECLARED),
+        pod("old", "web-0", ips[1], [entry("/both"), entry("/old")], DECLARED),
+    )
+    pods = {uri: here.ask(HOST, uri).told["pod"].split(":")[0] for uri in ("/both", "/both/x", "/young", "/old")}
+    assert pods == {"/both": ips[1], "/both/x": ips[1], "/young": ips[0], "/old": ips[1]}
+    (problem,) = cycle.table.problems
+    assert "Namespace young: host test.k8s.local path '/both' is taken by Namespace old" in str(problem)
+
+
+# Paths
+
+
+@pytest.mark.parametrize("base", ["/foo", "/foo/"])
+def test_prefix_on_a_segment_boundary(router: Start, ips: list[str], base: str) -> None:
+    """`/foo` takes itself and what lies below it, and not `/foobar`."""
+    here = router()
+    serve_paths(here, ips[0], entry(base))
+    answers = {uri: here.ask(HOST, uri).status for uri in ("/foo", "/foo/", "/foo/x", "/foo?q", "/foobar", "/fo", "/")}
+    assert [uri for uri, status in answers.items() if status == 200] == ["/foo", "/foo/", "/foo/x", "/foo?q"]
+
+
+def test_longest_path_wins(router: Start, ips: list[str]) -> None:
+    """Of two paths that match, the longer one takes the request."""
+    here = router()
+    here.serve(
+        namespace("a", {HOST: {}}),
+        pod("a", "web-0", ips[0], [entry("/")], DECLARED),
+        pod("a", "web-1", ips[1], [entry("/foo")], DECLARED),
+    )
+    assert here.ask(HOST, "/foo/x").told["pod"].startswith(ips[1])
+    assert here.ask(HOST, "/fo").told["pod"].startswith(ips[0])
+    assert here.ask(HOST, "/").told["pod"].startswith(ips[0])
+
+
+@pytest.mark.parametrize(
+    ("base", "uri"),
+    [("/caf%C3%A9", "/caf%c3%a9/x"), ("/a%20b", "/a%20b"), ("/a b", None), ("/%7Ea", "/~a"), ("/a%2Fb", "/a/b"),
+     ("/a$uri", "/a$uri"), ("/a%22%7B%7D%3B%5C", "/a%22%7b%7d%3b%5C"), ("/%FF", "/%FF")],
+)  # fmt: skip
+def test_percent_encoded_paths(router: Start, ips: list[str], base: str, uri: str | None) -> None:
+    """Percent-encoded characters are legal and match as nginx matches them, decoded."""
+    here = router()
+    serve_paths(here, ips[0], entry(base))
+    assert uri is None or here.ask(HOST, uri).told["uri"] == uri
+    assert here.ask(HOST, "/a").status == 404
+
+
+def test_exact_path(router: Start, ips: list[str]) -> None:
+    """`=/foo` takes exactly that, before the prefix `/foo`."""
+    here = router()
+    here.serve(
+        namespace("a", {HOST: {}}),
+        pod("a", "web-0", ips[0], [entry("/foo")], DECLARED),
+        pod("a", "web-1", ips[1], [entry("=/foo")], DECLARED),
+    )
+    assert here.ask(HOST, "/foo").told["pod"].startswith(ips[1])
+    assert here.ask(HOST, "/foo/").told["pod"].startswith(ips[0])
+
+
+def test_regular_expressions_are_off(router: Start, ips: list[str]) -> None:
+    """A regular expression is a problem unless the setting allows it."""
+    here = router()
+    serve_paths(here, ips[0], entry("~^/v[0-9]+/"))
+    assert here.ask(HOST, "/v1/").status == 404
+    assert here.last
+    assert "which is turned off" in str(here.last.table.problems[0])
+
+
+def test_regular_expressions(router: Start, ips: list[str]) -> None:
+    """With ALLOW_REGEX_PATHS `~` and `~*` match as nginx matches, the latter in any case."""
+    here = router(ALLOW_REGEX_PATHS="true")
+    serve_paths(here, ips[0], entry("~^/v[0-9]+/"), entry(r"~*\.(png|jpg)$"))
+    answers = {uri: here.ask(HOST, uri).status for uri in ("/v1/x", "/V1/x", "/a/B.PNG", "/a.gif")}
+    assert answers == {"/v1/x": 200, "/V1/x": 404, "/a/B.PNG": 200, "/a.gif": 404}
+
+
+def test_regular_expression_takes_nothing_of_another_namespace(router: Start, ips: list[str]) -> None:
+    """One Namespace's regular expression never takes what another one's path matches."""
+    here = router(ALLOW_REGEX_PATHS="true")
+    here.serve(
+        namespace("old", {HOST: {}}, created="2026-11-22T18:06:04Z"),
+        namespace("young", {HOST: {}}, created="2026-11-22T18:06:05Z"),
+        pod("old", "web-0", ips[0], [entry("~.*")], DECLARED),
+        pod("young", "web-0", ips[1], [entry("/mine")], DECLARED),
+    )
+    assert here.ask(HOST, "/mine/x").told["pod"].startswith(ips[1])
+    assert here.ask(HOST, "/other").told["pod"].startswith(ips[0])
+
+
+@pytest.mark.parametrize(
+    ("base", "target", "uri", "sent"),
+    [
+        ("/foo", "/bar", "/foo/1", "/bar/1"),
+        ("/foo", "/bar", "/foo", "/bar"),
+        ("/foo", "/bar", "/foo/?q=/foo", "/bar/?q=/foo"),
+        ("/foo", "/bar/", "/foo/1", "/bar/1"),
+        ("/foo/", "/bar", "/foo/1?a=b", "/bar/1?a=b"),
+        ("/", "/bar", "/x", "/bar/x"),
+        ("/foo", "/", "/foo/x", "/x"),
+        ("/foo", "/", "/foo", "/"),
+        ("/foo", "/$request_uri", "/foo/x", "/%24request_uri/x"),
+        ("/foo", "/a%20b", "/foo/x", "/a%20b/x"),
+        ("=/foo", "/bar", "/foo?q", "/bar?q"),
+        ("/foo", None, "/foo//a/%2e%2e/b%2Fc?x=%20", "/foo//a/%2e%2e/b%2Fc?x=%20"),
+        ("/foo", None, "/foo", "/foo"),
+    ],
+)
+def test_target_path(router: Start, ips: list[str], base: str, target: str | None, uri: str, sent: str) -> None:
+    """TargetPath takes basePath's place, joined by one slash; without it the URI goes on byte for byte."""
+    here = router()
+    serve_paths(here, ips[0], entry(base, **({"targetPath": target} if target else {})))
+    assert here.ask(HOST, uri).told["uri"] == sent
+
+
+@pytest.mark.parametrize("port", [PORT, str(PORT), "http"])
+def test_container_port(router: Start, ips: list[str], port: object) -> None:
+    """ContainerPort is a number, a numeric string or a port's name."""
+    here = router()
+    serve_paths(here, ips[0], {"basePath": "/", "containerPort": port})
+    assert here.ask(HOST, "/").status == 200
+
+
+def test_port_of_a_sidecar(router: Start, ips: list[str]) -> None:
+    """An init container that restarts always declares ports too; one that ends does not."""
+    here = router()
+    wanted = pod("a", "web-0", ips[0], [entry("/")], [])
+    wanted["spec"]["initContainers"] = [{"name": "proxy", "restartPolicy": "Always", "ports": DECLARED}]
+    here.serve(namespace("a", {HOST: {}}), wanted)
+    assert here.ask(HOST, "/").status == 200
+    wanted["spec"]["initContainers"][0].pop("restartPolicy")
+    here.serve(namespace("a", {HOST: {}}), wanted)
+    assert here.ask(HOST, "/").status == 404
+
+
+def test_weight(router: Start, ips: list[str]) -> None:
+    """A Pod of weight 3 gets three requests for each one of a Pod of weight 1."""
+    here = router()
+    here.serve(
+        namespace("a", {HOST: {}}),
+        pod("a", "web-0", ips[0], [entry("/", weight=3)], DECLARED),
+        pod("a", "web-1", ips[1], [entry("/")], DECLARED),
+    )
+    # Each worker takes its own turns: one connection is one worker.
+    with httpx.Client(base_url=f"http://127.0.0.1:{here.port}", headers={"host": HOST}) as client:
+        pods = [client.get("/").json()["pod"].split(":")[0] for _ in range(8)]
+    assert (pods.count(ips[0]), pods.count(ips[1])) == (6, 2)
+
+
+def test_pods_come_and_go(router: Start, ips: list[str]) -> None:
+    """A Pod serves while it is Running, ready, has an address and is not being deleted, and not otherwise."""
+    here = router()
+    home = namespace("a", {HOST: {}})
+    good = pod("a", "web-0", ips[0], [entry("/")], DECLARED)
+    unready = pod("a", "web-1", ips[1], [entry("/")], DECLARED)
+    unready["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+    pending = pod("a", "web-2", ips[2], [entry("/")], DECLARED)
+    pending["status"]["phase"] = "Pending"
+    leaving = pod("a", "web-3", ips[2], [entry("/")], DECLARED, deletionTimestamp="2026-11-22T18:07:00Z")
+    homeless = pod("a", "web-4", "", [entry("/")], DECLARED)
+    here.serve(home, good, unready, pending, leaving, homeless)
+    assert {here.ask(HOST, "/").told["pod"].split(":")[0] for _ in range(8)} == {ips[0]}
+    unready["status"].pop("conditions")
+    here.serve(home, good, unready, pending, leaving, homeless)
+    assert {here.ask(HOST, "/").told["pod"].split(":")[0] for _ in range(16)} == set(ips[:2])
+    here.serve(home)
+    assert here.ask(HOST, "/").status == 404
+
+
+def test_readiness_can_be_ignored(router: Start, ips: list[str]) -> None:
+    """IGNORE_POD_READINESS routes to Pods that are not ready."""
+    here = router(IGNORE_POD_READINESS="true")
+    unready = pod("a", "web-0", ips[0], [entry("/")], DECLARED)
+    unready["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+    here.serve(namespace("a", {HOST: {}}), unready)
+    assert here.ask(HOST, "/").status == 200
+
+
+def test_ipv6_pod(router: Start, backends: Backends) -> None:
+    """A Pod with an IPv6 address is served."""
+    backends.listen("::1", PORT)
+    here = router()
+    serve_paths(here, "::1", entry("/"))
+    assert here.ask(HOST, "/").told["pod"] == f"::1:{PORT}"
+
+
+def test_paths_are_there_on_every_host(router: Start, ips: list[str]) -> None:
+    """All hosts of a Namespace have all its paths, through one upstream each."""
+    here = router()
+    cycle = here.serve(
+        namespace("a", {"one.example.com": {}, "two.example.com": {}}),
+        pod("a", "web-0", ips[0], [entry("/x"), entry("/y")], DECLARED),
+    )
+    for host in ("one.example.com", "two.example.com"):
+        assert [here.ask(host, uri).status for uri in ("/x", "/y")] == [200, 200]
+    assert len(cycle.table.routes.upstreams) == 2
+
+
+def test_pods_that_disagree(router: Start, ips: list[str]) -> None:
+    """The oldest Pod's targetPath counts for all, and the others get a problem."""
+    here = router()
+    cycle = here.serve(
+        namespace("a", {HOST: {}}),
+        pod(
+            "a", "a-young", ips[0], [entry("/", targetPath="/new")], DECLARED, creationTimestamp="2026-11-22T18:06:09Z"
+        ),
+        pod("a", "b-old", ips[1], [entry("/", targetPath="/old")], DECLARED, creationTimestamp="2026-11-22T18:06:04Z"),
+    )
+    assert {here.ask(HOST, "/x").told["uri"] for _ in range(8)} == {"/old/x"}
+    assert [problem.resource.name for problem in cycle.table.problems] == ["a-young"]
+
+
+def test_bad_entry_is_left_out_alone(router: Start, ips: list[str]) -> None:
+    """Of a Pod's paths the bad ones are left out and the others served."""
+    here = router()
+    bad = [entry("/x { return 200; } location /y"), {"basePath": "/p", "containerPort": 1}, 7, entry("/w", weight=0)]
+    serve_paths(here, ips[0], *bad, entry("/good", colour="red"))
+    assert [here.ask(HOST, uri).status for uri in ("/good", "/x", "/y", "/p", "/w")] == [200, 404, 404, 404, 404]
+    assert here.last
+    assert len(here.last.table.problems) == 5
+
+
+# What goes on to the Pod, and back
+
+
+def test_headers_to_the_pod(router: Start, ips: list[str]) -> None:
+    """Host goes on as sent; X-Forwarded-*, X-Real-IP and X-Request-ID are set, whatever the client says of them."""
+    here = router()
+    serve_paths(here, ips[0], entry("/"))
+    forged = dict.fromkeys(
+        ("X_Real_IP", "X_Forwarded_For", "X_Forwarded_Host", "X_Forwarded_Proto", "X_Request_ID"), "x"
+    )
+    told = here.ask("TEST.k8s.local:80", "/", **forged).told["headers"]
+    assert len(told.pop("x-request-id")) == 32
+    assert {name: value for name, value in told.items() if name.startswith("x-") or name == "host"} == {
+        "host": "TEST.k8s.local:80",
+        "x-real-ip": "127.0.0.1",
+        "x-forwarded-for": "127.0.0.1",
+        "x-forwarded-proto": "http",
+        "x-forwarded-host": "TEST.k8s.local:80",
+    }
+
+
+def test_upstream_keep_alive(router: Start, ips: list[str]) -> None:
+    """Requests of one client connection reach the Pod over one kept connection."""
+    here = router()
+    serve_paths(here, ips[0], entry("/"))
+    with httpx.Client(base_url=f"http://127.0.0.1:{here.port}", headers={"host": HOST}) as client:
+        answers = [client.get("/").json() for _ in range(5)]
+    assert len({answer["client"] for answer in answers}) == 1
+    assert "upgrade" not in answers[0]["headers"]
+
+
+@pytest.mark.parametrize("path", ["/", "/chat", "/chat/room"])
+def test_websocket(router: Start, ips: list[str], path: str) -> None:
+    """WebSocket upgrades work on every path."""
+    here = router()
+    serve_paths(here, ips[0], entry("/"), entry("/chat"))
+    raw = socket.create_connection(("127.0.0.1", here.port), timeout=20)
+    with connect(f"ws://{HOST}{path}", sock=raw) as websocket:
+        websocket.send("hello")
+        assert websocket.recv(timeout=20) == f"{ips[0]}:{PORT} hello"
+
+
+def test_other_upgrades_do_not_go_on(router: Start, ips: list[str]) -> None:
+    """An upgrade to anything but WebSocket is not passed on: it could lead past the rules."""
+    here = router()
+    serve_paths(here, ips[0], entry("/"))
+    told = here.ask(
+        HOST, "/", Upgrade="h2c", Connection="Upgrade, HTTP2-Settings", HTTP2_Settings="AAMAAABkAARAAAAA"
+    ).told
+    assert "upgrade" not in told["headers"]
+
+
+def test_streaming(router: Start, ips: list[str], backends: Backends) -> None:
+    """A response with X-Accel-Buffering: no arrives piece by piece."""
+    here = router()
+    serve_paths(here, ips[0], entry("/"))
+    url = f"http://127.0.0.1:{here.port}/stream"
+    with httpx.stream("GET", url, headers={"host": HOST}, timeout=20) as response:
+        pieces = response.iter_raw()
+        assert next(pieces) == b"first,"
+        backends.let_go()
+        assert b"".join(pieces) == b"second"
+
+
+def test_request_bodies_stream(router: Start, backends: Backends) -> None:
+    """A request's body reaches the Pod before it is complete."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        here = router()
+        port = listener.getsockname()[1]
+        here.serve(
+            namespace("a", {HOST: {}}),
+            pod("a", "web-0", "127.0.0.1", [{"basePath": "/", "containerPort": port}], [{"containerPort": port}]),
+        )
+        with socket.create_connection(("127.0.0.1", here.port), timeout=20) as client:
+            client.sendall(f"PUT / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1000000\r\n\r\nbeginning".encode())
+            listener.settimeout(20)
+            upstream, _ = listener.accept()
+            with upstream:
+                upstream.settimeout(20)
+                seen = b""
+                while b"beginning" not in seen:
+                    piece = upstream.recv(65536)
+                    assert piece, seen
+                    seen += piece
+
+
+def test_large_bodies(router: Start, ips: list[str]) -> None:
+    """A body of any size passes, unless NGINX_MAX_CLIENT_BODY_SIZE limits it."""
+    here = router()
+    serve_paths(here, ips[0], entry("/"))
+    assert here.ask(HOST, "/", "POST", b"x" * 3_000_000).told["size"] == 3_000_000
+    limited = router(NGINX_MAX_CLIENT_BODY_SIZE="1k")
+    serve_paths(limited, ips[0], entry("/"))
+    assert limited.ask(HOST, "/", "POST", b"x" * 1025).status == 413
+
+
+# API keys
+
+KEY = "s3cret-Key"
+SENT = base64.b64encode(KEY.encode()).decode()
+
+
+def serve_with_key(router: Router, ip: str, value: str | bytes, field: str = "api_key") -> None:
+    router.serve(
+        namespace("a", {HOST: {}}), pod("a", "web-0", ip, [entry("/foo")], DECLARED), secret("a", **{field: value})
+    )
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [(SENT, 200), (None, 403), (KEY, 403), (SENT.lower(), 403), (SENT + "=", 403), (SENT[:-1], 403), ("", 403),
+     (f"{SENT}x", 403)],
+)  # fmt: skip
+def test_api_key(router: Start, ips: list[str], sent: str | None, status: int) -> None:
+    """With a key in the Secret a request needs exactly its base64 form, else 403; other paths need none."""
+    here = router()
+    serve_with_key(here, ips[0], KEY)
+    headers = {} if sent is None else {"X_ROUTING_API_KEY": sent}
+    assert [here.ask(HOST, uri, **headers).status for uri in ("/foo", "/foo/x", "/bar")] == [status, status, 404]
+    assert here.ask(HOST, "/foo", "POST", b"body" * 5000, **headers).status == status
+
+
+@pytest.mark.parametrize("value", ["", b"x" * 2049])
+def test_unusable_key_closes(router: Start, ips: list[str], value: str | bytes) -> None:
+    """A key that is empty or unusable closes the Namespace's paths, and is a problem."""
+    here = router()
+    serve_with_key(here, ips[0], value)
+    for sent in (None, "", base64.b64encode(value.encode() if isinstance(value, str) else value[:100]).decode()):
+        assert here.ask(HOST, "/foo", **({} if sent is None else {"X_ROUTING_API_KEY": sent})).status == 403
+    assert here.last
+    assert "all paths answer 403" in str(here.last.table.problems[0])
+
+
+def test_another_field_is_no_key(router: Start, ips: list[str]) -> None:
+    """A Secret without the key's field asks for no key."""
+    here = router()
+    serve_with_key(here, ips[0], KEY, field="other")
+    assert here.ask(HOST, "/foo").status == 200
+
+
+def test_key_settings(router: Start, ips: list[str]) -> None:
+    """API_KEY_SECRET_FIELD and API_KEY_HEADER name another field and header, one with an underscore too."""
+    here = router(API_KEY_SECRET_FIELD="other", API_KEY_HEADER="X_My-Key")
+    serve_with_key(here, ips[0], KEY, field="other")
+    connection = http.client.HTTPConnection("127.0.0.1", here.port, timeout=20)
+    connection.request("GET", "/foo", headers={"Host": HOST, "X_My-Key": SENT})
+    assert connection.getresponse().status == 200
+    connection.close()
+    assert here.ask(HOST, "/foo", X_ROUTING_API_KEY=SENT).status == 403
+
+
+def test_keys_are_the_namespaces_own(router: Start, ips: list[str]) -> None:
+    """A Namespace's key, even one that is called default, opens its own paths and no other's."""
+    here = router()
+    here.serve(
+        namespace("default", {HOST: {}}, created="2026-11-22T18:06:04Z"),
+        namespace("other", {HOST: {}}, created="2026-11-22T18:06:05Z"),
+        namespace("open", {HOST: {}}, created="2026-11-22T18:06:06Z"),
+        *(pod(name, "web-0", ips[0], [entry(f"/{name}")], DECLARED) for name in ("default", "other", "open")),
+        secret("default", api_key="one"),
+        secret("other", api_key="two"),
+    )
+    keys = {name: base64.b64encode(name.encode()).decode() for name in ("one", "two")}
+    opened = [
+        (name, uri)
+        for name, key in keys.items()
+        for uri in ("/default", "/other", "/open")
+        if here.ask(HOST, uri, X_ROUTING_API_KEY=key).status == 200
+    ]
+    assert opened == [("one", "/default"), ("one", "/open"), ("two", "/other"), ("two", "/open")]
+
+
+def test_rotated_key(router: Start, ips: list[str]) -> None:
+    """After a rotation the new key opens and the old one does not."""
+    here = router()
+    serve_with_key(here, ips[0], "before")
+    serve_with_key(here, ips[0], "after")
+    before, after = (base64.b64encode(key).decode() for key in (b"before", b"after"))
+    assert here.ask(HOST, "/foo", X_ROUTING_API_KEY=before).status == 403
+    assert here.ask(HOST, "/foo", X_ROUTING_API_KEY=after).status == 200
+
+
+def test_no_client_can_ask_for_the_key_check(router: Start, ips: list[str]) -> None:
+    """The location that checks keys answers no request from outside."""
+    here = router()
+    serve_with_key(here, ips[0], KEY)
+    for uri in ("api-key", "/api-key", "//api-key", "/./api-key"):
+        assert here.ask(HOST, uri, X_ROUTING_API_KEY=SENT).status in (400, 404)
+
+
+# TLS
+
+
+def serve_tls(router: Router, ip: str, pems: dict[str, bytes], options: object = None) -> None:
+    router.serve(
+        namespace("a", {"secure.dev": options or tls()}),
+        pod("a", "web-0", ip, [entry("/")], DECLARED),
+        secret("a", **pems),
+    )
+
+
+def test_tls_host(router: Start, ips: list[str], authority: Authority) -> None:
+    """A host with TLS answers with its own certificate on SSL_PORT, and is unknown on PORT."""
+    here = router()
+    certificate, key = authority.issue("secure.dev")
+    serve_tls(here, ips[0], {"ssl_crt": certificate, "ssl_key": key})
+    assert here.ask_tls("secure.dev", "/x").told["headers"]["x-forwarded-proto"] == "https"
+    assert here.is_closed_on("secure.dev")
+
+
+def test_plain_host_is_not_on_the_tls_port(router: Start, ips: list[str], authority: Authority) -> None:
+    """A host without TLS is unknown on SSL_PORT."""
+    here = router()
+    serve_paths(here, ips[0], entry("/"))
+    context = authority.trust()
+    context.check_hostname = False
+    with pytest.raises(http.client.RemoteDisconnected):
+        here.ask_tls(HOST, "/", context=context)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tls_versions(router: Start, ips: list[str], authority: Authority, version: ssl.TLSVersion) -> None:
+    """TLS 1.2 and 1.3 are spoken."""
+    here = router()
+    certificate, key = authority.issue("secure.dev")
+    serve_tls(here, ips[0], {"ssl_crt": certificate, "ssl_key": key})
+    context = authority.trust()
+    context.minimum_version = context.maximum_version = version
+    assert here.ask_tls("secure.dev", "/", context=context).status == 200
+
+
+def test_http2(router: Start, ips: list[str], authority: Authority) -> None:
+    """A host with TLS speaks HTTP/2, unless NGINX_HTTP2 says otherwise."""
+    certificate, key = authority.issue("secure.dev")
+    for setting, spoken in (("true", "HTTP/2"), ("false", "HTTP/1.1")):
+        here = router(NGINX_HTTP2=setting)
+        serve_tls(here, ips[0], {"ssl_crt": certificate, "ssl_key": key})
+        with httpx.Client(http2=True, verify=authority.trust()) as client:
+            answer = client.get(
+                f"https://127.0.0.1:{here.ssl_port}/x?y",
+                headers={"host": "secure.dev"},
+                extensions={"sni_hostname": "secure.dev"},
+            )
+        assert (answer.http_version, answer.json()["uri"]) == (spoken, "/x?y")
+        assert answer.json()["headers"]["host"] == "secure.dev"
+
+
+def test_client_certificates(router: Start, ips: list[str], authority: Authority) -> None:
+    """With a clientCertificate only clients with a certificate of that authority are served."""
+    here = router()
+    certificate, key = authority.issue("secure.dev")
+    pems = {"ssl_crt": certificate, "ssl_key": key, "client_crt": authority.pem}
+    serve_tls(here, ips[0], pems, tls(client="client.crt"))
+    assert here.ask_tls("secure.dev", "/").status == 400
+    assert here.ask_tls("secure.dev", "/", context=authority.trust(client="ann")).status == 200
+
+
+def test_client_certificates_cannot_be_avoided(router: Start, ips: list[str], authority: Authority) -> None:
+    """A connection made for another host does not reach one that verifies clients."""
+    here = router()
+    certificate, key = authority.issue("secure.dev")
+    other, other_key = authority.issue("other.dev")
+    here.serve(
+        namespace("a", {"secure.dev": tls(client="client.crt"), "other.dev": tls("other.crt", "other.key")}),
+        pod("a", "web-0", ips[0], [entry("/")], DECLARED),
+        secret("a", ssl_crt=certificate, ssl_key=key, client_crt=authority.pem, other_crt=other, other_key=other_key),
+    )
+    assert here.ask_tls("other.dev", "/").status == 200
+    assert here.ask_tls("secure.dev", "/", sni="other.dev").status in (400, 421)
+    context = authority.trust()
+    context.check_hostname = False
+    assert here.ask_tls("secure.dev", "/", sni="unknown.dev", context=context).status in (400, 421)
+
+
+@pytest.mark.parametrize(
+    ("options", "left", "why"),
+    [
+        (tls(certificate="nowhere"), "ssl_crt ssl_key", "missing or empty"),
+        (tls(), "", "a Secret that is not there"),
+        ({"ssl": []}, "ssl_crt ssl_key", "is an array"),
+        ({"ssl": {"certificate": "ssl.crt"}}, "ssl_crt ssl_key", "does not refer to a field"),
+        (tls(key="ssl.crt"), "ssl_crt ssl_key", "not a PEM of a private key"),
+        (tls(certificate="ssl.key"), "ssl_crt ssl_key", "not a PEM of certificates"),
+        (tls(key="other.key"), "ssl_crt ssl_key other_key", "does not belong to the certificate"),
+        (tls(client="ssl.key"), "ssl_crt ssl_key", "not a PEM of certificates"),
+        (7, "ssl_crt ssl_key", "has options that are a number"),
+    ],
+)
+def test_host_whose_tls_cannot_be_had(
+    router: Start, ips: list[str], authority: Authority, options: object, left: str, why: str
+) -> None:
+    """A host whose TLS cannot be had is left out whole: no plain HTTP, no other certificate; its neighbours go on."""
+    here = router()
+    certificate, key = authority.issue("secure.dev")
+    pems = {"ssl_crt": certificate, "ssl_key": key, "other_key": authority.issue("other.dev")[1]}
+    chosen = {name: pems[name] for name in left.split()}
+    cycle = here.serve(
+        namespace("a", {"secure.dev": options, "plain.dev": {}}),
+        pod("a", "web-0", ips[0], [entry("/")], DECLARED),
+        *([secret("a", **chosen)] if chosen else []),
+    )
+    assert here.is_closed_on("secure.dev")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        here.ask_tls("secure.dev", "/")
+    assert here.ask("plain.dev", "/").status == 200
+    (problem,) = cycle.table.problems
+    assert why in str(problem)
+    assert "PRIVATE" not in str(problem)
+
+
+def test_tls_without_a_default_certificate(router: Start, ips: list[str], authority: Authority) -> None:
+    """Without SSL_CERT there is no TLS at all, and hosts that ask for it are left out."""
+    here = router(SSL_CERT="", SSL_KEY="")
+    certificate, key = authority.issue("secure.dev")
+    serve_tls(here, ips[0], {"ssl_crt": certificate, "ssl_key": key})
+    assert here.is_closed_on("secure.dev")
+    with pytest.raises(ConnectionRefusedError):
+        here.ask_tls("secure.dev", "/")
+    assert here.last
+    assert "asks for TLS, which is off" in str(here.last.table.problems[0])
+
+
+def test_expired_certificate(router: Start, ips: list[str], authority: Authority) -> None:
+    """An expired certificate is a problem, and still served."""
+    here = router()
+    certificate, key = authority.issue("secure.dev", days=range(-9, -1))
+    serve_tls(here, ips[0], {"ssl_crt": certificate, "ssl_key": key})
+    with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
+        here.ask_tls("secure.dev", "/")
+    context = authority.trust()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    assert here.ask_tls("secure.dev", "/", context=context).status == 200
+    assert here.last
+    assert "has expired" in str(here.last.table.problems[0])
+
+
+def test_two_routers_on_one_machine(router: Start, ips: list[str]) -> None:
+    """Two routers on one machine serve side by side, each its own objects."""
+    one, two = router(), router()
+    serve_paths(one, ips[0], entry("/one"))
+    serve_paths(two, ips[1], entry("/two"))
+    assert [one.ask(HOST, uri).status for uri in ("/one", "/two")] == [200, 404]
+    assert [two.ask(HOST, uri).status for uri in ("/one", "/two")] == [404, 200]
