@@ -26,6 +26,8 @@ def read(step: str) -> list[Object]:
 
 _NAMESPACE, _POD = read("005")
 _SECRET = read("008")[-1]
+for _recorded in (_NAMESPACE, _POD, _SECRET):
+    del _recorded["metadata"]["managedFields"]
 
 
 def namespace(name: str, hosts: object, created: str = "2026-11-22T18:06:04Z") -> Object:

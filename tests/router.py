@@ -49,6 +49,7 @@ class Router:
             nginx_version=find_version(nginx_binary),
         )  # fmt: skip
         self.last: Cycle | None = None
+        self.folder = folder
         self.nginx = Nginx(folder, self.settings)
         self._authority = authority
 
@@ -73,6 +74,20 @@ class Router:
         connection = http.client.HTTPConnection("127.0.0.1", self.ssl_port)
         connection.sock = context.wrap_socket(raw, server_hostname=sni or host)
         return self._ask(connection, host, uri, "GET", None, {})
+
+    def trusting_all(self) -> ssl.SSLContext:
+        """Make a client's context that takes any certificate."""
+        context = self._authority.trust()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+
+    def workers(self) -> set[int]:
+        """List the process numbers of nginx's workers that take new connections."""
+        master = int((self.folder / "nginx.pid").read_text())
+        listed = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        titles = {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in listed}
+        return {pid for pid, title in titles.items() if "shutting down" not in title}
 
     def _ask(
         self, connection: http.client.HTTPConnection, host: str | None, uri: str, method: str, body: bytes | None,

@@ -1,7 +1,7 @@
 """Scenarios: recordings in, trees and outcomes out. `make fixtures` writes the expectations anew.
 
 A scenario is a folder with `settings.env` and recordings in order. Beside `<step>.json` or `.yaml` stand
-`<step>.outcome`, what replay tells of it, and, where a release was made, the folder `<step>.tree` with all of its files.
+`<step>.outcome`, what replay tells of it, and, where a release was made, the folder `<step>.tree` with its files.
 """
 
 import io

@@ -1,0 +1,294 @@
+"""What holds for every cluster that tenants can write, with nginx and crossplane as judges."""
+
+import copy
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import crossplane
+import hostile
+import objects
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reconciler.annotations import Match
+from reconciler.disk import write_files
+from reconciler.files import Files
+from reconciler.nginx import check_tree, find_version
+from reconciler.render import render
+from reconciler.routing import Location, Routes, RoutingTable, build_table
+from reconciler.settings import Settings, read_settings
+from reconciler.snapshot import normalise
+
+NOW = 1_797_600_000.0
+PLAIN = replace(read_settings({"PORT": "18080"}), nginx_version=(1, 26, 3))
+REGEX = replace(PLAIN, allow_regex_paths=True)
+CHECKS = replace(PLAIN, health_checks=True)
+
+settings.register_profile(
+    "here", deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
+)
+settings.load_profile("here")
+
+
+def build(cluster: list[objects.Object], how: Settings = PLAIN) -> tuple[RoutingTable, Files]:
+    table = build_table(normalise(objects.listing(cluster), how), how, NOW)
+    return table, render(table.routes, how)
+
+
+def digest(cluster: list[objects.Object], how: Settings = PLAIN) -> bytes:
+    return normalise(objects.listing(cluster), how).digest
+
+
+def locations_of(cluster: list[objects.Object]) -> list[Location]:
+    table, _ = build(cluster, REGEX)
+    return [location for host in table.routes.hosts for location in host.locations]
+
+
+REACHED: dict[str, Callable[[Location], bool]] = {
+    "an API key on a path that needs escapes": lambda place: place.api_key and not place.closed and "\\" in place.path,
+    "a closed path": lambda place: place.closed,
+    "a regular expression": lambda place: place.match is Match.IREGEX,
+    "a prefix that keeps regular expressions away": lambda place: place.final,
+    "a target with a dollar": lambda place: "%24" in (place.target or ""),
+    "a path of bytes that are not UTF-8": lambda place: "\udcff" in place.path,
+}
+
+
+def test_clusters_reach_what_matters() -> None:
+    """The clusters that the properties are tried on have locations of every kind: none of them holds for nothing."""
+    seen = set()
+
+    @given(hostile.clusters)
+    @settings(max_examples=300)
+    def collect(cluster: list[objects.Object]) -> None:
+        places = locations_of(cluster)
+        seen.update(name for name, reached in REACHED.items() if any(map(reached, places)))
+
+    collect()
+    assert seen == REACHED.keys()
+
+
+@given(hostile.clusters, st.randoms(use_true_random=False))
+@settings(max_examples=150)
+def test_order_never_matters(cluster: list[objects.Object], order: random.Random) -> None:
+    """The same objects give the same digest, problems and bytes, in whatever order they came."""
+    shuffled = order.sample(cluster, len(cluster))
+    assert digest(cluster) == digest(shuffled)
+    (table, files), (other, others) = build(cluster), build(shuffled)
+    assert (table.problems, files) == (other.problems, others)
+
+
+def add_noise(item: objects.Object, pick: random.Random) -> None:
+    """Change what routing does not read."""
+    metadata = item["metadata"]
+    noises = [
+        lambda: metadata.update(resourceVersion=str(pick.random())),
+        lambda: metadata.setdefault("annotations", {}).update(note=str(pick.random())),
+        lambda: metadata.setdefault("labels", {}).update(team=str(pick.random())),
+        lambda: metadata.update(managedFields=[{"manager": str(pick.random())}]),
+    ]
+    if item["kind"] == "Pod":
+        noises += [
+            lambda: item["status"].update(startTime=str(pick.random())),
+            lambda: item["status"].setdefault("conditions", []).append({"type": "Initialized", "status": "False"}),
+            lambda: item["spec"].update(nodeName=str(pick.random())),
+        ]
+    pick.choice(noises)()
+
+
+def change_route(item: objects.Object, pick: random.Random) -> None:
+    """Change something that routing reads."""
+    if item["kind"] == "Namespace":
+        item["metadata"]["annotations"][objects.HOSTS] += " "
+    elif item["kind"] == "Secret":
+        item["data"]["another"] = "eA=="
+    else:
+        pick.choice(
+            [
+                lambda: item["metadata"]["annotations"].update({objects.PATHS: f"[{pick.random()}]"}),
+                lambda: item["status"].update(podIP="10.99.99.99"),
+                lambda: item["status"].update(phase="Failed"),
+                lambda: item["status"].update(conditions=[{"type": "Ready", "status": "False"}]),
+                lambda: item["metadata"].update(deletionTimestamp="2026-11-22T18:07:00Z"),
+                lambda: item["spec"]["containers"][0]["ports"].append({"containerPort": 4242}),
+            ]
+        )()
+
+
+@given(hostile.clusters.filter(bool), st.randoms(use_true_random=False))
+@settings(max_examples=200)
+def test_noise_leaves_the_digest(cluster: list[objects.Object], pick: random.Random) -> None:
+    """The digest stays when nothing differs that routing reads."""
+    noisy = copy.deepcopy(cluster)
+    for item in pick.choices(noisy, k=3):
+        add_noise(item, pick)
+    assert digest(noisy) == digest(cluster)
+
+
+COUNTED = objects.read("019")
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=200)
+def test_any_change_of_a_route_shows_in_the_digest(pick: random.Random) -> None:
+    """The digest differs when one thing differs that routing reads, in a recorded cluster whose Pods all count."""
+    cluster = [item for item in COUNTED if item["kind"] != "Pod" or item["status"]["podIP"] != "10.244.2.14"]
+    cluster = [item for item in cluster if item["kind"] != "Pod" or item["metadata"]["namespace"] != "split"]
+    changed = copy.deepcopy(cluster)
+    change_route(pick.choice(changed), pick)
+    assert digest(changed) != digest(cluster)
+
+
+@pytest.mark.parametrize("how", [PLAIN, REGEX], ids=["plain", "regex"])
+@given(cluster=hostile.clusters)
+@settings(max_examples=120)
+def test_any_text_gives_what_the_table_says(nginx_binary: str, how: Settings, cluster: list[objects.Object]) -> None:
+    """Nginx takes the tree of any cluster, and crossplane reads in it exactly the table's servers and upstreams."""
+    how = replace(how, nginx_version=find_version(nginx_binary))
+    table, files = build(cluster, how)
+    with tempfile.TemporaryDirectory() as folder:
+        write_files(files, Path(folder))
+        check_tree(nginx_binary, Path(folder))
+        http = read_http(Path(folder))
+    assert read_upstreams(http) == expect_upstreams(table.routes)
+    assert read_servers(http) == expect_servers(table.routes, how)
+
+
+@given(hostile.clusters)
+@settings(max_examples=120)
+def test_health_checks_hold_no_text_of_a_tenant(cluster: list[objects.Object]) -> None:
+    """With health checks the file reads as exactly the table's upstreams, with the module's own directives alone."""
+    table, files = build(cluster, CHECKS)
+    with tempfile.TemporaryDirectory() as folder:
+        write_files(files, Path(folder))
+        http = read_http(Path(folder))
+    assert read_upstreams(http) == expect_upstreams(table.routes)
+    inside = {each["directive"] for one in http if one["directive"] == "upstream" for each in one["block"]}
+    assert inside <= {"server", "keepalive", "check", "check_http_send", "check_http_expect_alive"}
+
+
+VICTIM = [item for item in COUNTED if item["metadata"].get("namespace", item["metadata"]["name"]) == "test-namespace"]
+
+
+@given(hostile.tenants("attacker"))
+@settings(max_examples=200)
+def test_a_younger_tenant_changes_nothing_of_another(attacker: list[objects.Object]) -> None:
+    """Whatever a younger Namespace writes, the locations, upstreams and key of an older one stay as they were."""
+    hosts = '{"test.k8s.local": {}, "a.example.com": {}}'
+    for item in attacker:
+        if item["kind"] == "Namespace":
+            item["metadata"]["creationTimestamp"] = "2027-01-01T00:00:00Z"
+            item["metadata"]["annotations"][objects.HOSTS] = hosts
+    alone, _ = build(VICTIM, REGEX)
+    beside, _ = build(VICTIM + attacker, REGEX)
+    assert parts_of("test-namespace", beside.routes) == parts_of("test-namespace", alone.routes)
+
+
+def parts_of(namespace: str, routes: Routes) -> object:
+    """Give all that is a Namespace's own, but for the mark that keeps others' regular expressions away."""
+    locations = {
+        (
+            host.name,
+            location.match,
+            location.path,
+            location.upstream,
+            location.target,
+            location.api_key,
+            location.closed,
+        )
+        for host in routes.hosts
+        for location in host.locations
+        if location.namespace == namespace
+    }
+    upstreams = {upstream for upstream in routes.upstreams if upstream.namespace == namespace}
+    return locations, upstreams, dict(routes.api_keys).get(namespace)
+
+
+# Reading the file as crossplane does
+
+
+def read_http(folder: Path) -> list[dict[str, Any]]:
+    parsed = crossplane.parse(str(folder / "nginx.conf"), single=False, comments=False)
+    assert not [error for error in parsed["errors"] if "release/*.conf" not in str(error)], parsed["errors"]
+    (http,) = [block for block in parsed["config"][0]["parsed"] if block["directive"] == "http"]
+    return list(http["block"])
+
+
+def unescape(text: str) -> str:
+    """Undo the escapes that crossplane leaves as they are."""
+    return text.replace("\\\\", "\\")
+
+
+def read_upstreams(http: list[dict[str, Any]]) -> dict[str, list[list[str]]]:
+    return {
+        block["args"][0]: [line["args"] for line in block["block"] if line["directive"] == "server"]
+        for block in http
+        if block["directive"] == "upstream"
+    }
+
+
+def expect_upstreams(routes: Routes) -> dict[str, list[list[str]]]:
+    return {
+        upstream.name: [
+            [server.address] + ([f"weight={server.weight}"] if server.weight > 1 else []) for server in upstream.servers
+        ]
+        for upstream in routes.upstreams
+    }
+
+
+Server = dict[tuple[str, ...], str]
+
+
+def read_servers(http: list[dict[str, Any]]) -> dict[str, Server]:
+    """Read each server as its locations and what each of them does; a server of any other shape fails here."""
+    servers: dict[str, Server] = {}
+    for block in http:
+        if block["directive"] == "server":
+            lines = block["block"]
+            shapes = Counter(line["directive"] for line in lines)
+            assert set(shapes) <= {"listen", "server_name", "location", "set"}, shapes
+            (names,) = [line["args"] for line in lines if line["directive"] == "server_name"]
+            (name,) = names
+            assert name not in servers
+            servers[name] = {
+                tuple(map(unescape, line["args"])): read_location(line["block"])
+                for line in lines
+                if line["directive"] == "location"
+            }
+            assert len(servers[name]) == shapes["location"]
+    return servers
+
+
+def read_location(lines: list[dict[str, Any]]) -> str:
+    return "; ".join(" ".join([line["directive"], *map(unescape, line["args"])]) for line in lines)
+
+
+def expect_servers(routes: Routes, how: Settings) -> dict[str, Server]:
+    check = "internal; if $http_x_routing_api_key != $api_key; return 204"
+    servers: dict[str, Server] = {"": {("=", how.status_path): "return 200", ("/",): "return 444"}}
+    for host in routes.hosts:
+        here = servers[host.name] = {expect_place(location): expect_location(location) for location in host.locations}
+        if not any(location.match is Match.PREFIX and location.path == "/" for location in host.locations):
+            here["/",] = "return 404"
+        if any(location.api_key and not location.closed for location in host.locations):
+            here["=", "api-key"] = check
+    return servers
+
+
+def expect_place(location: Location) -> tuple[str, ...]:
+    modifier = "^~" if location.final else location.match.value
+    path = location.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # as crossplane opens files
+    return (modifier, path) if modifier else (path,)
+
+
+def expect_location(location: Location) -> str:
+    if location.closed:
+        return "return 403"
+    key = f"set $namespace {location.namespace}; auth_request api-key; " if location.api_key else ""
+    return f"{key}proxy_pass http://{location.upstream}{location.target or ''}"

@@ -1,0 +1,33 @@
+"""The main job on the recorded story: nineteen Lists of a real API server, through a real nginx, asked after each."""
+
+from collections.abc import Callable
+
+from backends import Backends
+from router import Router
+from story import STORY, Stage
+
+
+def test_story(router: Callable[..., Router], backends: Backends) -> None:
+    """After every step of the story each request gets the status and the Pods that it must get, and no others."""
+    here, stage = router(), Stage(backends)
+    for step, asks in STORY.items():
+        here.serve(*stage.read(step))
+        for ask in asks:
+            answers = list(stage.ask(here, ask))
+            assert {answer.status if answer else None for answer, _ in answers} == {ask.status}, (step, ask)
+            names = {name for _, name in answers if name}
+            assert len(names) == len(ask.pods.split()), (step, ask, names)
+            assert all(any(name.endswith(short) for short in ask.pods.split()) for name in names), (step, ask, names)
+            if ask.status == 200:
+                assert {answer.told["uri"] for answer, _ in answers if answer} == {ask.sent or ask.uri}
+
+
+def test_idle_steps_do_not_reload(router: Callable[..., Router], backends: Backends) -> None:
+    """A step that changes no route leaves nginx's workers as they are."""
+    here, stage = router(), Stage(backends)
+    workers = {}
+    for step in ("005", "006", "007"):
+        here.serve(*stage.read(step))
+        workers[step] = here.workers()
+    assert workers["005"] == workers["006"]
+    assert not workers["006"] & workers["007"]
