@@ -17,7 +17,7 @@ from reconciler import __version__
 from reconciler.artefact import Artefact, ArtefactError, Nowhere, read_artefact
 from reconciler.listing import Listing, select
 from reconciler.loop import Sink, reconcile
-from reconciler.nginx import Nginx, NginxError, check_tree, find_version, is_there
+from reconciler.nginx import Nginx, NginxError, check_modules, check_tree, find_binary, find_version
 from reconciler.recording import STANDARD_INPUT, RecordingError, find_recordings, read_recordings
 from reconciler.report import Report
 from reconciler.routes import compare
@@ -174,35 +174,37 @@ def _read(paths: list[str], settings: Settings) -> Listing:
 
 def _prepare(given: argparse.Namespace, settings: Settings, report: Report) -> tuple[Settings, Sink]:
     """Find out what nginx there is, and make the sink that writes and tests trees."""
-    there = is_there(settings.nginx_binary)
-    testing = there and not given.no_validate
-    if not there and not given.no_validate:
+    binary = find_binary(settings.nginx_binary)
+    testing = binary is not None and not given.no_validate
+    if not binary and not given.no_validate:
         report.tell_warning(f"{settings.nginx_binary} is not there, so the configuration is not tested")
     if settings.ssl_cert_dir and testing and not given.output:
         report.tell_warning("SSL_CERT_DIR lies outside of the tree, so the configuration is only tested with --output")
         testing = False
-    settings = _know_version(settings, there)
-    binary = settings.nginx_binary
+    if testing and binary:
+        check_modules(binary, settings)
 
     def test(tree: Path) -> None:
-        if testing:
+        if testing and binary:
             check_tree(binary, tree)
 
-    return settings, Artefact(given.output, test) if given.output else Nowhere(test if testing else None)
+    sink = Artefact(given.output, test) if given.output else Nowhere(test if testing else None)
+    return _know_version(settings, binary), sink
 
 
 def _prepare_serving(given: argparse.Namespace, settings: Settings, stack: ExitStack) -> tuple[Settings, Sink]:
     """Make the sink that serves; it ends with the stack."""
     folder = given.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="dispatcher-"))
-    nginx = Nginx(Path(folder), _know_version(settings, there=True))
+    binary = find_binary(settings.nginx_binary) or settings.nginx_binary
+    settings = dataclasses.replace(_know_version(settings, binary), nginx_binary=binary)
+    nginx = Nginx(Path(folder), settings)
     stack.callback(nginx.stop)
-    return _know_version(settings, there=True), nginx
+    return settings, nginx
 
 
-def _know_version(settings: Settings, there: bool) -> Settings:
-    if settings.nginx_version:
-        return settings
-    version = find_version(settings.nginx_binary) if there else _DEFAULT_VERSION
+def _know_version(settings: Settings, binary: str | None) -> Settings:
+    """Take the version that the setting gives, else ask nginx, else assume one that most nginx read."""
+    version = settings.nginx_version or (find_version(binary) if binary else _DEFAULT_VERSION)
     return dataclasses.replace(settings, nginx_version=version)
 
 

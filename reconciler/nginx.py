@@ -40,9 +40,19 @@ def find_version(binary: str) -> tuple[int, ...]:
     return tuple(map(int, found.groups()))
 
 
-def is_there(binary: str) -> bool:
-    """Tell whether the binary is on the PATH, or is a file that can be run."""
-    return shutil.which(binary) is not None
+def find_binary(name: str) -> str | None:
+    """Find nginx by its file or its name, also where a plain user's PATH does not look; None where there is none."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/local/nginx/sbin")
+
+
+def check_modules(binary: str, settings: Settings) -> None:
+    """Make sure that nginx was built with what the settings ask of it. NginxError names the module that is missing."""
+    built = _run([binary, "-V"]).stderr
+    wanted = {"http_auth_request": True, "http_ssl": bool(settings.ssl_cert), "http_v2": settings.http2}
+    for module in [name for name, needed in wanted.items() if needed and f"{name}_module" not in built]:
+        raise NginxError(f"{binary} is built without ngx_{module}_module, which is needed")
+    if settings.health_checks and "upstream_check" not in built:
+        raise NginxError(f"health checks need an nginx built with nginx_upstream_check_module, and {binary} is not")
 
 
 def check_tree(binary: str, tree: Path) -> None:
@@ -85,6 +95,7 @@ class Nginx:
     """
 
     def __init__(self, folder: Path, settings: Settings) -> None:
+        check_modules(settings.nginx_binary, settings)
         self._folder = Path(os.path.abspath(folder))
         self._binary = settings.nginx_binary
         self._timeout = float(settings.reload_timeout)
@@ -218,10 +229,10 @@ class Nginx:
         self._reader.start()
 
     def _pass_on(self, stream: IO[str]) -> None:
-        """Write what nginx says to standard error, and remember the last thing that kept it from running."""
+        """Write what nginx says to standard error, and remember what first kept it from running."""
         with stream:
             for line in stream:
-                if "[emerg]" in line:
+                if "[emerg]" in line and not self._complaint:
                     self._complaint = _clean(line, self._folder / _CURRENT)
                 sys.stderr.write(line)
 

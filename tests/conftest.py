@@ -1,6 +1,5 @@
 """What every test may ask for: nginx, backends behind it, a router that serves objects, certificates."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +8,8 @@ from authority import Authority
 from backends import Backends
 from router import Router
 
+from reconciler.nginx import find_binary
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite", action="store_true", help="write the fixtures' expectations anew")
@@ -16,7 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def nginx_binary() -> str:
-    binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    binary = find_binary("nginx")
     assert binary, "these tests need nginx; `make test` installs it"
     return binary
 

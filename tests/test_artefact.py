@@ -1,0 +1,279 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reconciler.artefact import Artefact, ArtefactError, Nowhere, read_artefact
+from reconciler.disk import read_files, try_lock
+from reconciler.files import SECRET, File, name_release
+
+OLD = {"routes.jsonl": File(b"old"), "nginx.conf": File(b"old"), "hosts/old/key": File(b"old")}
+NEW = {"routes.jsonl": File(b"new"), "nginx.conf": File(b"new"), "hosts/new/key": File(b"new")}
+
+# Applies NEW over OLD in one process after another. The first kills itself at its first step on the disk, the second at
+# its second step and so on, until one has no step left; what each one left is told as a line of JSON.
+KILLED_AT_EACH_STEP = """
+import itertools, json, os, pathlib, shutil, signal, sys
+from reconciler.artefact import Artefact
+from reconciler.disk import read_files
+from reconciler.files import File
+
+parent = pathlib.Path(sys.argv[1])
+trees = [{path: File(text.encode()) for path, text in tree.items()} for tree in json.loads(sys.argv[2])]
+folder = parent / "tree"
+STEPS = ("open", "os.", "shutil.", "tempfile.", "ctypes.")
+
+def kill_at(step):
+    left = itertools.count(step, -1)
+    def hook(event, _):
+        if event.startswith(STEPS) and next(left) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(hook)
+
+for step in itertools.count():
+    Artefact(folder, lambda _: None).apply(trees[0])
+    child = os.fork()
+    if not child:
+        kill_at(step)
+        Artefact(folder, lambda _: None).apply(trees[1])
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    found = read_files(folder)
+    left = len([name for name in os.listdir(parent) if name != "tree"])
+    print(json.dumps([status, {path: file.content.decode() for path, file in found.items()}, left]), flush=True)
+    if status == 0:
+        break
+"""
+
+# Applies two trees in turn, for ever; each line that it prints comes from another place within an apply.
+APPLIER = """
+import itertools, json, pathlib, sys
+from reconciler.artefact import Artefact
+from reconciler.files import File
+trees = [{path: File(text.encode()) for path, text in tree.items()} for tree in json.loads(sys.argv[2])]
+artefact = Artefact(pathlib.Path(sys.argv[1], "tree"), lambda _: print("tested", flush=True))
+for tree in itertools.cycle(trees):
+    artefact.apply(tree)
+    print("applied", flush=True)
+"""
+
+STATE = json.dumps([{path: file.content.decode() for path, file in tree.items()} for tree in (OLD, NEW)])
+
+
+class Refused(Exception):
+    """The test callback found the tree wrong."""
+
+
+def pass_test(_):
+    pass
+
+
+def refuse(_):
+    raise Refused
+
+
+def apply(folder, files, test=pass_test):
+    return Artefact(folder, test).apply(files)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_apply_makes_the_folder(tmp_path):
+    """An artefact's folder and those above it are made when they are not there."""
+    apply(tmp_path / "a/b/tree", NEW)
+    assert read_files(tmp_path / "a/b/tree") == NEW
+
+
+def test_apply_replaces_the_whole_tree(tmp_path):
+    """A new tree takes the place of the old one, of which no file stays."""
+    apply(tmp_path / "tree", OLD)
+    apply(tmp_path / "tree", NEW)
+    assert read_files(tmp_path / "tree") == NEW
+    assert names(tmp_path) == ["tree"]
+
+
+def test_apply_takes_an_empty_folder(tmp_path):
+    """An empty folder is taken for the artefact."""
+    tmp_path.joinpath("tree").mkdir()
+    apply(tmp_path / "tree", NEW)
+    assert read_files(tmp_path / "tree") == NEW
+
+
+def test_apply_keeps_modes(tmp_path):
+    """The folder is open to everyone, and a secret in it to nobody else."""
+    apply(tmp_path / "tree", {**NEW, "api-keys.conf": File(b"", SECRET)})
+    modes = [(tmp_path / "tree" / path).stat().st_mode & 0o777 for path in ("", "nginx.conf", "api-keys.conf")]
+    assert modes == [0o755, 0o644, 0o600]
+
+
+def test_a_relative_folder_stays_where_it_was(tmp_path, monkeypatch):
+    """A relative folder means the place that it named when the sink was made."""
+    tmp_path.joinpath("elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    artefact = Artefact(Path("tree"), pass_test)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    artefact.apply(NEW)
+    assert read_files(tmp_path / "tree") == NEW
+
+
+def test_apply_gives_the_name(tmp_path):
+    """Applying gives the release's name: the same for the same files, another for others."""
+    artefact = Artefact(tmp_path / "tree", pass_test)
+    first, again, other = artefact.apply(OLD), artefact.apply(OLD), artefact.apply(NEW)
+    assert first == again == name_release(OLD, bytes(16))
+    assert first != other
+
+
+def test_the_test_sees_the_new_tree_beside_the_old_one(tmp_path):
+    """The test is called with the whole new tree while the old one is still in its place."""
+    seen = []
+    apply(tmp_path / "tree", OLD)
+    apply(tmp_path / "tree", NEW, lambda staged: seen.extend([read_files(staged), read_files(tmp_path / "tree")]))
+    assert seen == [NEW, OLD]
+
+
+def test_a_refused_tree_leaves_the_old_one(tmp_path):
+    """A tree that the test refuses leaves the old one whole, and nothing beside it."""
+    apply(tmp_path / "tree", OLD)
+    with pytest.raises(Refused):
+        apply(tmp_path / "tree", NEW, refuse)
+    assert read_files(tmp_path / "tree") == OLD
+    assert names(tmp_path) == ["tree"]
+
+
+def test_a_refused_first_tree_leaves_nothing(tmp_path):
+    """A first tree that the test refuses leaves no folder."""
+    with pytest.raises(Refused):
+        apply(tmp_path / "tree", NEW, refuse)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["precious", "nginx.conf", ".hidden", "sub/routes.jsonl"])
+def test_a_folder_that_is_no_artefact_is_refused(tmp_path, name):
+    """A folder that holds something, but no routes, is not replaced."""
+    precious = tmp_path / "tree" / name
+    precious.parent.mkdir(parents=True)
+    precious.write_text("precious")
+    with pytest.raises(ArtefactError) as caught:
+        apply(tmp_path / "tree", NEW)
+    assert str(caught.value) == f"{tmp_path}/tree: is neither empty nor an artefact; an artefact holds routes.jsonl"
+    assert precious.read_text() == "precious"
+
+
+def test_a_file_in_the_way(tmp_path):
+    """A file in the folder's place stays, and the refusal names it in one line."""
+    tmp_path.joinpath("tree").write_text("precious")
+    with pytest.raises(ArtefactError, match=re.escape(f"{tmp_path}/tree: cannot be written: Not a directory")):
+        apply(tmp_path / "tree", NEW)
+    assert tmp_path.joinpath("tree").read_text() == "precious"
+    assert names(tmp_path) == ["tree"]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    """A folder below a file cannot be written, and the refusal says why."""
+    tmp_path.joinpath("file").write_text("")
+    with pytest.raises(ArtefactError, match="cannot be written: File exists"):
+        apply(tmp_path / "file/tree", NEW)
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    """The staged tree of a run that was killed goes with the next run, and nothing else does."""
+    for left in (".tree.abc.staged", ".tree.staged.kept", ".other.abc.staged"):
+        tmp_path.joinpath(left, "sub").mkdir(parents=True)
+    apply(tmp_path / "tree", NEW)
+    assert names(tmp_path) == [".other.abc.staged", ".tree.staged.kept", "tree"]
+
+
+def test_what_a_running_process_stages_is_left(tmp_path):
+    """A staged tree whose lock is held belongs to a living process and stays."""
+    staged = tmp_path / ".tree.abc.staged"
+    staged.mkdir()
+    handle = os.open(staged, os.O_RDONLY)
+    assert try_lock(handle)
+    apply(tmp_path / "tree", NEW)
+    os.close(handle)
+    assert names(tmp_path) == [".tree.abc.staged", "tree"]
+
+
+def test_a_tree_is_locked_while_it_is_staged(tmp_path):
+    """Another run of the same artefact leaves alone what this one stages."""
+
+    def apply_another(staged):
+        apply(tmp_path / "tree", OLD)
+        assert read_files(staged) == NEW
+
+    apply(tmp_path / "tree", NEW, apply_another)
+    assert read_files(tmp_path / "tree") == NEW
+    assert names(tmp_path) == ["tree"]
+
+
+def test_killed_at_each_step(tmp_path):
+    """A process killed at any step of an apply leaves the old tree whole or the new one, and the next apply tidies."""
+    command = [sys.executable, "-c", KILLED_AT_EACH_STEP, tmp_path, STATE]
+    output = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    runs = [json.loads(line) for line in output.splitlines()]
+    trees = json.loads(STATE)
+    assert [status for status, _, _ in runs] == [-9] * (len(runs) - 1) + [0]
+    assert all(tree in trees for _, tree, _ in runs)
+    assert runs[0][1:] == [trees[0], 0]
+    assert runs[-1][1:] == [trees[1], 0]
+    assert max(left for _, _, left in runs) == 1
+    assert {tree["nginx.conf"] for status, tree, _ in runs if status} == {"old", "new"}
+
+
+@pytest.mark.parametrize("lines", [1, 2, 3, 4, 7, 20, 101, 200])
+def test_killed_among_many_applies(tmp_path, lines):
+    """A process killed somewhere among many applies leaves one whole tree, which the next apply replaces."""
+    apply(tmp_path / "tree", OLD)
+    with subprocess.Popen([sys.executable, "-c", APPLIER, tmp_path, STATE], stdout=subprocess.PIPE) as applier:
+        for _ in range(lines):
+            applier.stdout.readline()
+        applier.kill()
+    assert read_files(tmp_path / "tree") in (OLD, NEW)
+    apply(tmp_path / "tree", NEW)
+    assert read_files(tmp_path / "tree") == NEW
+    assert names(tmp_path) == ["tree"]
+
+
+def test_read_artefact(tmp_path):
+    """An artefact is read back with the files outside it that are asked for."""
+    outside = str(tmp_path / "outside.crt")
+    files = {**NEW, outside: File(b"certificate")}
+    apply(tmp_path / "tree", files)
+    assert read_artefact(tmp_path / "tree", [outside]) == files
+    assert read_artefact(tmp_path / "tree", []) == NEW
+
+
+def test_read_artefact_refuses(tmp_path):
+    """A folder without routes, or that is not there, is no artefact."""
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(ArtefactError) as caught:
+            read_artefact(folder, [])
+        assert str(caught.value) == f"{folder}: is not an artefact; an artefact holds routes.jsonl"
+
+
+def test_nowhere_keeps_nothing(tmp_path):
+    """A sink without a place shows the tree to the test, without the files outside it, and keeps nothing."""
+    seen = []
+    outside = str(tmp_path / "outside.crt")
+    Nowhere(lambda staged: seen.extend([staged, read_files(staged)])).apply({**NEW, outside: File(b"")})
+    assert seen[1] == NEW
+    assert not seen[0].exists()
+    assert names(tmp_path) == []
+
+
+def test_nowhere_passes_the_refusal_on():
+    """A tree that the test refuses is refused by a sink without a place too."""
+    with pytest.raises(Refused):
+        Nowhere(refuse).apply(NEW)
+
+
+def test_nowhere_gives_the_name():
+    """A sink without a place or a test gives the release's name."""
+    assert Nowhere().apply(NEW) == name_release(NEW, bytes(16))

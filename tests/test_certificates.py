@@ -1,0 +1,268 @@
+from datetime import datetime
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa, x25519
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
+
+from reconciler.certificates import LONGEST_CHAIN, CertificateError, parse_chain, parse_key
+
+START, END = datetime(2024, 1, 2, 3, 4, 5), datetime(2034, 1, 2, 3, 4, 5)
+SHA256_WITH_RSA, SHA1_WITH_RSA = bytes.fromhex("2a864886f70d01010b"), bytes.fromhex("2a864886f70d010105")
+
+
+def name(text):
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def make_certificate(key, subject="leaf.example", start=START, end=END):
+    builder = x509.CertificateBuilder(name("issuer.example"), name(subject), key.public_key(), 7, start, end)
+    return builder.sign(
+        key, None if isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey) else hashes.SHA256()
+    )
+
+
+def write(certificate):
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def write_key(key, form=PrivateFormat.PKCS8, encryption=None):
+    return key.private_bytes(Encoding.PEM, form, encryption or NoEncryption())
+
+
+@pytest.fixture(scope="session")
+def rsa_key():
+    return rsa.generate_private_key(65537, 2048)
+
+
+@pytest.fixture(scope="session")
+def ec_key():
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.fixture(scope="session")
+def keys(rsa_key, ec_key):
+    return {
+        "RSA 2048": rsa_key,
+        "P-256": ec_key,
+        "P-384": ec.generate_private_key(ec.SECP384R1()),
+        "P-521": ec.generate_private_key(ec.SECP521R1()),
+        "Ed25519": ed25519.Ed25519PrivateKey.generate(),
+        "RSA 1024": rsa.generate_private_key(65537, 1024),
+        "P-224": ec.generate_private_key(ec.SECP224R1()),
+        "secp256k1": ec.generate_private_key(ec.SECP256K1()),
+        "Ed448": ed448.Ed448PrivateKey.generate(),
+        "DSA": dsa.generate_private_key(2048),
+    }
+
+
+@pytest.mark.parametrize("kind", ["RSA 2048", "P-256", "P-384", "P-521", "Ed25519"])
+def test_key_served(keys, kind):
+    """A certificate and its key come back as they were, whichever of the served kinds the key is."""
+    pem, key = write(make_certificate(keys[kind])), write_key(keys[kind])
+    chain = parse_chain(pem)
+    assert chain.pem == pem
+    assert parse_key(key, chain) == key
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("RSA 1024", "has an RSA key of 1024 bits; 2048 to 8192 are served"),
+        ("P-224", "has a key on another curve than P-256, P-384 and P-521"),
+        ("secp256k1", "has a key on another curve than P-256, P-384 and P-521"),
+        ("Ed448", "has a key that is neither RSA nor EC nor Ed25519"),
+        ("DSA", "has a key that is neither RSA nor EC nor Ed25519"),
+    ],
+)
+def test_key_refused(keys, kind, why):
+    """A certificate with a weak or unusual key is refused, and what its key is is told."""
+    with pytest.raises(CertificateError) as caught:
+        parse_chain(write(make_certificate(keys[kind])))
+    assert str(caught.value) == why
+
+
+def test_weak_key_behind_the_leaf(keys):
+    """Each certificate of a chain is judged, not the first one alone."""
+    pem = write(make_certificate(keys["P-256"])) + write(make_certificate(keys["RSA 1024"]))
+    with pytest.raises(CertificateError, match="1024 bits"):
+        parse_chain(pem)
+
+
+def test_weak_hash(rsa_key):
+    """A certificate signed with SHA-1 is refused."""
+    der = make_certificate(rsa_key).public_bytes(Encoding.DER)
+    assert der.count(SHA256_WITH_RSA) == 2
+    weak = x509.load_der_x509_certificate(der.replace(SHA256_WITH_RSA, SHA1_WITH_RSA))
+    with pytest.raises(CertificateError, match="is signed with MD5 or SHA-1"):
+        parse_chain(write(weak))
+
+
+def test_validity(ec_key):
+    """A chain is good from its first certificate's start to its end, in seconds since the epoch."""
+    issuer = make_certificate(ec_key, "issuer.example", datetime(2020, 1, 1), datetime(2040, 1, 1))
+    chain = parse_chain(write(make_certificate(ec_key)) + write(issuer))
+    assert (chain.not_before, chain.not_after) == (1704164645.0, 2019783845.0)
+
+
+def test_order_is_kept(keys):
+    """A chain keeps its order."""
+    leaf, issuer = write(make_certificate(keys["P-256"])), write(make_certificate(keys["P-384"], "issuer.example"))
+    assert parse_chain(leaf + issuer).pem == leaf + issuer
+    assert parse_chain(issuer + leaf).pem == issuer + leaf
+
+
+def test_the_key_is_the_first_certificates(keys):
+    """A key belongs to a chain when it is that of the first certificate, not of a later one."""
+    leaf, issuer = write(make_certificate(keys["P-256"])), write(make_certificate(keys["P-384"], "issuer.example"))
+    key = write_key(keys["P-256"])
+    assert parse_key(key, parse_chain(leaf + issuer)) == key
+    with pytest.raises(CertificateError, match="does not belong to the certificate"):
+        parse_key(key, parse_chain(issuer + leaf))
+
+
+@pytest.mark.parametrize(("leaf", "other"), [("P-256", "P-384"), ("P-256", "RSA 2048"), ("RSA 2048", "Ed25519")])
+def test_another_key(keys, leaf, other):
+    """A key that is not the certificate's is refused, of whatever kind it is."""
+    with pytest.raises(CertificateError, match="does not belong to the certificate"):
+        parse_key(write_key(keys[other]), parse_chain(write(make_certificate(keys[leaf]))))
+
+
+def test_another_key_of_the_same_kind(ec_key):
+    """A key of the certificate's own kind is refused when it is another one."""
+    with pytest.raises(CertificateError, match="does not belong to the certificate"):
+        parse_key(write_key(ec.generate_private_key(ec.SECP256R1())), parse_chain(write(make_certificate(ec_key))))
+
+
+def test_key_without_signatures(ec_key):
+    """A key that cannot sign belongs to no certificate."""
+    with pytest.raises(CertificateError, match="does not belong to the certificate"):
+        parse_key(write_key(x25519.X25519PrivateKey.generate()), parse_chain(write(make_certificate(ec_key))))
+
+
+@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
+@pytest.mark.parametrize("kind", ["RSA 2048", "P-256"])
+def test_encrypted_key(keys, kind, form):
+    """An encrypted key is refused, in either of OpenSSL's forms."""
+    pem = write_key(keys[kind], form, BestAvailableEncryption(b"passphrase"))
+    with pytest.raises(CertificateError, match="is encrypted; a key without a passphrase is needed"):
+        parse_key(pem, parse_chain(write(make_certificate(keys[kind]))))
+
+
+@pytest.mark.parametrize("kind", ["RSA 2048", "P-256"])
+def test_key_is_written_as_pkcs8(keys, kind):
+    """A key in OpenSSL's old form is written anew as PKCS #8."""
+    old = write_key(keys[kind], PrivateFormat.TraditionalOpenSSL)
+    new = parse_key(old, parse_chain(write(make_certificate(keys[kind]))))
+    assert old.startswith((b"-----BEGIN RSA PRIVATE KEY-----", b"-----BEGIN EC PRIVATE KEY-----"))
+    assert new == write_key(keys[kind])
+
+
+def test_text_around_is_dropped(rsa_key):
+    """What stands around and between the PEMs does not go on into what is written anew."""
+    pem, key = write(make_certificate(rsa_key)), write_key(rsa_key)
+    chain = parse_chain(
+        b"subject=/CN=x\n" + pem + b"\r\n; include /etc/passwd;\n" + key + pem.replace(b"\n", b"\r\n") + b"x"
+    )
+    assert chain.pem == pem + pem
+    assert parse_key(b"Bag Attributes\n" + key + b"trailing", chain) == key
+
+
+@pytest.mark.parametrize(
+    "pem",
+    [
+        b"",
+        b"garbage",
+        b"\0\xff",
+        b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n",
+    ],
+)
+def test_garbage_is_no_certificate(pem):
+    """What is no PEM of certificates is refused."""
+    with pytest.raises(CertificateError, match="is not a PEM of certificates"):
+        parse_chain(pem)
+
+
+def test_a_key_is_no_certificate(ec_key):
+    """A private key in a certificate's place is refused."""
+    with pytest.raises(CertificateError, match="is not a PEM of certificates"):
+        parse_chain(write_key(ec_key))
+
+
+def test_one_bad_certificate_spoils_the_chain(ec_key):
+    """A chain with one certificate cut short is refused as a whole."""
+    pem = write(make_certificate(ec_key))
+    cut = b"\n".join([*pem.splitlines()[:-2], b"-----END CERTIFICATE-----", b""])
+    with pytest.raises(CertificateError, match="is not a PEM of certificates"):
+        parse_chain(pem + cut)
+
+
+@pytest.mark.parametrize("pem", [b"", b"garbage", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
+def test_garbage_is_no_key(ec_key, pem):
+    """What is no PEM of a private key is refused."""
+    with pytest.raises(CertificateError, match="is not a PEM of a private key"):
+        parse_key(pem, parse_chain(write(make_certificate(ec_key))))
+
+
+def test_public_parts_are_no_key(ec_key):
+    """Neither a certificate nor a public key passes for a private key."""
+    pem = write(make_certificate(ec_key))
+    public = ec_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    for wrong in (pem, public):
+        with pytest.raises(CertificateError, match="is not a PEM of a private key"):
+            parse_key(wrong, parse_chain(pem))
+
+
+def test_longest_chain(ec_key):
+    """A chain of more certificates than nginx needs is refused."""
+    pem = write(make_certificate(ec_key))
+    assert parse_chain(pem * LONGEST_CHAIN).pem == pem * LONGEST_CHAIN
+    with pytest.raises(CertificateError, match=f"holds more than {LONGEST_CHAIN} certificates"):
+        parse_chain(pem * (LONGEST_CHAIN + 1))
+
+
+def test_a_chain_shows_no_pem(ec_key):
+    """A chain's representation tells its validity and nothing of its PEM."""
+    shown = repr(parse_chain(write(make_certificate(ec_key))))
+    assert "BEGIN" not in shown
+    assert "not_after" in shown
+
+
+def refusals(keys):
+    """Give each refusal, with the PEM that it is about."""
+    chain = parse_chain(write(make_certificate(keys["P-256"])))
+    secret = write_key(keys["RSA 2048"])
+    broken = secret.replace(b"\n", b"!\n", 5)
+    encrypted = write_key(keys["P-256"], encryption=BestAvailableEncryption(b"passphrase"))
+    weak = write(make_certificate(keys["RSA 1024"]))
+    for pem in (secret, broken, encrypted):
+        yield pem, lambda pem=pem: parse_key(pem, chain)
+    for pem in (weak, broken, secret):
+        yield pem, lambda pem=pem: parse_chain(pem)
+
+
+def test_no_error_holds_the_pem(keys):
+    """No refusal holds a line of the PEM that it is about, neither in its text nor in what it was raised from."""
+    for pem, parse in refusals(keys):
+        with pytest.raises(CertificateError) as caught:
+            parse()
+        assert caught.value.__cause__ is None
+        assert not any(line.decode() in str(caught.value) for line in pem.splitlines())
+
+
+def test_keys_stay_the_same(rsa_key):
+    """The key that is written anew is the key that was given."""
+    new = parse_key(write_key(rsa_key), parse_chain(write(make_certificate(rsa_key))))
+    assert load_pem_private_key(new, None).private_numbers() == rsa_key.private_numbers()

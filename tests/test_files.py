@@ -1,0 +1,72 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.files import SECRET, File, name_release
+
+SALT, OTHER_SALT = b"0" * 16, b"1" * 16
+FILES = {"nginx.conf": File(b"events {}\n"), "a/certificate.crt": File(b"public")}
+SECRETS = {**FILES, "a/certificate.key": File(b"private", SECRET)}
+
+
+def test_name_is_32_hexadecimal_digits():
+    """A release's name is 32 hexadecimal digits."""
+    name = name_release(SECRETS, SALT)
+    assert len(name) == 32
+    assert set(name) <= set("0123456789abcdef")
+
+
+@given(st.permutations(list(SECRETS)))
+def test_order_does_not_show(paths):
+    """The same files have the same name, whatever order they came in."""
+    assert name_release({path: SECRETS[path] for path in paths}, SALT) == name_release(SECRETS, SALT)
+
+
+@given(st.binary(min_size=16, max_size=64))
+def test_salt_does_not_show_without_secrets(salt):
+    """A tree without secrets has the same name everywhere."""
+    assert name_release(FILES, salt) == name_release(FILES, SALT)
+
+
+def test_salt_shows_with_secrets():
+    """A tree with secrets has another name under another salt, so that nobody can try keys against it."""
+    assert name_release(SECRETS, SALT) != name_release(SECRETS, OTHER_SALT)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"nginx.conf": File(b"events {}\n")},
+        {**SECRETS, "nginx.conf": File(b"events {}")},
+        {**SECRETS, "nginx.conf": File(b"events {}\n", SECRET)},
+        {**SECRETS, "nginx.conf": File(b"")},
+        {**SECRETS, "a/certificate.key": File(b"Private", SECRET)},
+        {**SECRETS, "a/certificate.key": File(b"", SECRET)},
+        {**SECRETS, "a/certificate.key": File(b"private")},
+        {**SECRETS, "a/certificate.crt": File(b"private"), "a/certificate.key": File(b"public", SECRET)},
+        {**FILES, "b/certificate.key": File(b"private", SECRET)},
+        {**SECRETS, "empty": File(b"")},
+        {**SECRETS, "empty": File(b"", SECRET)},
+    ],
+)
+def test_any_change_shows(changed):
+    """Another path, mode or content, a file more or a file less gives another name."""
+    assert name_release(changed, SALT) != name_release(SECRETS, SALT)
+
+
+@given(st.dictionaries(st.text("ab \n0", max_size=4), st.builds(File, st.binary(max_size=3)), max_size=3))
+def test_names_do_not_collide(files):
+    """Only the same files have the same name, also where their paths hold what stands between them in the digest."""
+    other = {"": File(b""), "a 0": File(b"0")}
+    assert (name_release(files, SALT) == name_release(other, SALT)) is (files == other)
+
+
+def test_a_file_shows_no_content():
+    """A file's representation tells its size and mode and nothing of what it holds."""
+    assert repr(File(b"private", SECRET)) == "File(7 bytes, 600)"
+
+
+def test_default_mode():
+    """A file is readable for everyone unless it is a secret."""
+    assert File(b"").mode == 0o644

@@ -1,0 +1,378 @@
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from reconciler.selector import parse_selector
+from reconciler.settings import VARIABLES, SettingsError, read_settings
+
+QUALIFIED = "an optional DNS prefix and '/', then at most 63 letters, digits, '-', '_' or '.'"
+SECRET_NAME = "lower-case letters, digits, '-' and '.', at most 253"
+DATA_KEY = "at most 253 letters, digits, '-', '_' or '.', not beginning with '..'"
+HEADER = "an HTTP token of letters, digits, '-' or '_' (nginx reads no other)"
+SELECTOR = "a label selector such as 'a=b,c!=d,e in (f,g),h notin (i),j,!k'"
+RETURN = "a status 100-999, or an absolute http or https URI"
+BOOLEAN = "true or false"
+SIZE = "an nginx size such as 0, 512k or 10m, at most 1024g"
+PATH = "an absolute path of URL characters, others percent-encoded, at most 1024"
+NO_PATH = "holds a control character, '//', '/./' or '/../', which no request's path has in nginx"
+PORT, SSL_PORT = "1-65535", "1-65535, and not PORT"
+CERT = "a file with a PEM of certificates, together with SSL_KEY"
+KEY = "a file with the PEM of SSL_CERT's private key"
+FOLDER = "an absolute path of letters, digits and ._~@+:=,-"
+PROTOCOLS = "TLSv1.2, TLSv1.3, or both with a blank between"
+ADDRESSES = "IP addresses with commas between, each once"
+BINARY = "nginx's file, or its name on the PATH"
+TIME = "a number of seconds, or of ms, s, m, h or d"
+VERSION = "a version such as 1.26.3"
+FIELDS = {name: field for field, variable in VARIABLES.items() for name in variable.names}
+
+
+def read_one(variable, text):
+    return getattr(read_settings({variable: text}), FIELDS[variable])
+
+
+def refuse(environment):
+    with pytest.raises(SettingsError) as caught:
+        read_settings(environment)
+    assert str(caught.value) == "\n".join(caught.value.lines)
+    return caught.value.lines
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("API_KEY_SECRET_NAME", "routing"),
+        ("API_KEY_SECRET_FIELD", "api-key"),
+        ("ROUTABLE_LABEL_SELECTOR", parse_selector("github.com/30x.dispatcher.routable=true")),
+        ("HOSTS_ANNOTATION", "github.com/30x.dispatcher.hosts"),
+        ("PATHS_ANNOTATION", "github.com/30x.dispatcher.paths"),
+        ("ORG_LABEL", "github.com/30x.dispatcher.org"),
+        ("ENV_LABEL", "github.com/30x.dispatcher.env"),
+        ("APP_NAME_LABEL", "github.com/30x.dispatcher.app.name"),
+        ("APP_REV_LABEL", "github.com/30x.dispatcher.app.rev"),
+        ("API_KEY_HEADER", "X-ROUTING-API-KEY"),
+        ("DEFAULT_LOCATION_RETURN", 404),
+        ("NGINX_ENABLE_HEALTH_CHECKS", False),
+        ("ENABLE_NGINX_UPSTREAM_CHECK", False),
+        ("NGINX_MAX_CLIENT_BODY_SIZE", "0"),
+        ("NGINX_STATUS_PATH", "/dispatcher/status"),
+        ("PORT", 80),
+        ("SSL_PORT", 443),
+        ("SSL_CERT", b""),
+        ("SSL_KEY", b""),
+        ("SSL_CERT_DIR", ""),
+        ("SSL_PROTOCOLS", ("TLSv1.2", "TLSv1.3")),
+        ("NGINX_HTTP2", True),
+        ("LISTEN_ADDRESSES", ("0.0.0.0",)),
+        ("ALLOW_REGEX_PATHS", False),
+        ("IGNORE_POD_READINESS", False),
+        ("NGINX_WORKER_CONNECTIONS", 4096),
+        ("WORKER_SHUTDOWN_TIMEOUT", "240s"),
+        ("RELOAD_TIMEOUT", 10),
+        ("NGINX_BINARY", "nginx"),
+        ("NGINX_VERSION", ()),
+    ],
+)
+@pytest.mark.parametrize("environment", [{}, dict.fromkeys(FIELDS, "")], ids=["absent", "empty"])
+def test_default(environment, variable, value):
+    """A variable that is absent or empty has its default."""
+    assert getattr(read_settings(environment), FIELDS[variable]) == value
+
+
+def test_default_ciphers():
+    """By default TLS 1.2 has forward secrecy and authenticated encryption alone."""
+    ciphers = read_settings({}).ssl_ciphers.split(":")
+    assert len(ciphers) == 6
+    assert all(cipher.startswith("ECDHE-") and ("GCM" in cipher or "POLY1305" in cipher) for cipher in ciphers)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("API_KEY_SECRET_NAME", "a.b-c.0", "a.b-c.0"),
+        ("API_KEY_SECRET_FIELD", "_Api.Key", "_Api.Key"),
+        ("ROUTABLE_LABEL_SELECTOR", " !a , b in (,c) ", parse_selector(" !a , b in (,c) ")),
+        ("HOSTS_ANNOTATION", "hosts", "hosts"),
+        ("PATHS_ANNOTATION", "x.io/P_a.t-hs", "x.io/P_a.t-hs"),
+        ("ORG_LABEL", "o" * 63, "o" * 63),
+        ("ENV_LABEL", "0", "0"),
+        ("APP_NAME_LABEL", "a.b/c.d", "a.b/c.d"),
+        ("APP_REV_LABEL", "a.b/c.d", "a.b/c.d"),
+        ("API_KEY_HEADER", "x_key-1", "x_key-1"),
+        ("DEFAULT_LOCATION_RETURN", "100", 100),
+        ("DEFAULT_LOCATION_RETURN", "999", 999),
+        ("DEFAULT_LOCATION_RETURN", "https://[::1]:8443/a%20b", "https://[::1]:8443/a%20b"),
+        ("NGINX_ENABLE_HEALTH_CHECKS", "TRUE", True),
+        ("NGINX_ENABLE_HEALTH_CHECKS", "0", False),
+        ("NGINX_MAX_CLIENT_BODY_SIZE", "1024G", "1024G"),
+        ("NGINX_MAX_CLIENT_BODY_SIZE", "00k", "00k"),
+        ("NGINX_STATUS_PATH", "/", "/"),
+        ("NGINX_STATUS_PATH", "/a%20%22", '/a "'),
+        ("PORT", "1", 1),
+        ("PORT", "65535", 65535),
+        ("SSL_PORT", "08443", 8443),
+        ("SSL_CERT_DIR", "/", "/"),
+        ("SSL_CERT_DIR", "/srv/tls=@+:,~_1/", "/srv/tls=@+:,~_1/"),
+        ("SSL_PROTOCOLS", " TLSv1.3 ", ("TLSv1.3",)),
+        ("SSL_CIPHERS", "HIGH:!aNULL:@STRENGTH", "HIGH:!aNULL:@STRENGTH"),
+        ("NGINX_HTTP2", "off", False),
+        ("LISTEN_ADDRESSES", "127.0.0.1, ::1", ("127.0.0.1", "[::1]")),
+        ("ALLOW_REGEX_PATHS", "yes", True),
+        ("IGNORE_POD_READINESS", "On", True),
+        ("NGINX_WORKER_CONNECTIONS", "1000000", 1_000_000),
+        ("WORKER_SHUTDOWN_TIMEOUT", "500ms", "500ms"),
+        ("RELOAD_TIMEOUT", "600", 600),
+        ("NGINX_BINARY", "/usr/sbin/nginx-1.26", "/usr/sbin/nginx-1.26"),
+        ("NGINX_VERSION", "1.30", (1, 30)),
+        ("NGINX_VERSION", "1.26.3", (1, 26, 3)),
+    ],
+)
+def test_accepted(variable, text, value):
+    """A legal text is accepted, however odd, and parsed."""
+    assert read_one(variable, text) == value
+
+
+REFUSALS = [
+    *[
+        ("API_KEY_SECRET_NAME", text, "", SECRET_NAME)
+        for text in ("Routing", "a_b", "a/b", "-a", "a..b", "a" * 254, "a\n")
+    ],
+    *[("API_KEY_SECRET_FIELD", text, "", DATA_KEY) for text in ("a b", "a/b", "..", "..a", "k" * 254, "a\n")],
+    ("ROUTABLE_LABEL_SELECTOR", "a=b=c", "',' is missing", SELECTOR),
+    ("ROUTABLE_LABEL_SELECTOR", "a in b", "'(' is missing", SELECTOR),
+    ("ROUTABLE_LABEL_SELECTOR", " ", "a label key is missing", SELECTOR),
+    ("ROUTABLE_LABEL_SELECTOR", "a=b/c", "'b/c' is no label value", SELECTOR),
+    *[
+        (variable, text, "", QUALIFIED)
+        for variable in (
+            "HOSTS_ANNOTATION",
+            "PATHS_ANNOTATION",
+            "ORG_LABEL",
+            "ENV_LABEL",
+            "APP_NAME_LABEL",
+            "APP_REV_LABEL",
+        )
+        for text in ("a/b/c", "A.io/b", "/b", "a/", "-a", "a b", "é", "n" * 64, "a\n")
+    ],
+    *[("API_KEY_HEADER", text, "", HEADER) for text in ("X KEY", "X:KEY", "X.KEY", "X-KEY\r\n", "é", "X" * 129)],
+    *[
+        ("DEFAULT_LOCATION_RETURN", text, "", RETURN)
+        for text in (
+            "99",
+            "099",
+            "1000",
+            "4O4",
+            "-404",
+            "404\n",
+            "/login",
+            "ftp://a",
+            "http://",
+            "http://a/$uri",
+            "http://a b",
+        )
+    ],
+    *[
+        (variable, text, "", BOOLEAN)
+        for variable in (
+            "NGINX_ENABLE_HEALTH_CHECKS",
+            "ENABLE_NGINX_UPSTREAM_CHECK",
+            "NGINX_HTTP2",
+            "ALLOW_REGEX_PATHS",
+            "IGNORE_POD_READINESS",
+        )
+        for text in ("maybe", "2", "true ", "truetrue")
+    ],
+    *[
+        ("NGINX_MAX_CLIENT_BODY_SIZE", text, "", SIZE)
+        for text in ("k", "-1", "1t", "1.5m", "10 m", "10mb", "1" * 10, "1\n")
+    ],
+    *[("NGINX_MAX_CLIENT_BODY_SIZE", text, "is more than 1024g", SIZE) for text in ("1025g", "1048577m", "999999999G")],
+    *[
+        ("NGINX_STATUS_PATH", text, "", PATH)
+        for text in ("status", "/a b", "/a?b", "/%", "/é", "/a\n", "/" + "a" * 1024)
+    ],
+    *[("NGINX_STATUS_PATH", text, NO_PATH, PATH) for text in ("//", "/a/../b", "/a/%2e", "/%0a", "/%00")],
+    *[
+        (variable, text, "", allowed)
+        for variable, allowed in (("PORT", PORT), ("SSL_PORT", SSL_PORT))
+        for text in ("0", "65536", "-1", "+80", "80.0", "http", "8_0", " 80", "80\n", "\u0663", "1" * 5000)
+    ],
+    *[("SSL_CERT_DIR", text, "", FOLDER) for text in ("tls", "./tls", "/a b", "/a//b", "/$a", "/a;", "/a\n", "/é")],
+    *[
+        ("SSL_PROTOCOLS", text, "", PROTOCOLS)
+        for text in ("TLSv1.1", "TLSv1.2,TLSv1.3", "TLSv1.3 TLSv1.3", "tlsv1.3", "SSLv3 TLSv1.3", " ")
+    ],
+    *[
+        ("SSL_CIPHERS", text, "", "an OpenSSL cipher list for TLS 1.2")
+        for text in ("A B", "A;B", "A\n", "$A", "A" * 2001)
+    ],
+    ("SSL_CIPHERS", "NOCIPHER", "selects no cipher", "an OpenSSL cipher list for TLS 1.2"),
+    *[
+        ("LISTEN_ADDRESSES", text, "", ADDRESSES)
+        for text in (
+            "localhost",
+            "10.0.0.1:80",
+            "10.0.0.1 ::1",
+            "::1,",
+            ",",
+            "*",
+            "::1,0::1",
+            "fe80::1%eth0",
+            "0.0.0.0/0",
+        )
+    ],
+    *[("NGINX_WORKER_CONNECTIONS", text, "", "64-1000000") for text in ("63", "1000001", "auto")],
+    *[("WORKER_SHUTDOWN_TIMEOUT", text, "", TIME) for text in ("s", "-1", "1w", "1 s", "1.5s", "1m30s", "1s\n")],
+    *[("RELOAD_TIMEOUT", text, "", "1-600 seconds") for text in ("0", "601", "10s")],
+    *[("NGINX_BINARY", text, "", BINARY) for text in ("a b", "a;b", "$a", "a\n", "a" * 1025)],
+    *[("NGINX_VERSION", text, "", VERSION) for text in ("1", "1.26.3.4", "1.26-alpine", "v1.26", "1.26\n", "1.2600")],
+]
+
+
+def shorten(text):
+    return ascii(text if len(text) <= 60 else text[:57] + "...")
+
+
+@pytest.mark.parametrize(("variable", "text", "why", "allowed"), REFUSALS)
+def test_refused(variable, text, why, allowed):
+    """A wrong text is refused in one line: the variable, the text, what is wrong if it can be told, what is allowed."""
+    assert refuse({variable: text}) == [f"{variable}: {shorten(text)} {why or 'is not allowed'}; allowed: {allowed}"]
+
+
+def test_every_variable_is_refused_something():
+    """No variable takes every text."""
+    with_files = {"SSL_CERT", "SSL_KEY"}
+    assert {variable for variable, *_ in REFUSALS} | with_files == set(FIELDS)
+
+
+def test_all_wrong_ones_are_told_at_once():
+    """All wrong variables are told at once, one printable line each, in the order of the settings."""
+    wrong = {variable: text for variable, text, *_ in REFUSALS if variable != "ENABLE_NGINX_UPSTREAM_CHECK"}
+    lines = refuse({**wrong, "SSL_CERT": "/absent/a", "SSL_KEY": "/absent/b"})
+    assert [line.split(":")[0] for line in lines] == [variable.names[0] for variable in VARIABLES.values()]
+    assert all(line.isprintable() for line in lines)
+
+
+def test_right_ones_beside_a_wrong_one():
+    """Only the wrong variables are told."""
+    assert len(refuse({"PORT": "8080", "SSL_PORT": "x", "API_KEY_HEADER": "X-KEY", "NGINX_VERSION": "x"})) == 2
+
+
+@pytest.mark.parametrize(
+    ("environment", "value"),
+    [
+        ({"NGINX_ENABLE_HEALTH_CHECKS": "true"}, True),
+        ({"ENABLE_NGINX_UPSTREAM_CHECK": "true"}, True),
+        ({"NGINX_ENABLE_HEALTH_CHECKS": "true", "ENABLE_NGINX_UPSTREAM_CHECK": "false"}, True),
+        ({"NGINX_ENABLE_HEALTH_CHECKS": "false", "ENABLE_NGINX_UPSTREAM_CHECK": "true"}, False),
+        ({"NGINX_ENABLE_HEALTH_CHECKS": "", "ENABLE_NGINX_UPSTREAM_CHECK": "true"}, True),
+        ({"NGINX_ENABLE_HEALTH_CHECKS": "true", "ENABLE_NGINX_UPSTREAM_CHECK": ""}, True),
+    ],
+)
+def test_health_checks_have_two_names(environment, value):
+    """Health checks are turned on by either name; where both are given the first one wins."""
+    assert read_settings(environment).health_checks is value
+
+
+@pytest.mark.parametrize(
+    ("environment", "text"),
+    [
+        ({"PORT": "443"}, "443"),
+        ({"SSL_PORT": "80"}, "80"),
+        ({"PORT": "8080", "SSL_PORT": "08080"}, "8080"),
+    ],
+)
+def test_one_port_for_both(environment, text):
+    """Two ports that are one, by default or not, are refused."""
+    assert refuse(environment) == [f"SSL_PORT: '{text}' is PORT too; allowed: {SSL_PORT}"]
+
+
+def test_ports_may_change_places():
+    """The ports may be any two, also each other's default."""
+    settings = read_settings({"PORT": "443", "SSL_PORT": "80"})
+    assert (settings.port, settings.ssl_port) == (443, 80)
+
+
+@pytest.mark.parametrize("folder", ["/etc/ssl/certs", "/etc/pki/tls/certs"])
+def test_the_trust_store_is_no_folder_to_write_to(folder):
+    """SSL_CERT_DIR counts as not given when it names the system's trust store, for OpenSSL reads it too."""
+    assert read_one("SSL_CERT_DIR", folder) == ""
+
+
+def test_other_variables_are_nobodys_business():
+    """Variables of other names change nothing."""
+    assert read_settings({"PATH": "/bin", "port": "x", "PORT ": "x"}) == read_settings({})
+
+
+def make_pair():
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "router.example")])
+    start, end = datetime(2024, 1, 1), datetime(2034, 1, 1)
+    return key, x509.CertificateBuilder(name, name, key.public_key(), 7, start, end).sign(key, hashes.SHA256())
+
+
+def write_key(key, encryption=None):
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption())
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """Give the paths of a certificate, its key, and what can stand in their place."""
+    folder = tmp_path_factory.mktemp("tls")
+    (key, certificate), (other_key, _) = make_pair(), make_pair()
+    contents = {
+        "cert": certificate.public_bytes(Encoding.PEM),
+        "key": write_key(key),
+        "other key": write_key(other_key),
+        "encrypted": write_key(key, BestAvailableEncryption(b"passphrase")),
+        "noisy": b"noise\n" + certificate.public_bytes(Encoding.PEM) + b"noise\n",
+        "garbage": b"garbage",
+    }
+    for name, content in contents.items():
+        folder.joinpath(name).write_bytes(content)
+    return {name: str(folder / name) for name in (*contents, "absent")} | {"folder": str(folder), "none": ""}
+
+
+@pytest.mark.parametrize("cert", ["cert", "noisy"])
+def test_certificate_and_key(files, cert):
+    """A certificate and its key are read from their files, without what stands around them."""
+    settings = read_settings({"SSL_CERT": files[cert], "SSL_KEY": files["key"]})
+    assert (settings.ssl_cert, settings.ssl_key) == (Path(files["cert"]).read_bytes(), Path(files["key"]).read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "wrong", "why"),
+    [
+        ("cert", "none", "SSL_KEY", "is missing beside SSL_CERT"),
+        ("none", "key", "SSL_CERT", "is missing beside SSL_KEY"),
+        ("absent", "key", "SSL_CERT", "cannot be read (No such file or directory)"),
+        ("cert", "absent", "SSL_KEY", "cannot be read (No such file or directory)"),
+        ("folder", "key", "SSL_CERT", "cannot be read (Is a directory)"),
+        ("cert", "folder", "SSL_KEY", "cannot be read (Is a directory)"),
+        ("garbage", "key", "SSL_CERT", "is not a PEM of certificates"),
+        ("key", "key", "SSL_CERT", "is not a PEM of certificates"),
+        ("cert", "garbage", "SSL_KEY", "is not a PEM of a private key"),
+        ("cert", "cert", "SSL_KEY", "is not a PEM of a private key"),
+        ("cert", "encrypted", "SSL_KEY", "is encrypted; a key without a passphrase is needed"),
+        ("cert", "other key", "SSL_KEY", "does not belong to the certificate"),
+    ],
+)
+def test_certificate_and_key_refused(files, cert, key, wrong, why):
+    """A certificate or key that is missing, unreadable, unparsable or another's is refused by its file's name."""
+    environment = {"SSL_CERT": files[cert], "SSL_KEY": files[key]}
+    allowed = CERT if wrong == "SSL_CERT" else KEY
+    assert refuse(environment) == [f"{wrong}: {shorten(environment[wrong])} {why}; allowed: {allowed}"]
+
+
+def test_settings_show_no_pem(files):
+    """The settings' representation holds neither certificate nor key."""
+    shown = repr(read_settings({"SSL_CERT": files["cert"], "SSL_KEY": files["key"]}))
+    assert "port=80" in shown
+    assert "PRIVATE" not in shown
+    assert "CERTIFICATE" not in shown
