@@ -4,7 +4,6 @@ import re
 import warnings
 from collections.abc import Iterator
 from enum import Enum
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -23,6 +22,7 @@ from reconciler.patterns import (
 from reconciler.values import Value
 
 HEAVIEST = 1_000_000
+MOST_FAULTS = 20
 _SSL_FIELDS = ("certificate", "certificateKey", "clientCertificate")
 
 
@@ -80,7 +80,6 @@ class _Refused(Exception):
         self.fault = Fault(what, why, right)
 
 
-@lru_cache(maxsize=1024)
 def parse_hosts(text: str) -> tuple[tuple[HostOptions, ...], tuple[Fault, ...]]:
     """Parse a hosts annotation, a JSON object of host -> options: what it names, sorted, and what is wrong with it."""
     hosts: dict[str, HostOptions] = {}
@@ -97,10 +96,9 @@ def parse_hosts(text: str) -> tuple[tuple[HostOptions, ...], tuple[Fault, ...]]:
                 faults.append(refused.fault)
     except _Refused as refused:
         faults.append(refused.fault)
-    return tuple(sorted(hosts.values(), key=lambda host: host.name)), tuple(faults)
+    return tuple(sorted(hosts.values(), key=lambda host: host.name)), _cut(faults)
 
 
-@lru_cache(maxsize=16384)
 def parse_paths(text: str, allow_regex: bool) -> tuple[tuple[PathEntry, ...], tuple[Fault, ...]]:
     """Parse a paths annotation, a JSON array of entries: the good ones in order, and what is wrong with others."""
     entries: dict[tuple[Match, str], PathEntry] = {}
@@ -117,7 +115,13 @@ def parse_paths(text: str, allow_regex: bool) -> tuple[tuple[PathEntry, ...], tu
                 faults.append(refused.fault)
     except _Refused as refused:
         faults.append(refused.fault)
-    return tuple(entries.values()), tuple(faults)
+    return tuple(entries.values()), _cut(faults)
+
+
+def _cut(faults: list[Fault]) -> tuple[Fault, ...]:
+    """Keep the first faults of a text: a tenant shall not fill everyone's log."""
+    more = [Fault("", f"has {len(faults) - MOST_FAULTS} more faults", "as above")] if len(faults) > MOST_FAULTS else []
+    return tuple(faults[:MOST_FAULTS] + more)
 
 
 def _decode(text: str, expected: type, right: str) -> Any:

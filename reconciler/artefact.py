@@ -2,11 +2,12 @@
 
 import ctypes
 import errno
+import glob
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reconciler.disk import read_files, try_lock, write_files
@@ -25,7 +26,7 @@ class Artefact:
     """A sink that keeps one tree in a folder; `test` is called with the tree before it takes the old one's place."""
 
     def __init__(self, folder: Path, test: Callable[[Path], None]) -> None:
-        self._folder = Path(os.path.abspath(folder))
+        self._folder = Path(os.path.realpath(folder))
         self._test = test
         self._salt = os.urandom(16)
 
@@ -80,8 +81,8 @@ def read_artefact(folder: Path, outside: Iterable[str]) -> Files:
 @contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
     """Give a folder of its own beside `folder`, gone afterwards; what a killed run left there goes too."""
-    for left in folder.parent.glob(f".{folder.name}.*.staged"):
-        with _locked(left) as mine:
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.staged"):
+        with suppress(OSError), _locked(left) as mine:  # another run may be removing it too
             if mine:
                 shutil.rmtree(left, ignore_errors=True)
     staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".staged", dir=folder.parent))

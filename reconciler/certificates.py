@@ -1,19 +1,25 @@
 """PEM texts: parsed, judged by what OpenSSL in nginx takes, and written anew so that nothing else goes on."""
 
+import ssl
+import warnings
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 LONGEST_CHAIN = 16
+LONGEST_PEM = 65536
+_REMEMBERED = 512
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
-_WEAK_HASHES = (hashes.MD5, hashes.SHA1)
+_Oid = x509.SignatureAlgorithmOID
+_SIGNATURES = (
+    *(_Oid.RSA_WITH_SHA256, _Oid.RSA_WITH_SHA384, _Oid.RSA_WITH_SHA512, _Oid.ED25519),
+    *(_Oid.ECDSA_WITH_SHA256, _Oid.ECDSA_WITH_SHA384, _Oid.ECDSA_WITH_SHA512),
+)
 
 
 class CertificateError(ValueError):
@@ -29,54 +35,71 @@ class Chain:
     not_after: float
 
 
-@lru_cache(maxsize=4096)
 def parse_chain(pem: bytes) -> Chain:
     """Parse certificates, leaf first. CertificateError where OpenSSL at its usual security level would refuse one."""
+    chain = _parse_chain(pem)
+    if isinstance(chain, str):
+        raise CertificateError(chain)
+    return chain
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _parse_chain(pem: bytes) -> Chain | str:
+    """Parse certificates, or say what is wrong; remembered either way, for a Namespace may name one for many hosts."""
+    if len(pem) > LONGEST_PEM or pem.count(b"-----BEGIN") > LONGEST_CHAIN:
+        return f"is longer than {LONGEST_CHAIN} certificates or {LONGEST_PEM} bytes"
     try:
-        certificates = x509.load_pem_x509_certificates(pem)
-        for certificate in certificates:
-            _judge_key(certificate.public_key())
-            if isinstance(certificate.signature_hash_algorithm, _WEAK_HASHES):
-                raise CertificateError("is signed with MD5 or SHA-1")
-    except CertificateError:
-        raise
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise CertificateError("is not a PEM of certificates") from None
-    if len(certificates) > LONGEST_CHAIN:
-        raise CertificateError(f"holds more than {LONGEST_CHAIN} certificates")
-    return Chain(
-        b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates),
-        _seconds(certificates[0].not_valid_before_utc),
-        _seconds(certificates[0].not_valid_after_utc),
-    )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what will be refused one day is refused today
+            certificates = x509.load_pem_x509_certificates(pem)
+            faults = [fault for certificate in certificates if (fault := _judge(certificate))]
+            first = certificates[0].not_valid_before_utc.timestamp()
+            last = certificates[0].not_valid_after_utc.timestamp()
+        written = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+        # OpenSSL is the other parser of these bytes, in nginx: what it cannot read would stop nginx for everyone.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=written.decode())
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, Warning, ssl.SSLError):
+        return "is not a PEM of certificates"
+    return faults[0] if faults else Chain(written, first, last)
 
 
-@lru_cache(maxsize=4096)
 def parse_key(pem: bytes, chain: Chain) -> bytes:
     """Parse the private key of a chain's first certificate; write it anew as PKCS #8. CertificateError says why not."""
+    key = _parse_key(pem, chain)
+    if isinstance(key, str):
+        raise CertificateError(key)
+    return key
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _parse_key(pem: bytes, chain: Chain) -> bytes | str:
+    if len(pem) > LONGEST_PEM:
+        return f"is longer than {LONGEST_PEM} bytes"
     try:
-        key = serialization.load_pem_private_key(pem, password=None)
+        # Whether a tenant's own primes are primes is the tenant's business, and can take minutes to find out.
+        key = serialization.load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True)
     except TypeError:
-        raise CertificateError("is encrypted; a key without a passphrase is needed") from None
+        return "is encrypted; a key without a passphrase is needed"
     except (ValueError, UnsupportedAlgorithm):
-        raise CertificateError("is not a PEM of a private key") from None
+        return "is not a PEM of a private key"
     leaf = x509.load_pem_x509_certificate(chain.pem)
     spki = (Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     if key.public_key().public_bytes(*spki) != leaf.public_key().public_bytes(*spki):
-        raise CertificateError("does not belong to the certificate")
+        return "does not belong to the certificate"
     return key.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
-def _judge_key(key: CertificatePublicKeyTypes) -> None:
+def _judge(certificate: x509.Certificate) -> str | None:
+    """Say why OpenSSL would refuse a certificate at its usual security level, or never finish a handshake with it."""
+    if certificate.signature_algorithm_oid not in _SIGNATURES:
+        return "is not signed with RSA, ECDSA or Ed25519 and SHA-256, SHA-384 or SHA-512"
+    key = certificate.public_key()
+    if certificate.public_key_algorithm_oid == x509.PublicKeyAlgorithmOID.RSASSA_PSS:
+        return "has a key for RSA-PSS alone"
     if isinstance(key, rsa.RSAPublicKey):
-        if not 2048 <= key.key_size <= 8192:
-            raise CertificateError(f"has an RSA key of {key.key_size} bits; 2048 to 8192 are served")
-    elif isinstance(key, ec.EllipticCurvePublicKey):
-        if not isinstance(key.curve, _CURVES):
-            raise CertificateError("has a key on another curve than P-256, P-384 and P-521")
-    elif not isinstance(key, ed25519.Ed25519PublicKey):
-        raise CertificateError("has a key that is neither RSA nor EC nor Ed25519")
-
-
-def _seconds(moment: datetime) -> float:
-    return moment.timestamp()
+        return (
+            None if 2048 <= key.key_size <= 8192 else f"has an RSA key of {key.key_size} bits; 2048 to 8192 are served"
+        )
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return None if isinstance(key.curve, _CURVES) else "has a key on another curve than P-256, P-384 and P-521"
+    return None if isinstance(key, ed25519.Ed25519PublicKey) else "has a key that is neither RSA nor EC nor Ed25519"

@@ -20,7 +20,7 @@ from reconciler.loop import Sink, reconcile
 from reconciler.nginx import Nginx, NginxError, check_modules, check_tree, find_binary, find_version
 from reconciler.recording import STANDARD_INPUT, RecordingError, find_recordings, read_recordings
 from reconciler.report import Report
-from reconciler.routes import compare
+from reconciler.routes import RoutesError, compare
 from reconciler.settings import Settings, SettingsError, read_settings
 
 OK, DIFFERENT, WRONG_INPUT, FAILED = 0, 1, 2, 3
@@ -132,7 +132,10 @@ def _run_once(given: argparse.Namespace, settings: Settings, report: Report, env
     found = given.strict and bool(cycle.table.problems)
     if given.diff:
         outside = [path for path in cycle.files if path.startswith("/")]
-        changes = compare(read_artefact(given.diff, outside), cycle.files)
+        try:
+            changes = compare(read_artefact(given.diff, outside), cycle.files)
+        except RoutesError as error:
+            raise ArtefactError(f"{given.diff}: is no artefact of this version: {error}") from None
         Report(sys.stdout, given.log_format).tell_changes(changes)
         found = found or bool(changes)
         sink.apply(cycle.files)
@@ -217,7 +220,7 @@ def _wait_for_signal() -> None:
 
 
 def _no_cluster(environment: Mapping[str, str]) -> str:
-    configured = environment.get("KUBECONFIG") or Path(environment.get("HOME", "/"), ".kube", "config").exists()
+    configured = environment.get("KUBECONFIG") or os.path.exists(f"{environment.get('HOME', '')}/.kube/config")
     if configured or environment.get("KUBERNETES_SERVICE_HOST"):
         return "this version cannot read a cluster yet; give recordings: --once --snapshot PATH, or replay PATH"
     return (

@@ -48,7 +48,7 @@ def variable(name: str) -> Token:
 
 
 def render(template: str, **values: object) -> Token:
-    """Render a template, which may write tokens and numbers alone; jinja2.UndefinedError where a value is missing."""
+    """Render a template, which may write tokens and numbers alone: TypeError for what is anything else, or missing."""
     return Token(_ENVIRONMENT.get_template(template).render(values))
 
 

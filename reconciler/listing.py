@@ -13,6 +13,8 @@ from reconciler.values import Value
 # msgspec searches, so the pattern itself must hold both ends; \Z takes no trailing line break, as $ would.
 NamespaceName = Annotated[str, Meta(pattern=rf"\A(?:{DNS_LABEL.expression})\Z", max_length=DNS_LABEL.longest)]
 ObjectName = Annotated[str, Meta(pattern=rf"\A(?:{DNS_SUBDOMAIN.expression})\Z", max_length=DNS_SUBDOMAIN.longest)]
+Int32 = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
+Texts = dict[str, str | None]  # null counts as no text, as in the API server
 Timestamp = Annotated[datetime, Meta(tz=True)]
 
 
@@ -23,33 +25,33 @@ class _Kubernetes(Value, frozen=True, rename="camel"):
 class Metadata(_Kubernetes, frozen=True):
     name: ObjectName
     namespace: NamespaceName | None = None
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
+    labels: Texts | None = None
+    annotations: Texts | None = None
     creation_timestamp: Timestamp | None = None
     deletion_timestamp: Timestamp | None = None
 
 
 class HttpGet(_Kubernetes, frozen=True):
-    port: int | str
+    port: Int32 | str
     path: str | None = None
     scheme: str | None = None
 
 
 class TcpSocket(_Kubernetes, frozen=True):
-    port: int | str
+    port: Int32 | str
 
 
 class Probe(_Kubernetes, frozen=True):
     http_get: HttpGet | None = None
     tcp_socket: TcpSocket | None = None
-    period_seconds: int | None = None
-    timeout_seconds: int | None = None
-    success_threshold: int | None = None
-    failure_threshold: int | None = None
+    period_seconds: Int32 | None = None
+    timeout_seconds: Int32 | None = None
+    success_threshold: Int32 | None = None
+    failure_threshold: Int32 | None = None
 
 
 class ContainerPort(_Kubernetes, frozen=True):
-    container_port: int
+    container_port: Int32
     name: str | None = None
     protocol: str | None = None
 
@@ -89,8 +91,8 @@ class Pod(_Kubernetes, frozen=True):
 
 class Secret(_Kubernetes, frozen=True):
     metadata: Metadata
-    data: dict[str, str] | None = None
-    string_data: dict[str, str] | None = None
+    data: Texts | None = None
+    string_data: Texts | None = None
 
     def __repr__(self) -> str:
         return f"Secret({self.metadata.namespace}/{self.metadata.name})"

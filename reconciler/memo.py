@@ -20,9 +20,9 @@ class Memo(Generic[Input, Context, Result]):
         """Give `function(input, context)` by name, called only where input or context differ from the last round's."""
         last = self._last if context == self._context else {}
         function = self._function
-        self._context = context
-        self._last = {
+        done = {
             name: known if (known := last.get(name)) and known[0] == value else (value, function(value, context))
             for name, value in inputs.items()
         }
+        self._last, self._context = done, context
         return {name: result for name, (_, result) in self._last.items()}

@@ -10,7 +10,8 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -57,11 +58,22 @@ def check_modules(binary: str, settings: Settings) -> None:
 
 def check_tree(binary: str, tree: Path) -> None:
     """Test a tree with `nginx -t`. NginxError says what is refused; a port that cannot be had is no fault of a tree."""
-    with tempfile.TemporaryDirectory(prefix="dispatcher-test-") as scratch:
-        (Path(scratch) / "run").mkdir()
-        refusals = [line for line in _test(binary, Path(scratch), tree) if "bind() to " not in line]
+    with _scratch() as scratch:
+        refusals = [line for line in _test(binary, scratch, tree) if "bind() to " not in line]
     if refusals:
         raise NginxError(f"nginx refuses the configuration: {refusals[0]}")
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Give a folder for what nginx makes at a test. Its folders are empty and may be another user's: no look inside."""
+    folder = Path(tempfile.mkdtemp(prefix="dispatcher-test-"))
+    try:
+        yield folder
+    finally:
+        for made in folder.iterdir():
+            made.rmdir() if made.is_dir() else made.unlink()
+        folder.rmdir()
 
 
 def _test(binary: str, prefix: Path, tree: Path) -> list[str]:

@@ -31,14 +31,17 @@ _HOST_LABEL = r"[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
 DNS_LABEL = Pattern(_LABEL, "lower-case letters, digits and '-', at most 63", longest=63)
-DNS_SUBDOMAIN = Pattern(rf"{_LABEL}(?:\.{_LABEL})*", "lower-case letters, digits, '-' and '.', at most 253")
+_LONG_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"  # an object's name may hold a label of more than 63 characters
+DNS_SUBDOMAIN = Pattern(rf"{_LONG_LABEL}(?:\.{_LONG_LABEL})*", "lower-case letters, digits, '-' and '.', at most 253")
 QUALIFIED_NAME = Pattern(
-    rf"(?:{_LABEL}(?:\.{_LABEL})*/)?{_NAME}",
+    rf"(?:(?=[^/]{{1,253}}/){_LONG_LABEL}(?:\.{_LONG_LABEL})*/)?{_NAME}",
     "an optional DNS prefix and '/', then at most 63 letters, digits, '-', '_' or '.'",
     longest=317,
 )
 LABEL_VALUE = Pattern(rf"(?:{_NAME})?", "at most 63 letters, digits, '-', '_' or '.', or nothing", longest=63)
-DATA_KEY = Pattern(r"(?!\.\.)[-._a-zA-Z0-9]+", "at most 253 letters, digits, '-', '_' or '.', not beginning with '..'")
+DATA_KEY = Pattern(
+    r"(?!\.\.|\.\Z)[-._a-zA-Z0-9]+", "at most 253 letters, digits, '-', '_' or '.', not beginning with '..'"
+)
 
 HOST_NAME = Pattern(
     rf"(?:\*\.)?{_HOST_LABEL}(?:\.{_HOST_LABEL})*",
@@ -53,11 +56,13 @@ EXACT_PATH = Pattern(f"={URL_PATH.expression}", "'=' and an absolute path", long
 PROBE_PATH = Pattern(rf"/(?:{_PCHAR}|[/?])*", "an absolute path, with or without a query, at most 1024", longest=1024)
 
 # What Python's `re` and nginx's PCRE read alike: no counted repeats, look-arounds, back references, named groups,
-# inline flags, POSIX classes or possessive and doubled quantifiers.
-_REGEX_ATOM = r"(?:[A-Za-z0-9/_.~!@,;:=&%' -]|\\[dwsDWSbB./^$|()?*+\[\]\\-]|\[\^?(?:[A-Za-z0-9/_.~%-]|\\[dws.\-])+\]"
+# inline flags, POSIX classes or possessive and doubled quantifiers. A group is not repeated, and there are two `*` or
+# `+` at most: more of either lets a request keep a worker busy.
+_REGEX_CLASS = r"\[\^?(?![.:=])(?:[A-Za-z0-9/_.~%-]|\\[dws.\-])+\]"
+_REGEX_ATOM = rf"(?:[A-Za-z0-9/_.~!@,;:=&%' -]|\\[dwsDWSbB./^$|()?*+\[\]\\-]|{_REGEX_CLASS}"
 REGEX_PATH = Pattern(
-    rf"~\*?(?:{_REGEX_ATOM}|[(](?:\?:)?|[)^$|]|(?<=[^(|^*?+])[*?+]\??)+)",
-    "'~' or '~*' and a regular expression of literals, classes, groups, '|', '*', '+' and '?', at most 200",
+    rf"~\*?(?!(?:[^*+]*[*+]){{3}})(?:{_REGEX_ATOM}|[(](?:\?:)?|[)^$|]|(?<=[^()|^*?+~])[*?+]\??)+)",
+    "'~' or '~*' and at most 200 of literals, classes, groups, '|', '?' and two '*' or '+', no group repeated",
     longest=200,
 )
 
@@ -65,16 +70,23 @@ HTTP_HEADER = Pattern(
     r"[A-Za-z0-9_-]+", "an HTTP token of letters, digits, '-' or '_' (nginx reads no other)", longest=128
 )
 HTTP_URI = Pattern(
-    rf"https?://(?:{_HOST_LABEL}(?:\.{_HOST_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{{0,4}})?(?:/(?:[A-Za-z0-9\-._~/]|%[0-9A-Fa-f]{{2}})*)?",
+    rf"https?://(?:{_HOST_LABEL}(?:\.{_HOST_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{{0,4}})?"
+    r"(?:/(?:[A-Za-z0-9\-._~/]|%[0-9A-Fa-f]{2})*)?",
     "an absolute http or https URI",
     longest=1024,
 )
-FILE_PATH = Pattern(r"/(?:[A-Za-z0-9._~@+:=,-]+/?)*", "an absolute path of letters, digits and ._~@+:=,-", longest=1024)
+FILE_PATH = Pattern(
+    r"/(?:[A-Za-z0-9._~@+:=,-]+/)*[A-Za-z0-9._~@+:=,-]*",
+    "an absolute path of letters, digits and ._~@+:=,-",
+    longest=1024,
+)
 NGINX_SIZE = Pattern(r"[0-9]{1,9}[kKmMgG]?", "a number of bytes, or of k, m or g", longest=10)
 NGINX_TIME = Pattern(r"[0-9]{1,9}(?:ms|s|m|h|d)?", "a number of seconds, or of ms, s, m, h or d", longest=11)
 NGINX_VERSION = Pattern(r"[0-9]{1,3}\.[0-9]{1,3}(?:\.[0-9]{1,3})?", "a version such as 1.26.3", longest=11)
 PORT_NUMBER = Pattern(r"[1-9][0-9]{0,4}", "1-65535", longest=5)
 
+# nginx 1.22 keeps the length of a location's name in one byte; what is longer would match what is shorter.
+LONGEST_LOCATION = 254
 _NEVER_IN_A_LOCATION = re.compile(r"[\x00-\x1f\x7f]|//|/\.\.?(?=/|\Z)")
 
 
@@ -82,11 +94,14 @@ def decode_path(text: str) -> str:
     """Decode an absolute path as nginx decodes a request's before it looks for a location.
 
     Bytes that are not UTF-8 come back as lone surrogates, as `os.fsdecode` gives them. ValueError where no request can
-    ever match: nginx refuses control characters, merges slashes, and resolves `.` and `..` first.
+    ever match (nginx refuses control characters, merges slashes, and resolves `.` and `..` first) or where it is longer
+    than LONGEST_LOCATION bytes.
     """
     decoded = unquote(text, errors="surrogateescape")
     if _NEVER_IN_A_LOCATION.search(decoded):
         raise ValueError("holds a control character, '//', '/./' or '/../', which no request's path has in nginx")
+    if len(decoded.encode("utf-8", "surrogateescape")) > LONGEST_LOCATION:
+        raise ValueError(f"is longer than {LONGEST_LOCATION} bytes")
     return decoded
 
 
@@ -96,10 +111,14 @@ def excerpt(text: str) -> str:
 
 
 def parse_address(text: str) -> str | None:
-    """Give an IP address in its shortest form, an IPv6 one in brackets as in a URL; None for anything else."""
+    """Give an IP address in its shortest form, an IPv6 one in brackets as in a URL; None for anything else.
+
+    IPv6 with a zone, and IPv4 mapped into IPv6, which has no one shortest form, are something else.
+    """
     if IPV4_ADDRESS.accepts(text):
         return text
     try:
-        return f"[{ipaddress.IPv6Address(text)}]" if "%" not in text else None
+        address = ipaddress.IPv6Address(text)
     except ValueError:
         return None
+    return None if address.scope_id or address.ipv4_mapped else f"[{address}]"

@@ -15,6 +15,7 @@ from reconciler.patterns import excerpt
 
 STANDARD_INPUT = "-"
 _ENDINGS = (".json", ".yaml", ".yml")
+_DEEPEST = 200
 _Object = Namespace | Pod | Secret
 
 
@@ -39,7 +40,7 @@ class _ItemHeader(Struct, rename="camel"):
     """What an item of a List begins with: in a PodList the items name no kind."""
 
     kind: str = ""
-    api_version: str = "v1"
+    api_version: str = ""
     metadata: Any = None
 
 
@@ -54,16 +55,19 @@ class _Loader(yaml.CSafeLoader):
 
 def find_recordings(paths: list[str]) -> list[str]:
     """Name the recordings of files and folders, a folder's sorted by name. RecordingError where there is none."""
-    found: list[str] = []
-    for path in paths:
-        if path != STANDARD_INPUT and Path(path).is_dir():
-            files = sorted(str(file) for file in Path(path).iterdir() if file.suffix in _ENDINGS and file.is_file())
-            if not files:
-                raise RecordingError(f"{path}: holds no file that ends with {', '.join(_ENDINGS)}")
-            found += files
-        else:
-            found.append(path)
-    return found
+    return [found for path in paths for found in ([path] if path == STANDARD_INPUT else _find(path))]
+
+
+def _find(path: str) -> list[str]:
+    try:
+        if not Path(path).is_dir():
+            return [path]
+        files = sorted(str(file) for file in Path(path).iterdir() if file.suffix in _ENDINGS and file.is_file())
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read: {error.strerror}") from None
+    if not files:
+        raise RecordingError(f"{path}: holds no file that ends with {', '.join(_ENDINGS)}")
+    return files
 
 
 def read_recordings(paths: list[str]) -> Listing:
@@ -97,34 +101,25 @@ def _split(data: bytes) -> list[bytes]:
     """Split a file into its documents, as JSON."""
     if not data.strip():
         raise _Fault("is empty; a Listing without objects is a List without items")
-    if data.lstrip()[:1] in b"{[":
-        try:
-            json.loads(data)
-        except UnicodeDecodeError:
-            raise _Fault("is not UTF-8") from None
-        except (json.JSONDecodeError, RecursionError) as error:
-            if data.lstrip()[:1] == b"[" or isinstance(error, RecursionError) or not _is_yaml(data):
-                raise _Fault(_place_of(error)) from None
-        else:
-            return [data]
-    return _split_yaml(data)
-
-
-def _is_yaml(data: bytes) -> bool:
+    if not data.lstrip().startswith((b"{", b"[")):
+        return _split_yaml(data)
     try:
-        return all(isinstance(document, dict) for document in yaml.load_all(data, _Loader))
-    except (yaml.YAMLError, ValueError):
-        return False
-
-
-def _place_of(error: json.JSONDecodeError | RecursionError) -> str:
-    if isinstance(error, RecursionError):
-        return "is nested too deeply"
-    return f"line {error.lineno}, column {error.colno}: is not JSON: {error.msg}"
+        json.loads(data)
+    except UnicodeDecodeError:
+        raise _Fault("is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        try:
+            return _split_yaml(data)  # YAML may begin with a brace too
+        except _Fault:
+            raise _Fault(f"line {error.lineno}, column {error.colno}: is not JSON: {error.msg}") from None
+    except (ValueError, RecursionError):
+        raise _Fault("holds a number that is too long, or is nested too deeply") from None
+    return [data]
 
 
 def _split_yaml(data: bytes) -> list[bytes]:
     try:
+        _check_depth(data)
         documents = [document for document in yaml.load_all(data, _Loader) if document is not None]
         encoded = [msgspec.json.encode(document) for document in documents]
     except yaml.MarkedYAMLError as error:
@@ -133,11 +128,26 @@ def _split_yaml(data: bytes) -> list[bytes]:
         raise _Fault(f"{place}is not YAML: {error.problem}") from None
     except (yaml.YAMLError, UnicodeError):
         raise _Fault("is not UTF-8 text") from None
-    except (TypeError, ValueError, RecursionError):
+    except (
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ):  # of odd tags: PyYAML lets them through
         raise _Fault("holds YAML that JSON cannot hold") from None
     if not encoded:
         raise _Fault("is empty; a Listing without objects is a List without items")
     return encoded
+
+
+def _check_depth(data: bytes) -> None:
+    """Refuse what is nested so deeply that libyaml's composer, which calls itself, would run out of stack."""
+    depth = 0
+    for event in yaml.parse(data, _Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise _Fault("is nested too deeply")
 
 
 def _read_document(document: bytes) -> Iterator[tuple[str, _Object]]:
@@ -147,24 +157,26 @@ def _read_document(document: bytes) -> Iterator[tuple[str, _Object]]:
         raise _Fault(f"is not a v1 List nor an object: {error}") from None
     if header.kind == "Status":
         raise _Fault("holds a Status, the answer to a request that failed, and no List")
-    if not header.kind.endswith("List"):
-        yield from _read_item(Raw(document), "", f"{header.kind}")
+    if header.kind != "List" and header.kind.removesuffix("List") not in KINDS.keys() - {header.kind}:
+        yield from _read_item(Raw(document), None, header.kind)
         return
     if header.items is None:
         raise _Fault(f"{header.kind}: has no items")
     if (header.metadata or {}).get("continue"):
         raise _Fault(f"{header.kind}: is one page of several (metadata.continue is set)")
     for place, item in enumerate(header.items):
-        yield from _read_item(item, header.kind.removesuffix("List"), f"items[{place}]")
+        yield from _read_item(item, header, f"items[{place}]")
 
 
-def _read_item(item: Raw, kind: str, place: str) -> Iterator[tuple[str, _Object]]:
+def _read_item(item: Raw, around: _Header | None, place: str) -> Iterator[tuple[str, _Object]]:
+    """Read an object; in a List such as a PodList it may leave its kind and version to the List around it."""
     try:
         header = msgspec.json.decode(item, type=_ItemHeader)
-        kind = header.kind or kind
+        kind = header.kind or (around.kind.removesuffix("List") if around else "")
+        version = header.api_version or (around.api_version if around else "") or "v1"
         if not kind:
             raise _Fault(f"{place}: names no kind")
-        if kind not in KINDS or header.api_version != "v1":
+        if kind not in KINDS or version != "v1":
             return
         place = f"{place} ({kind}{_name_of(header.metadata)})"
         yield place, _place_in_namespace(msgspec.json.decode(item, type=KINDS[kind]))

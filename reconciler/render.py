@@ -207,9 +207,8 @@ def _default_location(settings: Settings) -> _Location:
 
 
 def _view_location(location: Location) -> _Location:
-    modifier = "^~" if location.final else location.match.value
     path = quote(location.path, expands_variables=False)
-    match = conf.join(quote(modifier), path) if modifier else path
+    match = conf.join(quote(location.match.value), path) if location.match.value else path
     if location.closed:
         return _Location(match, returns=(403,))
     return _Location(

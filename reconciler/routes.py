@@ -23,6 +23,10 @@ _AS_WRITTEN = "/!$&'()*+,;=:@~"
 _SECRETS = ("key", "certificate")
 
 
+class RoutesError(ValueError):
+    """A tree that did not come from here: its lines cannot be read as routes or keys."""
+
+
 class RouteChange(Value, frozen=True, order=True):
     """One thing that changed in routing: a host, path, pod, key or certificate; `sign` is `+`, `-` or `~`."""
 
@@ -43,10 +47,16 @@ def write_routes(routes: Routes) -> bytes:
 
 
 def compare(old: Files, new: Files) -> tuple[RouteChange, ...]:
-    """List what differs between two trees in routing terms, sorted; of a secret only that it changed."""
+    """List what differs between two trees in routing terms, sorted; of a secret only that it changed.
+
+    RoutesError where a tree is not of this program's making.
+    """
     before, after = ({*tree[ROUTES_FILE].content.splitlines()} if ROUTES_FILE in tree else set() for tree in (old, new))
-    gone, come = _read_items(before - after), _read_items(after - before)
-    return tuple(sorted([*_compare_items(gone, come), *_compare_items(_read_secrets(old), _read_secrets(new))]))
+    try:
+        routes, secrets = map(_read_items, (before - after, after - before)), map(_read_secrets, (old, new))
+        return tuple(sorted([*_compare_items(*routes), *_compare_items(*secrets)]))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise RoutesError(f"{ROUTES_FILE} or {API_KEYS_FILE} is malformed") from None
 
 
 def _write_host(host: Host, _: None) -> bytes:

@@ -11,19 +11,15 @@ from reconciler.snapshot import Resource, Snapshot
 from reconciler.tenant import ApiKey, Path, Problem, Tenant, TenantHost, Tls, Upstream, read_tenant
 from reconciler.values import Value
 
-# How a location outranks another one at the same place: "= /a" before the "= /a" that comes with the prefix "/a".
+# A location's modifier and name.
 _Place = tuple[str, str]
 
 
 class Location(Value, frozen=True):
-    """One nginx location of a host. `target` is the URI put in its place, None for the request's own.
-
-    `final`: no regular expression may take what this prefix matches.
-    """
+    """One nginx location of a host. `target` is the URI put in its place, None for the request's own."""
 
     match: Match
     path: str
-    final: bool
     namespace: str
     upstream: str
     target: str | None
@@ -58,6 +54,16 @@ class RoutingTable(Value, frozen=True):
 
 # The Tenants that name a host, oldest first, each with what it asks for.
 _Claimants = tuple[tuple[Tenant, TenantHost], ...]
+
+
+class _Taken(Value, frozen=True):
+    """Who has a place; not `served`: it is kept for the path that lies around it."""
+
+    tenant: Tenant
+    path: Path
+    target: str | None
+    served: bool
+
 
 _tenants = Memo(read_tenant)
 
@@ -106,48 +112,54 @@ _hosts = Memo(_build_host)
 
 def _build_locations(host: str, tenants: list[Tenant], problems: list[Problem]) -> Iterator[Location]:
     """Give each place of a host to the oldest Tenant that claims it; within one, `=/a` outranks what `/a` implies."""
-    taken: dict[_Place, tuple[Tenant, Path, str | None]] = {}
+    taken: dict[_Place, _Taken] = {}
     for tenant in tenants:
         for path in sorted(tenant.paths, key=lambda path: path.match is not Match.EXACT):
+            what = f"host {host} path {excerpt(path.match.value + path.path)}"
+            if path.match in (Match.REGEX, Match.IREGEX) and tenant is not tenants[0]:
+                # nginx asks regular expressions first: a younger Namespace's could take the paths of all others.
+                why = f"is a regular expression, and Namespace {tenants[0].name}, which is older, has the host"
+                problems.append(_conflict(tenant, what, why, "an absolute path, or a host of this Namespace alone"))
+                continue
             lost_to = None
-            for place, target in _places(path):
-                holder = taken.setdefault(place, (tenant, path, target))[0]
+            for place, target, served in _places(path):
+                holder = taken.setdefault(place, _Taken(tenant, path, target, served)).tenant
                 lost_to = lost_to or (holder.name if holder is not tenant else None)
             if lost_to:
-                what = f"host {host} path {excerpt(path.match.value + path.path)}"
-                problems.append(
-                    _conflict(tenant, what, f"is taken by Namespace {lost_to}, which is older", "another path")
-                )
-    regex_owners = {tenant.name for (match, _), (tenant, _, _) in taken.items() if match in ("~", "~*")}
-    for (modifier, at), (tenant, wish, target) in sorted(taken.items(), key=_serving_order):
-        yield Location(
-            match=Match(modifier),
-            path=at,
-            final=not modifier and not regex_owners <= {tenant.name},
-            namespace=tenant.name,
-            upstream=wish.upstream.name,
-            target=target,
-            api_key=tenant.api_key is not None,
-            closed=tenant.api_key is not None and tenant.api_key.value is None,
-        )
+                why = f"is taken by Namespace {lost_to}, which is older"
+                problems.append(_conflict(tenant, what, why, "another path"))
+    for (modifier, at), claim in sorted(taken.items(), key=_serving_order):
+        if claim.served:
+            yield Location(
+                match=Match(modifier),
+                path=at,
+                namespace=claim.tenant.name,
+                upstream=claim.path.upstream.name,
+                target=claim.target,
+                api_key=claim.tenant.api_key is not None,
+                closed=claim.tenant.api_key is not None and claim.tenant.api_key.value is None,
+            )
 
 
-def _places(path: Path) -> Iterator[tuple[_Place, str | None]]:
-    """List the locations that a path needs, each with its target: a prefix takes itself and what lies below it."""
+def _places(path: Path) -> Iterator[tuple[_Place, str | None, bool]]:
+    """List the places that a path takes, the target of each, and whether it needs a location of its own.
+
+    A prefix takes itself and what lies below it; `/a/` exactly is below it, and still somebody could claim `=/a/`.
+    """
     if path.match is not Match.PREFIX:
-        yield (path.match.value, path.path), path.target
+        yield (path.match.value, path.path), path.target, True
         return
-    yield ("=", path.path), path.target
-    below = path.target if path.target is None else path.target.rstrip("/") + "/"
-    yield ("", path.path.rstrip("/") + "/"), below
+    below = path.path.rstrip("/") + "/"
+    yield ("=", path.path), path.target, True
+    if below != path.path:
+        yield ("=", below), None, False
+    yield ("", below), path.target if path.target is None else path.target.rstrip("/") + "/", True
 
 
-def _serving_order(item: tuple[_Place, tuple[Tenant, Path, str | None]]) -> tuple[float, str, str, str]:
-    """Sort by path; regular expressions, which nginx tries in order, last and those of older Namespaces first."""
-    (match, path), (tenant, _, _) = item
-    if match in ("~", "~*"):
-        return (tenant.created, tenant.name, path, match)
-    return (-math.inf, "", path, match)
+def _serving_order(item: tuple[_Place, _Taken]) -> tuple[bool, str, str]:
+    """Sort by path, and regular expressions, which nginx tries in order, last."""
+    (match, path), _ = item
+    return match in ("~", "~*"), path, match
 
 
 def _conflict(tenant: Tenant, what: str, why: str, right: str) -> Problem:

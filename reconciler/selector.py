@@ -18,9 +18,9 @@ class Requirement:
     values: tuple[str, ...]
     negated: bool
 
-    def accepts(self, labels: Mapping[str, str]) -> bool:
+    def accepts(self, labels: Mapping[str, str | None]) -> bool:
         """Tell whether an object with these labels meets the term; an absent key meets every negated one."""
-        value = labels.get(self.key)
+        value = (labels[self.key] or "") if self.key in labels else None
         return (value is not None and (not self.values or value in self.values)) is not self.negated
 
 
@@ -31,7 +31,7 @@ class Selector:
     text: str
     requirements: tuple[Requirement, ...]
 
-    def accepts(self, labels: Mapping[str, str]) -> bool:
+    def accepts(self, labels: Mapping[str, str | None]) -> bool:
         """Tell whether an object with these labels is selected."""
         return all(requirement.accepts(labels) for requirement in self.requirements)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from reconciler import patterns
 from reconciler.certificates import CertificateError, parse_chain, parse_key
@@ -89,6 +90,9 @@ def _parse_return(text: str) -> int | str:
     if re.fullmatch(r"[1-9][0-9]{2}", text):
         return int(text)
     if not patterns.HTTP_URI.accepts(text):
+        raise ValueError
+    parts = urlsplit(text)  # ValueError for a port above 65535 too
+    if parts.port == 0 or ("[" in parts.netloc and not parse_address(parts.hostname or "")):
         raise ValueError
     return text
 
@@ -195,6 +199,8 @@ class Settings:
     )
     allow_regex_paths: bool = _variable("ALLOW_REGEX_PATHS", "false", _parse_boolean, "true or false")
     ignore_pod_readiness: bool = _variable("IGNORE_POD_READINESS", "false", _parse_boolean, "true or false")
+    max_hosts: int = _variable("MAX_HOSTS_PER_NAMESPACE", "1000", _parse_number(1, 1000), "1-1000")
+    max_locations: int = _variable("MAX_LOCATIONS_PER_NAMESPACE", "4000", _parse_number(2, 100_000), "2-100000")
     worker_connections: int = _variable("NGINX_WORKER_CONNECTIONS", "4096", _parse_number(64, 1_000_000), "64-1000000")
     worker_shutdown_timeout: str = _variable("WORKER_SHUTDOWN_TIMEOUT", "240s", patterns.NGINX_TIME)
     reload_timeout: int = _variable("RELOAD_TIMEOUT", "10", _parse_number(1, 600), "1-600 seconds")
@@ -232,20 +238,28 @@ def _check_ports(values: Mapping[str, Any]) -> list[str]:
 
 def _check_certificate(values: dict[str, Any], environment: Mapping[str, str]) -> list[str]:
     """Check that SSL_CERT and SSL_KEY belong together, and keep them as they are written anew."""
-    if "ssl_cert" not in values or "ssl_key" not in values or not (values["ssl_cert"] or values["ssl_key"]):
+    given = [name for name in ("SSL_CERT", "SSL_KEY") if environment.get(name)]
+    if "ssl_cert" not in values or "ssl_key" not in values or not given:
         return []
     name = "ssl_cert"
     try:
-        if not environment.get("SSL_CERT"):
+        if "SSL_CERT" not in given:
             raise CertificateError("is missing beside SSL_KEY")
         chain = parse_chain(values["ssl_cert"])
         name = "ssl_key"
-        if not environment.get("SSL_KEY"):
+        if "SSL_KEY" not in given:
             raise CertificateError("is missing beside SSL_CERT")
         values.update(ssl_key=parse_key(values["ssl_key"], chain), ssl_cert=chain.pem)
+        for name in ("ssl_cert", "ssl_key"):
+            if values.get("ssl_cert_dir") and _is_below(environment[name.upper()], values["ssl_cert_dir"]):
+                raise CertificateError("lies below SSL_CERT_DIR, where tenants' files are written")
     except CertificateError as error:
         return [_refusal(name.upper(), environment.get(name.upper(), ""), str(error), VARIABLES[name].allowed)]
     return []
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
 
 
 def _refusal(variable: str, text: str, why: str, allowed: str) -> str:

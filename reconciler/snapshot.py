@@ -150,8 +150,8 @@ def _normalise_group(group: _Group, settings: Settings) -> _Part:
         name=metadata.name,
         created=_created(metadata),
         hosts=(metadata.annotations or {}).get(settings.hosts_annotation),
-        organization=labels.get(settings.org_label, ""),
-        environment=labels.get(settings.env_label, ""),
+        organization=labels.get(settings.org_label) or "",
+        environment=labels.get(settings.env_label) or "",
         secret=_normalise_secret(group.secret) if group.secret else None,
         pods=tuple(
             _normalise_pod(pod, settings)
@@ -166,8 +166,8 @@ _groups = Memo(_normalise_group)
 
 
 def _normalise_secret(secret: kubernetes.Secret) -> Secret:
-    data = {name: _decode(value) for name, value in (secret.data or {}).items()}
-    written = {name: value.encode() for name, value in (secret.string_data or {}).items()}
+    data = {name: _decode(value or "") for name, value in (secret.data or {}).items()}
+    written = {name: (value or "").encode() for name, value in (secret.string_data or {}).items()}
     return Secret(
         secret.metadata.namespace or "",
         secret.metadata.name,
@@ -192,7 +192,7 @@ def _counts(pod: kubernetes.Pod, settings: Settings) -> bool:
 
 
 def _paths(pod: kubernetes.Pod, settings: Settings) -> str:
-    return (pod.metadata.annotations or {}).get(settings.paths_annotation, "")
+    return (pod.metadata.annotations or {}).get(settings.paths_annotation) or ""
 
 
 def _normalise_pod(pod: kubernetes.Pod, settings: Settings) -> Pod:
@@ -205,8 +205,8 @@ def _normalise_pod(pod: kubernetes.Pod, settings: Settings) -> Pod:
         ip=pod.status.pod_ip or "",
         paths=_paths(pod, settings),
         ports=tuple(_normalise_ports(pod.spec, settings)),
-        app=labels.get(settings.app_name_label, ""),
-        revision=labels.get(settings.app_rev_label, ""),
+        app=labels.get(settings.app_name_label) or "",
+        revision=labels.get(settings.app_rev_label) or "",
     )
 
 

@@ -4,7 +4,9 @@ import base64
 from collections.abc import Iterator
 from hashlib import blake2b
 
-from reconciler.annotations import Fault, HostOptions, Match, PathEntry, parse_hosts, parse_paths
+from msgspec.structs import replace
+
+from reconciler.annotations import MOST_FAULTS, Fault, HostOptions, Match, PathEntry, parse_hosts, parse_paths
 from reconciler.certificates import CertificateError, Chain, parse_chain, parse_key
 from reconciler.patterns import PROBE_PATH, excerpt, parse_address
 from reconciler.settings import Settings
@@ -12,6 +14,7 @@ from reconciler.snapshot import Namespace, Pod, Port, Probe, Resource, Secret
 from reconciler.values import Value
 
 LONGEST_KEY = 2048
+LONGEST_PROBE = 86400
 
 
 class Problem(Value, frozen=True, order=True):
@@ -108,14 +111,35 @@ def read_tenant(namespace: Namespace, settings: Settings) -> Tenant:
     names, faults = parse_hosts(namespace.hosts) if namespace.hosts is not None else ((), ())
     annotation = settings.hosts_annotation
     problems += (_problem(namespace.resource, annotation, fault) for fault in faults)
+    paths = tuple(_read_paths(namespace.pods, settings, problems))
+    fields = dict(namespace.secret.data) if namespace.secret else None
+    hosts = tuple(_read_host(host, namespace, fields, settings) for host in names)
+    hosts, paths = _limit(namespace.resource, hosts, paths, settings, problems)
     return Tenant(
         name=namespace.name,
         created=namespace.created,
-        hosts=tuple(_read_host(host, namespace, settings) for host in names),
-        paths=tuple(_read_paths(namespace.pods, settings, problems)),
+        hosts=hosts,
+        paths=paths,
         api_key=_read_api_key(namespace.secret, settings, problems),
         problems=tuple(problems),
     )
+
+
+def _limit(
+    resource: Resource,
+    hosts: tuple[TenantHost, ...],
+    paths: tuple[Path, ...],
+    settings: Settings,
+    problems: list[Problem],
+) -> tuple[tuple[TenantHost, ...], tuple[Path, ...]]:
+    """Leave out what one Namespace asks for beyond its share of nginx's memory: each path is two locations a host."""
+    most_paths = settings.max_locations // 2
+    most_hosts = min(settings.max_hosts, settings.max_locations // (2 * max(1, min(len(paths), most_paths))))
+    for what, asked, most in (("paths", len(paths), most_paths), ("hosts", len(hosts), most_hosts)):
+        if asked > most:
+            limits = f"{settings.max_hosts} hosts, and {settings.max_locations} locations of two a path and host"
+            problems.append(Problem(resource, what, f"are {asked}; the first {most} by name are served", limits))
+    return hosts[:most_hosts], paths[:most_paths]
 
 
 def _problem(resource: Resource, annotation: str, fault: Fault) -> Problem:
@@ -139,20 +163,23 @@ def _read_api_key(secret: Secret | None, settings: Settings, problems: list[Prob
     return ApiKey(None)
 
 
-def _read_host(host: HostOptions, namespace: Namespace, settings: Settings) -> TenantHost:
+_Fields = dict[str, bytes | None] | None
+
+
+def _read_host(host: HostOptions, namespace: Namespace, fields: _Fields, settings: Settings) -> TenantHost:
     if not host.tls or host.broken:
         return TenantHost(host.name, not host.broken)
     try:
         if not settings.ssl_cert:
             raise _TlsRefused("asks for TLS, which is off", "no ssl, or a router with SSL_CERT and SSL_KEY set")
-        chain = _read_chain(namespace, host.tls.certificate, "a PEM of the host's certificates, its own first")
-        key = _read_field(namespace, host.tls.key)
+        chain = _read_chain(fields, host.tls.certificate, "a PEM of the host's certificates, its own first")
+        key = _read_field(fields, host.tls.key)
         try:
             key = parse_key(key, chain)
         except CertificateError as error:
             raise _TlsRefused(f"has a key that {error}", "the PEM of the certificate's private key") from None
         client = host.tls.client and _read_chain(
-            namespace, host.tls.client, "a PEM of the certificates clients are verified by"
+            fields, host.tls.client, "a PEM of the certificates clients are verified by"
         )
     except _TlsRefused as refused:
         why = f"is left out: it {refused.why}"
@@ -170,17 +197,17 @@ class _TlsRefused(Exception):
         self.right = right
 
 
-def _read_field(namespace: Namespace, field: str) -> bytes:
-    if not namespace.secret:
+def _read_field(fields: _Fields, field: str) -> bytes:
+    if fields is None:
         raise _TlsRefused("refers to a Secret that is not there", "a routing Secret in the Namespace")
-    value = dict(namespace.secret.data).get(field)
+    value = fields.get(field)
     if not value:
         raise _TlsRefused(f"refers to the field {field}, which is missing or empty", "a field of the routing Secret")
     return value
 
 
-def _read_chain(namespace: Namespace, field: str, right: str) -> Chain:
-    value = _read_field(namespace, field)
+def _read_chain(fields: _Fields, field: str, right: str) -> Chain:
+    value = _read_field(fields, field)
     try:
         return parse_chain(value)
     except CertificateError as error:
@@ -198,14 +225,12 @@ class _Claim(Value, frozen=True):
 
 def _read_paths(pods: tuple[Pod, ...], settings: Settings, problems: list[Problem]) -> Iterator[Path]:
     claims: dict[tuple[Match, str], list[_Claim]] = {}
+    parsed = {text: parse_paths(text, settings.allow_regex_paths) for text in {pod.paths for pod in pods}}
     for pod in sorted(pods, key=lambda pod: (pod.created, pod.name)):
-        entries, faults = parse_paths(pod.paths, settings.allow_regex_paths)
-        if faults:
-            problems += (_problem(pod.resource, settings.paths_annotation, fault) for fault in faults)
-        for entry in entries:
-            claim = _claim(pod, entry, settings, problems)
-            if claim:
-                claims.setdefault((entry.match, entry.path), []).append(claim)
+        entries, faults = parsed[pod.paths]
+        problems += (_problem(pod.resource, settings.paths_annotation, fault) for fault in faults)
+        for claim in _claim(pod, entries, settings, problems):
+            claims.setdefault((claim.entry.match, claim.entry.path), []).append(claim)
     for (match, path), agreed in sorted(claims.items(), key=lambda item: (item[0][0].value, item[0][1])):
         oldest = agreed[0]
         _tell_disagreements(agreed, settings, problems)
@@ -216,32 +241,44 @@ def _read_paths(pods: tuple[Pod, ...], settings: Settings, problems: list[Proble
         yield Path(oldest.entry.target, upstream)
 
 
-def _claim(pod: Pod, entry: PathEntry, settings: Settings, problems: list[Problem]) -> _Claim | None:
-    port = next((port for port in pod.ports if entry.port in (port.number, port.name)), None)
-    if port is None or not 1 <= port.number <= 65535:
-        numbers = ", ".join(sorted({str(port.number) for port in pod.ports})[:8]) or "none"
-        what = f"{settings.paths_annotation} {excerpt(entry.path)} containerPort"
-        why = f"{excerpt(str(entry.port))} is not a TCP port that a container declares"
-        problems.append(Problem(pod.resource, what, why, f"one of those declared: {numbers}"))
-        return None
-    address = parse_address(pod.ip)
-    if address is None:
+def _claim(pod: Pod, entries: tuple[PathEntry, ...], settings: Settings, problems: list[Problem]) -> Iterator[_Claim]:
+    """Give a Pod's entries an address; what cannot have one is left out."""
+    ip = parse_address(pod.ip)
+    if ip is None:
         problems.append(
             Problem(pod.resource, "podIP", f"{excerpt(pod.ip)} is no IP address", "an IPv4 or IPv6 address")
         )
-        return None
-    server = Server(f"{address}:{port.number}", entry.weight, pod.name)
-    return _Claim(pod, entry, server, _read_check(pod, port, problems))
+        return
+    declared: dict[int | str | None, Port] = {}
+    for port in pod.ports:
+        if 1 <= port.number <= 65535:
+            declared.setdefault(port.number, port)
+            declared.setdefault(port.name, port)
+    undeclared = [entry for entry in entries if entry.port not in declared]
+    for entry in undeclared[:MOST_FAULTS]:
+        what = f"{settings.paths_annotation} {excerpt(entry.path)} containerPort"
+        why = f"{excerpt(str(entry.port))} is not a TCP port that a container declares"
+        numbers = ", ".join(map(str, sorted({port.number for port in pod.ports})[:8])) or "none"
+        problems.append(Problem(pod.resource, what, why, f"one of those declared: {numbers}"))
+    for entry in entries:
+        if entry.port in declared:
+            port = declared[entry.port]
+            server = Server(f"{ip}:{port.number}", entry.weight, pod.name)
+            yield _Claim(pod, entry, server, _read_check(pod, port, problems))
 
 
 def _read_check(pod: Pod, port: Port, problems: list[Problem]) -> Probe | None:
     probe = port.probe
-    if probe and not (probe.path is None or PROBE_PATH.accepts(probe.path)):
-        problems.append(
-            Problem(pod.resource, "probe path", f"{excerpt(probe.path or '')} cannot be asked for", PROBE_PATH.allowed)
-        )
+    if not probe:
         return None
-    return probe
+    if probe.path is not None and not PROBE_PATH.accepts(probe.path):
+        problems.append(Problem(pod.resource, "probe path", f"{excerpt(probe.path)} is no path", PROBE_PATH.allowed))
+        return None
+    if not all(1 <= number <= LONGEST_PROBE for number in (probe.period, probe.timeout, probe.rise, probe.fall)):
+        problems.append(Problem(pod.resource, "probe", "has a number out of range", f"1 to {LONGEST_PROBE}"))
+        return None
+    # A name that the container does not declare: the module knows no probe without a port.
+    return replace(probe, port=probe.port if 1 <= probe.port <= 65535 else port.number)
 
 
 def _tell_disagreements(claims: list[_Claim], settings: Settings, problems: list[Problem]) -> None:

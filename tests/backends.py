@@ -19,8 +19,8 @@ _QUIET: dict[str, Any] = {"log_level": "error", "ws": "websockets-sansio", "time
 class Backends:
     """Answers each request with what arrived: a JSON object with the address that was asked, method, URI and headers.
 
-    A URI that ends with `/stream` answers in two pieces and waits with the second one for `let_go`; a WebSocket gets
-    back what it sends, behind the address.
+    A request's X-Answer-Accel comes back as X-Accel-Redirect. A URI that ends with `/stream` answers in two pieces and
+    waits with the second one for `let_go`; a WebSocket gets back what it sends, behind the address.
     """
 
     def __init__(self) -> None:
@@ -83,6 +83,8 @@ class Backends:
         }
         body = json.dumps(told).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        if accel := told["headers"].get("x-answer-accel"):
+            headers.append((b"x-accel-redirect", accel.encode()))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

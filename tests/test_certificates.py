@@ -1,3 +1,4 @@
+import base64
 from datetime import datetime
 
 import pytest
@@ -80,8 +81,8 @@ def test_key_served(keys, kind):
         ("RSA 1024", "has an RSA key of 1024 bits; 2048 to 8192 are served"),
         ("P-224", "has a key on another curve than P-256, P-384 and P-521"),
         ("secp256k1", "has a key on another curve than P-256, P-384 and P-521"),
-        ("Ed448", "has a key that is neither RSA nor EC nor Ed25519"),
-        ("DSA", "has a key that is neither RSA nor EC nor Ed25519"),
+        ("Ed448", "is not signed with RSA, ECDSA or Ed25519 and SHA-256, SHA-384 or SHA-512"),
+        ("DSA", "is not signed with RSA, ECDSA or Ed25519 and SHA-256, SHA-384 or SHA-512"),
     ],
 )
 def test_key_refused(keys, kind, why):
@@ -103,7 +104,7 @@ def test_weak_hash(rsa_key):
     der = make_certificate(rsa_key).public_bytes(Encoding.DER)
     assert der.count(SHA256_WITH_RSA) == 2
     weak = x509.load_der_x509_certificate(der.replace(SHA256_WITH_RSA, SHA1_WITH_RSA))
-    with pytest.raises(CertificateError, match="is signed with MD5 or SHA-1"):
+    with pytest.raises(CertificateError, match="is not signed with RSA, ECDSA or Ed25519 and SHA-256"):
         parse_chain(write(weak))
 
 
@@ -195,6 +196,33 @@ def test_garbage_is_no_certificate(pem):
         parse_chain(pem)
 
 
+def spoil(certificate, old, new):
+    """Put other bytes into a certificate; what reads it does not check its signature."""
+    der = certificate.public_bytes(Encoding.DER)
+    assert old in der
+    encoded = base64.encodebytes(der.replace(old, new, 1))
+    return b"-----BEGIN CERTIFICATE-----\n" + encoded + b"-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x01"),
+        (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05"),
+        (b"\x02\x01\x07", b"\x02\x01\x00"),
+        (b"leaf.example", b"leaf\xffexample"),
+        (b"\x0c\x0cleaf.example", b"\x60\x0cleaf.example"),
+        (b"20600102030405Z", b"00000102030405Z"),
+    ],
+    ids=["version 2", "version 6", "serial number 0", "no UTF-8", "no type of text", "year 0"],
+)
+def test_malformed_within(ec_key, old, new):
+    """A certificate that one of Python's and nginx's parsers cannot read is refused, however well its PEM is formed."""
+    certificate = make_certificate(ec_key, end=datetime(2060, 1, 2, 3, 4, 5))
+    with pytest.raises(CertificateError, match="is not a PEM of certificates"):
+        parse_chain(spoil(certificate, old, new))
+
+
 def test_a_key_is_no_certificate(ec_key):
     """A private key in a certificate's place is refused."""
     with pytest.raises(CertificateError, match="is not a PEM of certificates"):
@@ -229,7 +257,7 @@ def test_longest_chain(ec_key):
     """A chain of more certificates than nginx needs is refused."""
     pem = write(make_certificate(ec_key))
     assert parse_chain(pem * LONGEST_CHAIN).pem == pem * LONGEST_CHAIN
-    with pytest.raises(CertificateError, match=f"holds more than {LONGEST_CHAIN} certificates"):
+    with pytest.raises(CertificateError, match=f"is longer than {LONGEST_CHAIN} certificates"):
         parse_chain(pem * (LONGEST_CHAIN + 1))
 
 

@@ -93,7 +93,7 @@ def test_a_configured_cluster_is_refused_too(tmp_path: Path) -> None:
         (b'{"kind": "Status", "apiVersion": "v1", "status": "Failure"}', "holds a Status"),
         (b"\xff\xfe\x00", "is not"),
         (b"<html>", "is not a v1 List nor an object"),
-        (b'{"kind": "List", "apiVersion": "v1", "items": [{"kind": "Pod", "apiVersion": "v1", "metadata": {"name": 7}}]}',
+        (b'{"kind": "List", "items": [{"kind": "Pod", "apiVersion": "v1", "metadata": {"name": 7}}]}',
          "items[0] (Pod): Expected `str`, got `int` - at `$.metadata.name`"),
     ],
 )  # fmt: skip

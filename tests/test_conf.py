@@ -1,5 +1,4 @@
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from reconciler.conf import Token, join, quote, render, variable, words
 
-NGINX = shutil.which("nginx")
 # crossplane keeps an escape within quotes as it is written, except \"; nginx reads \\ \t \r \n too.
 ESCAPE = re.compile(r"\\([\\trn])")
 UNESCAPED = {"\\": "\\", "t": "\t", "r": "\r", "n": "\n"}
@@ -36,10 +34,10 @@ def read_back(token):
     return [ESCAPE.sub(lambda match: UNESCAPED[match[1]], parameter) for parameter in parameters]
 
 
-def read_with_nginx(token):
+def read_with_nginx(nginx_binary, token):
     with TemporaryDirectory() as folder:
         Path(folder, "nginx.conf").write_bytes(f"{token};".encode("utf-8", "surrogateescape"))
-        command = [NGINX, "-t", "-p", folder, "-c", "nginx.conf"]
+        command = [nginx_binary, "-t", "-p", folder, "-c", "nginx.conf"]
         output = subprocess.run(command, capture_output=True, check=False).stderr
     return UNKNOWN.search(output)[1].decode("utf-8", "surrogateescape")
 
@@ -56,13 +54,12 @@ def test_syntax_comes_back(text):
     assert read_back(quote(text, expands_variables=False)) == [text]
 
 
-@pytest.mark.skipif(not NGINX, reason="nginx is not there")
 @settings(max_examples=50, deadline=None)
-@given(st.one_of(TEXT, NASTY, st.binary(max_size=20).map(lambda data: data.decode("utf-8", "surrogateescape"))))
-def test_nginx_reads_the_same_text(text):
+@given(text=st.one_of(TEXT, NASTY, st.binary(max_size=20).map(lambda data: data.decode("utf-8", "surrogateescape"))))
+def test_nginx_reads_the_same_text(nginx_binary, text):
     """Any text is read back by nginx's own parser as exactly this text, byte for byte."""
     unknown = "-" + text.replace("\0", "")
-    assert read_with_nginx(quote(unknown, expands_variables=False)) == unknown
+    assert read_with_nginx(nginx_binary, quote(unknown, expands_variables=False)) == unknown
 
 
 @pytest.mark.parametrize(
@@ -110,13 +107,12 @@ def test_longest_text(unit, count):
         quote(unit * (count + 1))
 
 
-@pytest.mark.skipif(not NGINX, reason="nginx is not there")
 @pytest.mark.parametrize(("unit", "count"), [("a", 3998), (" ", 3996), ("é", 1998), ('"', 1998), ("😀", 998)])
-def test_nginx_takes_the_longest_text(tmp_path, unit, count):
+def test_nginx_takes_the_longest_text(nginx_binary, tmp_path, unit, count):
     """A parameter of the greatest length that is written is one that nginx takes."""
     configuration = f"pid nginx.pid; error_log stderr; env {quote('A=' + unit * count)}; events {{}}"
     tmp_path.joinpath("nginx.conf").write_text(configuration, encoding="utf-8")
-    command = [NGINX, "-t", "-p", tmp_path, "-c", "nginx.conf"]
+    command = [nginx_binary, "-t", "-p", tmp_path, "-c", "nginx.conf"]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 

@@ -70,7 +70,7 @@ def test_no_object_is_in_an_illegal_namespace(namespace):
         msgspec.convert({"metadata": {"name": "a", "namespace": namespace}}, Pod)
 
 
-@pytest.mark.parametrize("name", ["a", "a.b-c.d", "0", ".".join(["a" * 63] * 3)])
+@pytest.mark.parametrize("name", ["a", "a.b-c.d", "0", "a" * 253, ".".join(["a" * 63] * 3)])
 def test_legal_names(name):
     """A Pod's name is a DNS name in lower case."""
     assert msgspec.convert({"metadata": {"name": name}}, Pod).metadata.name == name

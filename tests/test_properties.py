@@ -54,7 +54,6 @@ REACHED: dict[str, Callable[[Location], bool]] = {
     "an API key on a path that needs escapes": lambda place: place.api_key and not place.closed and "\\" in place.path,
     "a closed path": lambda place: place.closed,
     "a regular expression": lambda place: place.match is Match.IREGEX,
-    "a prefix that keeps regular expressions away": lambda place: place.final,
     "a target with a dollar": lambda place: "%24" in (place.target or ""),
     "a path of bytes that are not UTF-8": lambda place: "\udcff" in place.path,
 }
@@ -191,7 +190,7 @@ def test_a_younger_tenant_changes_nothing_of_another(attacker: list[objects.Obje
 
 
 def parts_of(namespace: str, routes: Routes) -> object:
-    """Give all that is a Namespace's own, but for the mark that keeps others' regular expressions away."""
+    """Give all that is a Namespace's own."""
     locations = {
         (
             host.name,
@@ -282,7 +281,7 @@ def expect_servers(routes: Routes, how: Settings) -> dict[str, Server]:
 
 
 def expect_place(location: Location) -> tuple[str, ...]:
-    modifier = "^~" if location.final else location.match.value
+    modifier = location.match.value
     path = location.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # as crossplane opens files
     return (modifier, path) if modifier else (path,)
 

@@ -227,7 +227,10 @@ def test_a_syntax_error_names_its_place(refuse, content, message):
         (b'{"kind": "\xff"}', "is not UTF-8"),
         (b"kind: \xff", "is not UTF-8 text"),
         ("&a {kind: List, items: [*a]}", "holds YAML that JSON cannot hold"),
-        ("[" * 100_000, "is nested too deeply"),
+        ("[" * 100_000, "holds a number that is too long, or is nested too deeply"),
+        ("kind: List\nitems: []\nx: !!bool maybe", "holds YAML that JSON cannot hold"),
+        ("kind: List\nitems: []\nx: !!timestamp x", "holds YAML that JSON cannot hold"),
+        ("x: " + "[" * 100_000, "is nested too deeply"),
         ("hello", "is not a v1 List nor an object: Expected `object`, got `str`"),
         ("[]", "is not a v1 List nor an object: Expected `object`, got `array`"),
         ("{}", "is not a v1 List nor an object: Object missing required field `kind`"),
@@ -268,7 +271,7 @@ def test_the_last_page(read):
         ),
         (
             {**NAMESPACE, "metadata": {"name": "a", "labels": {"x": True}}},
-            "items[1] (Namespace a): Expected `str`, got `bool` - at `$.metadata.labels[...]`",
+            "items[1] (Namespace a): Expected `str | null`, got `bool` - at `$.metadata.labels[...]`",
         ),
         (
             {**POD, "metadata": {"name": "p", "creationTimestamp": "yesterday"}},

@@ -93,9 +93,11 @@ def test_legal_hosts(router: Start, ips: list[str], named: str, asked: str) -> N
 def test_many_hosts_of_any_length(router: Start) -> None:
     """Two thousand hosts of mixed length load."""
     here = router()
-    hosts: dict[str, object] = {f"{'x' * (place % 60 + 1)}.h{place}.example.com": {} for place in range(2000)}
-    here.serve(namespace("a", hosts))
-    assert here.ask(next(reversed(hosts)), "/").status == 404
+    hosts = [f"{'x' * (place % 60 + 1)}.h{place}.example.com" for place in range(2000)]
+    homes = [namespace(f"n{place}", {host: {} for host in hosts[place::4]}) for place in range(4)]
+    cycle = here.serve(*homes)
+    assert len(cycle.table.routes.hosts) == 2000
+    assert here.ask(hosts[-1], "/").status == 404
 
 
 def test_known_host_without_a_path(router: Start, ips: list[str]) -> None:
@@ -195,17 +197,21 @@ def test_regular_expressions(router: Start, ips: list[str]) -> None:
     assert answers == {"/v1/x": 200, "/V1/x": 404, "/a/B.PNG": 200, "/a.gif": 404}
 
 
-def test_regular_expression_takes_nothing_of_another_namespace(router: Start, ips: list[str]) -> None:
-    """One Namespace's regular expression never takes what another one's path matches."""
+def test_regular_expressions_are_for_the_host_s_owner(router: Start, ips: list[str]) -> None:
+    """On a shared host the oldest Namespace's regular expressions count, and a younger one's are a problem."""
     here = router(ALLOW_REGEX_PATHS="true")
-    here.serve(
+    cycle = here.serve(
         namespace("old", {HOST: {}}, created="2026-11-22T18:06:04Z"),
-        namespace("young", {HOST: {}}, created="2026-11-22T18:06:05Z"),
-        pod("old", "web-0", ips[0], [entry("~.*")], DECLARED),
-        pod("young", "web-0", ips[1], [entry("/mine")], DECLARED),
+        namespace("young", {HOST: {}, "young.dev": {}}, created="2026-11-22T18:06:05Z"),
+        pod("old", "web-0", ips[0], [entry("/old"), entry("~^/v[0-9]")], DECLARED),
+        pod("young", "web-0", ips[1], [entry("~.*"), entry("/")], DECLARED),
     )
-    assert here.ask(HOST, "/mine/x").told["pod"].startswith(ips[1])
-    assert here.ask(HOST, "/other").told["pod"].startswith(ips[0])
+    assert here.ask(HOST, "/old/x").told["pod"].startswith(ips[0])
+    assert here.ask(HOST, "/v1/x").told["pod"].startswith(ips[0])
+    assert here.ask(HOST, "/other").told["pod"].startswith(ips[1])
+    assert here.ask("young.dev", "/other").told["pod"].startswith(ips[1])
+    (problem,) = cycle.table.problems
+    assert "is a regular expression, and Namespace old, which is older, has the host" in str(problem)
 
 
 @pytest.mark.parametrize(
@@ -338,6 +344,58 @@ def test_bad_entry_is_left_out_alone(router: Start, ips: list[str]) -> None:
     assert [here.ask(HOST, uri).status for uri in ("/good", "/x", "/y", "/p", "/w")] == [200, 404, 404, 404, 404]
     assert here.last
     assert len(here.last.table.problems) == 5
+
+
+# Tenants against each other on one host
+
+OLD, YOUNG = "2026-11-22T18:06:04Z", "2026-11-22T18:06:05Z"
+
+
+def serve_both(router: Router, ips: list[str], victim: list[object], attacker: list[object]) -> None:
+    """Serve an older Namespace with an API key, and a younger one with another key on the same host."""
+    router.serve(
+        namespace("victim", {HOST: {}}, created=OLD),
+        namespace("attacker", {HOST: {}}, created=YOUNG),
+        pod("victim", "web-0", ips[0], victim, DECLARED),
+        pod("attacker", "web-0", ips[1], attacker, DECLARED),
+        secret("victim", api_key="victim's"),
+        secret("attacker", api_key="attacker's"),
+    )
+
+
+VICTIMS, ATTACKERS = (base64.b64encode(key.encode()).decode() for key in ("victim's", "attacker's"))
+
+
+@pytest.mark.parametrize("base", ["/api/" + "z" * 245, "/api/" + "z" * 400, "/" + "%C3%A9" * 130, "/api" + "/b" * 200])
+def test_long_path_takes_nothing_of_a_shorter_one(router: Start, ips: list[str], base: str) -> None:
+    """A path of any length never matches what it merely begins with: nginx keeps a length in one byte."""
+    here = router()
+    serve_both(here, ips, [entry("/"), entry("/api")], [entry(base)])
+    for uri in ("/api/x", "/api/orders/17", "/api/zzz", "/x", base[:61]):
+        assert here.ask(HOST, uri, X_ROUTING_API_KEY=VICTIMS).told["pod"].startswith(ips[0])
+
+
+@pytest.mark.parametrize("uri", ["/b/secret", "/b", "api-key", "/a/secret"])
+def test_pod_cannot_send_a_request_on(router: Start, ips: list[str], uri: str) -> None:
+    """A Pod's X-Accel-Redirect reaches no other Namespace's Pod, and no location at all."""
+    here = router()
+    serve_both(here, ips, [entry("/b")], [entry("/a")])
+    answer = here.ask(HOST, "/a/answer-with", X_ROUTING_API_KEY=ATTACKERS, X_Answer_Accel=uri)
+    assert answer.told["pod"].startswith(ips[1])
+    assert here.ask(HOST, "/b/secret", X_ROUTING_API_KEY=ATTACKERS).status == 403
+
+
+@pytest.mark.parametrize("base", ["/b", "/b/", "=/b", "=/b/", "/%62", "=/%62%2F"])
+def test_place_of_a_path_cannot_be_taken(router: Start, ips: list[str], base: str) -> None:
+    """No form of a path takes what an older Namespace's `/b` takes: itself, `/b/` and what lies below."""
+    here = router()
+    serve_both(here, ips, [entry("/b")], [entry(base), entry("/mine")])
+    for uri in ("/b", "/b/", "/b/x", "/%62/"):
+        assert here.ask(HOST, uri, X_ROUTING_API_KEY=VICTIMS).told["pod"].startswith(ips[0])
+        assert here.ask(HOST, uri, X_ROUTING_API_KEY=ATTACKERS).status == 403
+    assert here.ask(HOST, "/mine", X_ROUTING_API_KEY=ATTACKERS).status == 200
+    assert here.last
+    assert [problem.resource.name for problem in here.last.table.problems] == ["attacker"]
 
 
 # What goes on to the Pod, and back

@@ -1,0 +1,190 @@
+"""The routing table of odd and greedy tenants: what is left out, what is told, and that everyone else goes on."""
+
+import base64
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from authority import Authority
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from objects import HOSTS, PATHS, Object, listing, namespace, pod, secret, tls
+
+from reconciler.disk import write_files
+from reconciler.nginx import check_tree, find_version
+from reconciler.render import render
+from reconciler.routing import RoutingTable, build_table
+from reconciler.settings import Settings, read_settings
+from reconciler.snapshot import normalise
+
+NOW = 1_797_600_000.0
+DECLARED = [{"containerPort": 3000}]
+GOOD = [
+    namespace("good", {"good.dev": {}}),
+    pod("good", "web-0", "10.0.0.9", [{"basePath": "/", "containerPort": 3000}], DECLARED),
+]
+
+
+@pytest.fixture(scope="module")
+def how(authority: Authority, nginx_binary: str) -> Settings:
+    certificate, key = authority.default
+    settings = read_settings({"SSL_CERT": str(certificate), "SSL_KEY": str(key), "PORT": "18080", "SSL_PORT": "18443"})
+    return replace(settings, nginx_version=find_version(nginx_binary))
+
+
+def build(how: Settings, *greedy: Object) -> RoutingTable:
+    """Build the table of a tenant beside a good one, which must be served as ever."""
+    table = build_table(normalise(listing([*GOOD, *greedy]), how), how, NOW)
+    assert [len(host.locations) for host in table.routes.hosts if host.name == "good.dev"] == [2]
+    return table
+
+
+def entries(number: int) -> list[Object]:
+    return [{"basePath": f"/p{place:04}", "containerPort": 3000} for place in range(number)]
+
+
+def test_hosts_and_paths_are_limited(how: Settings) -> None:
+    """A Namespace gets as many locations as the setting says: paths beyond it and then hosts are left out, and told."""
+    hosts: dict[str, object] = {f"h{place:04}.dev": {} for place in range(600)}
+    table = build(how, namespace("greedy", hosts), pod("greedy", "web-0", "10.0.0.1", entries(600), DECLARED))
+    served = [host for host in table.routes.hosts if host.namespace == "greedy"]
+    assert (len(served), sum(len(host.locations) for host in served)) == (3, 3600)
+    assert "are 600; the first 3 by name are served" in str(table.problems[0])
+
+
+def test_a_thousand_hosts(how: Settings) -> None:
+    """More hosts than a Namespace may have are left out, and those that remain load even if all their names collide."""
+    # Of these every one has the same hash in nginx: 31 * ord("a") + ord("n") == 31 * ord("c") + ord("0").
+    hosts: dict[str, object] = {
+        "".join("an" if number >> bit & 1 else "c0" for bit in range(11)) + ".dev": {} for number in range(2000)
+    }
+    table = build(how, namespace("greedy", hosts))
+    assert len(table.routes.hosts) == 1001
+
+
+@pytest.mark.parametrize("paths", [entries(1000), [7] * 5000, [{"basePath": "/", "containerPort": 1}] * 5000])
+def test_faults_of_one_object_are_told_in_few_lines(how: Settings, paths: list[object]) -> None:
+    """However many faults an annotation has, the log gets a few lines of them."""
+    table = build(how, namespace("greedy", "{}"), pod("greedy", "web-0", "10.0.0.1", paths, []))
+    assert 20 <= len(table.problems) <= 22
+
+
+@pytest.mark.parametrize("name", ["a" * 64, "a" * 200 + ".b", "0"])
+def test_long_names_of_objects(how: Settings, name: str) -> None:
+    """A Pod's name may hold labels of more than 63 characters, as Kubernetes allows."""
+    table = build(how, namespace("odd", {"odd.dev": {}}), pod("odd", name, "10.0.0.1", entries(1), DECLARED))
+    assert len(table.routes.hosts) == 2
+
+
+def test_null_is_no_text(how: Settings) -> None:
+    """A null in labels, annotations or data counts as no text and refuses nothing."""
+    odd = [namespace("odd", {"odd.dev": {}}), pod("odd", "web-0", "10.0.0.1", entries(1), DECLARED), secret("odd")]
+    odd[0]["metadata"]["labels"]["x"] = odd[0]["metadata"]["annotations"]["x"] = None
+    odd[2]["data"] = {"api-key": None}
+    table = build(how, *odd)
+    assert [location.closed for host in table.routes.hosts for location in host.locations].count(True) == 2
+    odd[0]["metadata"]["annotations"][HOSTS] = None
+    odd[1]["metadata"]["annotations"][PATHS] = None
+    assert len(build(how, *odd).routes.hosts) == 1
+
+
+@pytest.mark.parametrize("port", ["nosuch", 0, -1, 70000])
+def test_probe_without_a_port(how: Settings, port: object) -> None:
+    """A probe whose port is not declared is asked on the port that serves."""
+    probed = pod("odd", "web-0", "10.0.0.1", entries(1), [{"containerPort": 3000}])
+    probed["spec"]["containers"][0]["readinessProbe"] = {"httpGet": {"port": port, "path": "/ok"}}
+    table = build(replace(how, health_checks=True), namespace("odd", {"odd.dev": {}}), probed)
+    checks = {upstream.namespace: upstream.check for upstream in table.routes.upstreams}
+    assert checks["odd"] is not None
+    assert checks["odd"].port == 3000
+
+
+def test_probe_out_of_range(how: Settings) -> None:
+    """A probe with numbers that nginx cannot hold is no health check, and told."""
+    probed = pod("odd", "web-0", "10.0.0.1", entries(1), [{"containerPort": 3000}])
+    probed["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 3000}, "periodSeconds": -3}
+    table = build(replace(how, health_checks=True), namespace("odd", {"odd.dev": {}}), probed)
+    assert "probe has a number out of range" in str(table.problems[0])
+
+
+ODD_REGEXES = [
+    "~[..]",
+    "~[.-.]",
+    "~[^:a:]",
+    "~[=a=]",
+    "~(a+)+$",
+    "~.*.*.*x",
+    "~a{3}",
+    "~(?=a)",
+    "~\\1",
+    "~(?P<a>b)",
+    "~a**",
+]
+
+
+@pytest.mark.parametrize("regex", ODD_REGEXES)
+def test_regular_expressions_that_could_harm(how: Settings, regex: str) -> None:
+    """What PCRE reads in another way than Python, or could take long over, is left out."""
+    paths = [{"basePath": regex, "containerPort": 3000}]
+    table = build(
+        replace(how, allow_regex_paths=True),
+        namespace("odd", {"odd.dev": {}}), pod("odd", "web-0", "10.0.0.1", paths, DECLARED),
+    )  # fmt: skip
+    assert [len(host.locations) for host in table.routes.hosts] == [2, 0]
+
+
+def serve_tls(how: Settings, tmp_path: Path, binary: str, certificate: bytes, key: bytes) -> RoutingTable:
+    """Build the table of a host with this certificate; nginx must take what is rendered of it."""
+    table = build(how, namespace("odd", {"odd.dev": tls()}), secret("odd", ssl_crt=certificate, ssl_key=key))
+    write_files(render(table.routes, how), tmp_path)
+    check_tree(binary, tmp_path)
+    return table
+
+
+def patch(pem: bytes, old: bytes, new: bytes) -> bytes:
+    """Exchange bytes within a PEM's DER."""
+    der = base64.b64decode(b"".join(pem.splitlines()[1:-1]))
+    assert old in der
+    return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der.replace(old, new)) + b"-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x09"),  # a version that there is not
+        (b"\x2a\x86\x48\xce\x3d\x04\x03\x02", b"\x2a\x86\x48\xce\x3d\x04\x03\x01"),  # signed with SHA-224
+        (b"\x0c\x07odd.dev", b"\x0c\x07\xff\xff\xff.dev"),  # a subject that is no UTF-8
+        (b"\x0c\x07odd.dev", b"\x01\x07odd.dev"),  # a subject that is a boolean
+    ],
+)
+def test_certificates_that_would_stop_nginx(
+    how: Settings, tmp_path: Path, nginx_binary: str, authority: Authority, old: bytes, new: bytes
+) -> None:
+    """A certificate that nginx could not read leaves out its own host alone."""
+    certificate, key = authority.issue("odd.dev")
+    assert serve_tls(how, tmp_path / "good", nginx_binary, certificate, key).problems == ()
+    table = serve_tls(how, tmp_path / "odd", nginx_binary, patch(certificate, old, new), key)
+    assert "host odd.dev is left out" in str(table.problems[0])
+
+
+def test_huge_key(how: Settings, tmp_path: Path, nginx_binary: str, authority: Authority) -> None:
+    """Nobody looks for the factors of a tenant's key: one of two huge primes is soon left out."""
+    first, second, public = 2**9689 - 1, 2**9941 - 1, 65537
+    private = pow(public, -1, (first - 1) * (second - 1))
+    numbers = rsa.RSAPrivateNumbers(
+        first, second, private, private % (first - 1), private % (second - 1), pow(second, -1, first),
+        rsa.RSAPublicNumbers(public, first * second),
+    )  # fmt: skip
+    huge = numbers.private_key(unsafe_skip_rsa_key_validation=True).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    table = serve_tls(how, tmp_path, nginx_binary, authority.issue("odd.dev")[0], huge)
+    assert "does not belong to the certificate" in str(table.problems[0])
+
+
+def test_json_that_is_odd(how: Settings) -> None:
+    """Whatever JSON an annotation holds, it is told and left out."""
+    for text in ("[" * 100_000, "NaN", '"\\ud800"', "9" * 5000, "", "null", json.dumps({"a": {"ssl": {"a": [[]]}}})):
+        table = build(how, namespace("odd", text), pod("odd", "web-0", "10.0.0.1", text or " ", DECLARED))
+        assert {problem.resource.name for problem in table.problems} >= {"odd"}
