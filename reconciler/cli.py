@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except _Stopped as stopped:
-        return 128 + stopped.number
+        return OK if getattr(given, "keep", False) else 128 + stopped.number  # a signal is how --keep ends
     return WRONG_INPUT
 
 
@@ -162,8 +162,8 @@ def _replay(given: argparse.Namespace, settings: Settings, report: Report) -> in
                 continue
             told.tell_cycle(_label(path), cycle, last)
             last, found = cycle, found or bool(given.strict and cycle.table.problems)
-        if given.keep:
-            _wait_for_signal()
+        while given.keep:
+            signal.pause()
     return FAILED if failed else DIFFERENT if found else OK
 
 
@@ -209,14 +209,6 @@ def _know_version(settings: Settings, binary: str | None) -> Settings:
     """Take the version that the setting gives, else ask nginx, else assume one that most nginx read."""
     version = settings.nginx_version or (find_version(binary) if binary else _DEFAULT_VERSION)
     return dataclasses.replace(settings, nginx_version=version)
-
-
-def _wait_for_signal() -> None:
-    try:
-        while True:
-            signal.pause()
-    except _Stopped:
-        return
 
 
 def _no_cluster(environment: Mapping[str, str]) -> str:

@@ -1,20 +1,20 @@
 """RoutingTable + templates -> Files: the tree that `nginx -p DIR -c nginx.conf` runs as it lies."""
 
 from collections.abc import Iterator
+from itertools import groupby
+from operator import attrgetter
 
 from reconciler import conf
 from reconciler.annotations import Match
 from reconciler.conf import Token, quote, words
 from reconciler.files import SECRET, File, Files
 from reconciler.memo import Memo
-from reconciler.routes import API_KEYS_FILE, ROUTES_FILE, write_routes
+from reconciler.routes import API_KEYS_FILE, DEFAULT_SERVER, ROUTES_FILE, write_routes
 from reconciler.routing import Host, Location, Routes
 from reconciler.settings import Settings
 from reconciler.tenant import Upstream
 from reconciler.values import Value
 
-# No host is called so: an underscore is not legal in one.
-_DEFAULT_SERVER = "_default"
 _HTTP2_DIRECTIVE = (1, 25, 1)  # https://nginx.org/en/docs/http/ngx_http_v2_module.html#http2
 
 
@@ -52,6 +52,12 @@ class _Check(Value, frozen=True):
     requests: tuple[Token, ...]
 
 
+class _Upstream(Value, frozen=True):
+    name: Token
+    servers: tuple[Token, ...]
+    checks: tuple[_Check, ...]
+
+
 class _ApiKey(Value, frozen=True):
     namespace: Token
     value: Token
@@ -65,7 +71,7 @@ def render(routes: Routes, settings: Settings) -> Files:
         API_KEYS_FILE: File(_encode(conf.render("api-keys.conf.j2", keys=list(_api_keys(routes)))), SECRET),
     }
     if settings.ssl_cert:
-        pair = _certificate_paths("ssl", _DEFAULT_SERVER)
+        pair = _certificate_paths("ssl", DEFAULT_SERVER)
         files |= {pair[0]: File(settings.ssl_cert), pair[1]: File(settings.ssl_key, SECRET)}
     for host in routes.hosts:
         if host.tls:
@@ -85,7 +91,8 @@ def _encode(text: Token) -> bytes:
 
 
 def _render_main(routes: Routes, settings: Settings) -> Token:
-    upstreams = _upstreams.round({upstream.name: upstream for upstream in routes.upstreams}, None)
+    by_namespace = groupby(routes.upstreams, key=attrgetter("namespace"))
+    upstreams = _upstreams.round({namespace: tuple(group) for namespace, group in by_namespace}, None)
     hosts = _hosts.round({host.name: host for host in routes.hosts}, settings)
     longest = max((len(host.name) for host in routes.hosts), default=0)
     return conf.render(
@@ -127,7 +134,7 @@ def _tls_defaults(settings: Settings) -> Iterator[_TlsDefaults]:
 def _default_servers(settings: Settings) -> Iterator[_Server]:
     yield _Server(_listens(settings, tls=False, options=("default_server",)), ())
     if settings.ssl_cert:
-        certificate, key, _ = _certificate_paths("ssl", _DEFAULT_SERVER)
+        certificate, key, _ = _certificate_paths("ssl", DEFAULT_SERVER)
         listens = _listens(settings, tls=True, options=("default_server",))
         yield _Server(listens, (_Pair(quote(certificate), quote(key)),))
 
@@ -150,15 +157,19 @@ def _certificate_paths(directory: str, host: str) -> tuple[str, str, str]:
     return f"{folder}/certificate.crt", f"{folder}/certificate.key", f"{folder}/clientCertificate.crt"
 
 
-def _render_upstream(upstream: Upstream, _: None) -> Token:
+def _render_upstreams(upstreams: tuple[Upstream, ...], _: None) -> Token:
+    return conf.render("upstreams.conf.j2", upstreams=[_view_upstream(upstream) for upstream in upstreams])
+
+
+_upstreams = Memo(_render_upstreams)
+
+
+def _view_upstream(upstream: Upstream) -> _Upstream:
     servers = [
-        words(server.address, f"weight={server.weight}") if server.weight > 1 else words(server.address)
+        words(server.address, f"weight={server.weight}") if server.weight > 1 else quote(server.address)
         for server in upstream.servers
     ]
-    return conf.render("upstream.conf.j2", name=quote(upstream.name), servers=servers, checks=list(_checks(upstream)))
-
-
-_upstreams = Memo(_render_upstream)
+    return _Upstream(quote(upstream.name), tuple(servers), tuple(_checks(upstream)))
 
 
 def _checks(upstream: Upstream) -> Iterator[_Check]:

@@ -16,6 +16,8 @@ from reconciler.values import Value
 
 ROUTES_FILE = "routes.jsonl"
 API_KEYS_FILE = "api-keys.conf"
+# The folder of the default server's certificate. No host is called so: an underscore is not legal in one.
+DEFAULT_SERVER = "_default"
 _PEM_FILES = ("certificate.crt", "certificate.key", "clientCertificate.crt")
 _AS_WRITTEN = "/!$&'()*+,;=:@~"
 
@@ -133,7 +135,9 @@ def _read_secrets(tree: Files) -> _Items:
     for path, file in tree.items():
         folder, _, name = path.rpartition("/")
         if name in _PEM_FILES:
-            items.setdefault(("certificate", f"of host {folder.rpartition('/')[2]}"), {})[name] = file.content
+            host = folder.rpartition("/")[2]
+            of = "the default server" if host == DEFAULT_SERVER else f"host {host}"
+            items.setdefault(("certificate", f"of {of}"), {})[name] = file.content
     return items
 
 

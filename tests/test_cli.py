@@ -218,11 +218,17 @@ def test_health_checks_need_the_module(nginx_binary: str) -> None:
     assert "nginx_upstream_check_module" in refused.stderr
 
 
-def test_full_disk(tmp_path: Path) -> None:
-    """A disk without room is told in one line."""
-    refused = run("--once", "--snapshot", LAST, "--output", "/dev/full/out", "--no-validate")
+def test_no_room(tmp_path: Path) -> None:
+    """Where a file cannot be written whole that is one line, and the old artefact stays."""
+    output = tmp_path / "out"
+    assert run("--once", "--snapshot", CLEAN, "--output", output).returncode == 0
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    limited = ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", COMMAND, "--once", "--snapshot", BEFORE, "--output", output]
+    refused = subprocess.run(limited, env=environment(), capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 3
-    assert [line for line in refused.stderr.splitlines() if "cannot be written" in line]
+    assert [line for line in refused.stderr.splitlines() if "cannot be written: File too large" in line]
+    assert before == {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_certificates_below_an_explicit_folder(nginx_binary: str, tmp_path: Path) -> None:
