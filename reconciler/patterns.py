@@ -50,10 +50,14 @@ HOST_NAME = Pattern(
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 IPV4_ADDRESS = Pattern(rf"{_OCTET}(?:\.{_OCTET}){{3}}", "four numbers of 0-255 with dots between", longest=15)
 URL_PATH = Pattern(
-    rf"/(?:{_PCHAR}|/)*", "an absolute path of URL characters, others percent-encoded, at most 1024 characters", longest=1024
+    rf"/(?:{_PCHAR}|/)*",
+    "an absolute path of URL characters, others percent-encoded, at most 1024 characters",
+    longest=1024,
 )
 EXACT_PATH = Pattern(f"={URL_PATH.expression}", "'=' and an absolute path", longest=1025)
-PROBE_PATH = Pattern(rf"/(?:{_PCHAR}|[/?])*", "an absolute path, with or without a query, at most 1024 characters", longest=1024)
+PROBE_PATH = Pattern(
+    rf"/(?:{_PCHAR}|[/?])*", "an absolute path, with or without a query, at most 1024 characters", longest=1024
+)
 
 # What Python's `re` and nginx's PCRE read alike: no counted repeats, look-arounds, back references, named groups,
 # inline flags, POSIX classes or possessive and doubled quantifiers. A group is not repeated, and there are two `*` or
