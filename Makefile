@@ -22,7 +22,7 @@ check: $(VENV)/.tools ## Lint, check types and the order of the modules.
 	$(BIN)/lint-imports --config setup.cfg --no-logo
 
 bench: $(VENV)/.wheel nginx ## Measure; docs/benchmarks.md says how to read it.
-	$(BIN)/pytest tests/bench --benchmark-enable --benchmark-only --benchmark-sort=name $(ARGS)
+	$(BIN)/pytest tests/bench --benchmark-enable --benchmark-only --benchmark-sort=name --benchmark-columns=min,median,max $(ARGS)
 
 fixtures: $(VENV)/.wheel nginx ## Write the expectations of fixtures/ anew; read the difference before you commit it.
 	$(BIN)/pytest tests/test_fixtures.py --rewrite
