@@ -12,6 +12,7 @@ from reconciler.patterns import (
     DATA_KEY,
     EXACT_PATH,
     HOST_NAME,
+    LONGEST_LOCATION,
     REGEX_PATH,
     URL_PATH,
     Pattern,
@@ -223,7 +224,8 @@ def _parse_base(text: str, what: str, allow_regex: bool) -> tuple[Match, str]:
     try:
         path = decode_path(text.removeprefix("="))
     except ValueError as error:
-        raise _Refused(what, f"{excerpt(text)} {error}", "a path as nginx sees it") from None
+        right = f"a path as nginx sees it: decoded at most {LONGEST_LOCATION} bytes, without '//' and dot segments"
+        raise _Refused(what, f"{excerpt(text)} {error}", right) from None
     return (Match.EXACT, path) if exact else (Match.PREFIX, path.rstrip("/") or "/")
 
 

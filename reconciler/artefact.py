@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from reconciler.disk import read_files, try_lock, write_files
+from reconciler.disk import SERVING, read_files, try_lock, write_files
 from reconciler.files import Files, name_release
 from reconciler.routes import ROUTES_FILE
 
@@ -20,6 +20,10 @@ _RENAME_EXCHANGE = 2  # https://man7.org/linux/man-pages/man2/rename.2.html
 
 class ArtefactError(Exception):
     """A folder that cannot be written or read as an artefact; the text is one line that names it."""
+
+
+class NotAnArtefactError(ArtefactError):
+    """A folder that holds something else, which is a person's mistake and no failure."""
 
 
 class Artefact:
@@ -45,8 +49,9 @@ class Artefact:
 
     def _check_replaceable(self) -> None:
         """Refuse to take the place of anything but an artefact: what else lies there would be lost."""
-        if self._folder.is_dir() and any(self._folder.iterdir()) and not (self._folder / ROUTES_FILE).is_file():
-            raise ArtefactError(f"{self._folder}: is neither empty nor an artefact; an artefact holds {ROUTES_FILE}")
+        found = {path.name for path in self._folder.iterdir()} if self._folder.is_dir() else set()
+        if found and (ROUTES_FILE not in found or found & SERVING):
+            raise NotAnArtefactError(f"{self._folder}: is neither empty nor an artefact; an artefact holds {ROUTES_FILE}")
 
 
 class Nowhere:
@@ -72,7 +77,7 @@ def read_artefact(folder: Path, outside: Iterable[str]) -> Files:
     """Read an artefact back, and those of its files that lie outside. ArtefactError where the folder holds none."""
     try:
         if not (folder / ROUTES_FILE).is_file():
-            raise ArtefactError(f"{folder}: is not an artefact; an artefact holds {ROUTES_FILE}")
+            raise NotAnArtefactError(f"{folder}: is not an artefact; an artefact holds {ROUTES_FILE}")
         return read_files(folder, outside)
     except OSError as error:
         raise ArtefactError(f"{folder}: cannot be read: {error.filename}: {error.strerror}") from None

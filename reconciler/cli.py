@@ -14,7 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 from reconciler import __version__
-from reconciler.artefact import Artefact, ArtefactError, Nowhere, read_artefact
+from reconciler.artefact import Artefact, ArtefactError, NotAnArtefactError, Nowhere, read_artefact
 from reconciler.listing import Listing, select
 from reconciler.loop import Sink, reconcile
 from reconciler.nginx import Nginx, NginxError, check_modules, check_tree, find_binary, find_version
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
     except SettingsError as error:
         for line in error.lines:
             report.tell_error(line)
-    except (RecordingError, _UsageError) as error:
+    except (RecordingError, NotAnArtefactError, _UsageError) as error:
         report.tell_error(str(error))
     except (ArtefactError, NginxError) as error:
         report.tell_error(str(error))
@@ -135,7 +135,7 @@ def _run_once(given: argparse.Namespace, settings: Settings, report: Report, env
         try:
             changes = compare(read_artefact(given.diff, outside), cycle.files)
         except RoutesError as error:
-            raise ArtefactError(f"{given.diff}: is no artefact of this version: {error}") from None
+            raise NotAnArtefactError(f"{given.diff}: is no artefact of this version: {error}") from None
         Report(sys.stdout, given.log_format).tell_changes(changes)
         found = found or bool(changes)
         sink.apply(cycle.files)
@@ -162,6 +162,8 @@ def _replay(given: argparse.Namespace, settings: Settings, report: Report) -> in
                 continue
             told.tell_cycle(_label(path), cycle, last)
             last, found = cycle, found or bool(given.strict and cycle.table.problems)
+        if given.keep:
+            told.tell_serving(settings.port)
         while given.keep:
             signal.pause()
     return FAILED if failed else DIFFERENT if found else OK
@@ -217,5 +219,5 @@ def _no_cluster(environment: Mapping[str, str]) -> str:
         return "this version cannot read a cluster yet; give recordings: --once --snapshot PATH, or replay PATH"
     return (
         "there is no cluster: this is no Pod (KUBERNETES_SERVICE_HOST is not set), and neither KUBECONFIG nor "
-        "~/.kube/config is there; --once --snapshot PATH and replay PATH need none"
+        "~/.kube/config is there (nor can this version read one yet); --once --snapshot PATH and replay PATH need none"
     )

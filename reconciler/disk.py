@@ -8,6 +8,9 @@ from pathlib import Path
 
 from reconciler.files import File, Files
 
+# What a folder holds from which an nginx serves releases; an artefact never does.
+SERVING = frozenset(("releases", "run"))
+
 
 def write_files(files: Files, folder: Path) -> None:
     """Write Files below `folder`; an absolute path goes where it says. Each file appears whole or not at all."""

@@ -18,6 +18,7 @@ from typing import IO
 from reconciler.disk import replace_file, try_lock, write_files
 from reconciler.files import SECRET, File, Files, name_release
 from reconciler.render import render_release
+from reconciler.routes import ROUTES_FILE
 from reconciler.settings import Settings
 
 _SOCKET = "run/release.sock"
@@ -116,6 +117,8 @@ class Nginx:
         self._complaint = ""
         self._outside: Files = {}
         try:
+            if (self._folder / ROUTES_FILE).exists():
+                raise NginxError(f"{self._folder}: holds an artefact; releases need a folder of their own")
             (self._folder / "run").mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self._folder / "run", os.O_RDONLY | os.O_DIRECTORY)
             if not try_lock(self._lock):

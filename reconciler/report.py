@@ -17,7 +17,7 @@ _COLOURS = {
     "applied": "1;32",
     "idle": "2",
     "problem": "33",
-    "mended": "32",
+    "gone": "32",
     "error": "31",
 }
 _MANY = 20
@@ -39,12 +39,13 @@ class Report:
         """Tell what the command goes on without."""
         self._write({"event": "warning", "text": text}, f"dispatcher: warning: {text}")
 
-    def tell_problem(self, problem: Problem, *, event: str = "problem", indent: str = "") -> None:
-        """Tell one thing that was left out (`problem`), or that it no longer is (`mended`)."""
-        resource = problem.resource
+    def tell_problem(self, problem: Problem, *, gone: bool = False, indent: str = "") -> None:
+        """Tell one thing that is left out, or that it no longer is: it was mended, or went with its object."""
+        event, resource = "gone" if gone else "problem", problem.resource
         record = {"event": event, "kind": resource.kind, "namespace": resource.namespace, "name": resource.name}
         record |= {"what": problem.what, "why": problem.why, "right": problem.right}
-        self._write(record, f"{indent}{self._paint(event, event)}: {problem}")
+        text = f"{resource}: {problem.what} {problem.why}" if gone else str(problem)
+        self._write(record, f"{indent}{self._paint(event, event)}: {text}")
 
     def tell_changes(self, changes: tuple[RouteChange, ...], indent: str = "") -> None:
         """Tell what changed in routing, a line each."""
@@ -60,14 +61,19 @@ class Report:
             self._write(record, f"{name}: {self._paint('applied', 'applied')} {cycle.release}")
             self.tell_changes(changes, "  ")
         else:
-            why = "changed, but no route did" if cycle.changes else "nothing changed"
+            why = "changed, but no route did" if cycle.changes else "nothing changed that routing reads"
             record = {"event": "idle", "recording": name, "why": why, "objects": [*map(explain, cycle.changes)]}
             self._write(record, f"{name}: {self._paint('idle', 'idle')}: {why}{_listed(cycle.changes)}")
         before = set(last.table.problems) if last else set()
         for problem in sorted(before - set(cycle.table.problems)):
-            self.tell_problem(problem, event="mended", indent="  ")
+            self.tell_problem(problem, gone=True, indent="  ")
         for problem in sorted(set(cycle.table.problems) - before):
             self.tell_problem(problem, indent="  ")
+
+    def tell_serving(self, port: int) -> None:
+        """Tell that nginx goes on serving."""
+        record = {"event": "serving", "port": port, "process": os.getpid()}
+        self._write(record, f"serving on port {port} until a signal comes to process {os.getpid()}")
 
     def _write(self, record: dict[str, Any], text: str) -> None:
         line = msgspec.json.encode(record).decode() if self._json else text

@@ -24,7 +24,7 @@ def main() -> None:
     if not binary:
         sys.exit("dispatcher: nginx is not there")
     with tempfile.TemporaryDirectory(prefix="dispatcher-demo-") as folder, Backends() as backends:
-        router = Router(Path(folder) / "router", binary, Authority(Path(folder)), {})
+        router = Router(Path(folder) / "router", binary, Authority(Path(folder)), {"NGINX_WORKER_CONNECTIONS": "256"})
         stage = Stage(backends)
         try:
             play(router, stage)
@@ -38,6 +38,7 @@ def main() -> None:
 def play(router: Router, stage: Stage) -> None:
     """Play each step: what the loop did, then what requests get."""
     report = Report(sys.stdout, "text")
+    sys.stdout.write("Servers on 127.0.0.0/8 and ::1 stand in for the recorded Pods.\n\n")
     for step, asks in STORY.items():
         last = router.last
         report.tell_cycle(name_recording(step), router.serve(*stage.read(step)), last)

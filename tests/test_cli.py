@@ -304,10 +304,15 @@ def test_replay_in_json() -> None:
     """With --log-format json each event is a line of JSON, problems and changes too."""
     told = run("replay", WALKTHROUGH, "--log-format", "json", **TLS)
     events = [json.loads(line) for line in told.stdout.splitlines()]
-    assert {event["event"] for event in events} == {"applied", "idle", "change", "problem", "mended"}
-    assert {"event": "idle", "recording": "006-noise-only.json", "why": "nothing changed", "objects": []} in events
+    assert {event["event"] for event in events} == {"applied", "idle", "change", "problem", "gone"}
+    assert {
+        "event": "idle",
+        "recording": "006-noise-only.json",
+        "why": "nothing changed that routing reads",
+        "objects": [],
+    } in events
     assert all(set(event) == {"event", "kind", "namespace", "name", "what", "why", "right"}
-               for event in events if event["event"] in ("problem", "mended"))  # fmt: skip
+               for event in events if event["event"] in ("problem", "gone"))  # fmt: skip
     again = run("--log-format", "json", "replay", WALKTHROUGH, **TLS)
     assert len(again.stdout.splitlines()) == len(events)
 

@@ -120,6 +120,13 @@ def test_folder_in_use(router: Start) -> None:
         Nginx(here.folder, here.settings)
 
 
+def test_artefact_is_no_folder_for_releases(router: Start, tmp_path: Path) -> None:
+    """A folder with an artefact in it is not taken for releases."""
+    (tmp_path / "routes.jsonl").touch()
+    with pytest.raises(NginxError, match="holds an artefact"):
+        Nginx(tmp_path, router().settings)
+
+
 def test_very_long_folder(tmp_path: Path, router: Start) -> None:
     """A folder whose path is longer than a unix socket's address can be serves too."""
     here = router()
