@@ -23,7 +23,8 @@ from reconciler.patterns import (
 from reconciler.values import Value
 
 HEAVIEST = 1_000_000
-MOST_FAULTS = 20
+_MOST_QUANTIFIERS = 4
+_MOST_UNBOUNDED = 2
 _SSL_FIELDS = ("certificate", "certificateKey", "clientCertificate")
 
 
@@ -97,7 +98,7 @@ def parse_hosts(text: str) -> tuple[tuple[HostOptions, ...], tuple[Fault, ...]]:
                 faults.append(refused.fault)
     except _Refused as refused:
         faults.append(refused.fault)
-    return tuple(sorted(hosts.values(), key=lambda host: host.name)), _cut(faults)
+    return tuple(sorted(hosts.values(), key=lambda host: host.name)), tuple(faults)
 
 
 def parse_paths(text: str, allow_regex: bool) -> tuple[tuple[PathEntry, ...], tuple[Fault, ...]]:
@@ -116,13 +117,7 @@ def parse_paths(text: str, allow_regex: bool) -> tuple[tuple[PathEntry, ...], tu
                 faults.append(refused.fault)
     except _Refused as refused:
         faults.append(refused.fault)
-    return tuple(entries.values()), _cut(faults)
-
-
-def _cut(faults: list[Fault]) -> tuple[Fault, ...]:
-    """Keep the first faults of a text: a tenant shall not fill everyone's log."""
-    more = [Fault("", f"has {len(faults) - MOST_FAULTS} more faults", "as above")] if len(faults) > MOST_FAULTS else []
-    return tuple(faults[:MOST_FAULTS] + more)
+    return tuple(entries.values()), tuple(faults)
 
 
 def _decode(text: str, expected: type, right: str) -> Any:
@@ -142,7 +137,9 @@ def _type_name(value: object) -> str:
 
 
 def _show(value: object) -> str:
-    return excerpt(value) if isinstance(value, str) else str(value) if type(value) is int else _type_name(value)
+    if isinstance(value, str):
+        return excerpt(value)
+    return str(value) if type(value) is int and abs(value) < 10**18 else _type_name(value)
 
 
 def _unknown_keys(value: dict[str, Any], known: tuple[str, ...], place: str) -> Iterator[Fault]:
@@ -171,18 +168,19 @@ def _parse_options(name: str, options: Any, faults: list[Fault]) -> TlsFields | 
     if not isinstance(ssl, dict):
         raise _Refused(f"{what}.ssl", f"is {_type_name(ssl)}", f"an object with {', '.join(_SSL_FIELDS)}")
     faults += _unknown_keys(ssl, _SSL_FIELDS, f"{what}.ssl")
-    certificate, key, client = (_parse_reference(ssl.get(part), f"{what}.ssl.{part}") for part in _SSL_FIELDS)
+    certificate, key, client = (_parse_reference(ssl.get(part), f"{what}.ssl.{part}", faults) for part in _SSL_FIELDS)
     if certificate is None or key is None:
         missing = _SSL_FIELDS[certificate is not None]
         raise _Refused(f"{what}.ssl.{missing}", "is missing", "both certificate and certificateKey")
     return TlsFields(certificate, key, client)
 
 
-def _parse_reference(reference: Any, what: str) -> str | None:
+def _parse_reference(reference: Any, what: str, faults: list[Fault]) -> str | None:
     if reference is None:
         return None
     value = reference
     for step in ("valueFrom", "secretKeyRef", "key"):
+        faults += _unknown_keys(value, (step,), what) if isinstance(value, dict) else ()
         value = value.get(step) if isinstance(value, dict) else None
     if not isinstance(value, str) or not DATA_KEY.accepts(value):
         right = '{"valueFrom": {"secretKeyRef": {"key": K}}}, K a field of the routing Secret'
@@ -235,6 +233,9 @@ def _parse_regex(text: str, what: str, allow_regex: bool) -> tuple[Match, str]:
     _accept(REGEX_PATH, text, what)
     match = Match.IREGEX if text.startswith("~*") else Match.REGEX
     pattern = text.removeprefix(match.value)
+    quantifiers = re.findall(r"(?<!\()[*+?]", pattern)
+    if len(quantifiers) > _MOST_QUANTIFIERS or len(quantifiers) - quantifiers.count("?") > _MOST_UNBOUNDED:
+        raise _Refused(what, f"{excerpt(text)} repeats too much", REGEX_PATH.allowed)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")

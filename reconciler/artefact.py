@@ -44,14 +44,21 @@ class Artefact:
                 self._test(staged)
                 _exchange(staged, self._folder)
         except OSError as error:
-            raise ArtefactError(f"{self._folder}: cannot be written: {error.strerror}") from None
+            why = (
+                "a mount point cannot be replaced, a folder below it can"
+                if error.errno == errno.EBUSY
+                else error.strerror
+            )
+            raise ArtefactError(f"{self._folder}: cannot be written: {why}") from None
         return name_release(files, self._salt)
 
     def _check_replaceable(self) -> None:
         """Refuse to take the place of anything but an artefact: what else lies there would be lost."""
         found = {path.name for path in self._folder.iterdir()} if self._folder.is_dir() else set()
         if found and (ROUTES_FILE not in found or found & SERVING):
-            raise NotAnArtefactError(f"{self._folder}: is neither empty nor an artefact; an artefact holds {ROUTES_FILE}")
+            raise NotAnArtefactError(
+                f"{self._folder}: is neither empty nor an artefact; an artefact holds {ROUTES_FILE}"
+            )
 
 
 class Nowhere:

@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except _Stopped as stopped:
-        return OK if getattr(given, "keep", False) else 128 + stopped.number  # a signal is how --keep ends
+        return 128 + stopped.number
     return WRONG_INPUT
 
 
@@ -148,6 +148,10 @@ def _run_once(given: argparse.Namespace, settings: Settings, report: Report, env
 def _replay(given: argparse.Namespace, settings: Settings, report: Report) -> int:
     if given.keep and not given.serve:
         raise _UsageError("--keep goes with --serve")
+    if given.once or given.snapshot or given.diff:
+        raise _UsageError("--once, --snapshot and --diff do not go with replay")
+    if given.serve and given.no_validate:
+        raise _UsageError("--no-validate does not go with --serve: what is served is tested")
     paths = find_recordings(given.paths)
     told, last, failed, found = Report(sys.stdout, given.log_format), None, False, False
     with ExitStack() as stack:
@@ -162,11 +166,19 @@ def _replay(given: argparse.Namespace, settings: Settings, report: Report) -> in
                 continue
             told.tell_cycle(_label(path), cycle, last)
             last, found = cycle, found or bool(given.strict and cycle.table.problems)
-        if given.keep:
-            told.tell_serving(settings.port)
-        while given.keep:
-            signal.pause()
+        if given.keep and last:
+            _serve_on(settings, told)
     return FAILED if failed else DIFFERENT if found else OK
+
+
+def _serve_on(settings: Settings, told: Report) -> None:
+    """Go on serving until a signal comes, which is how this ends well."""
+    try:
+        told.tell_serving(settings.port)
+        while True:
+            signal.pause()
+    except _Stopped:
+        return
 
 
 def _label(path: str) -> str:

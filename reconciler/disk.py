@@ -3,7 +3,7 @@
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from reconciler.files import File, Files
@@ -37,6 +37,23 @@ def read_files(folder: Path, outside: Iterable[str] = ()) -> Files:
     """Read a tree back, with those of the files `outside` it that are there."""
     inside = (str(path.relative_to(folder)) for path in sorted(folder.rglob("*")))
     return {path: File((folder / path).read_bytes()) for path in (*inside, *outside) if (folder / path).is_file()}
+
+
+def read_file(path: Path) -> File | None:
+    """Read one file with its mode; None where there is none."""
+    try:
+        return File(path.read_bytes(), path.stat().st_mode & 0o777)
+    except FileNotFoundError:
+        return None
+
+
+def restore_files(kept: Mapping[str, File | None]) -> None:
+    """Put files back as `read_file` found them; what was not there goes."""
+    for path, file in kept.items():
+        if file:
+            replace_file(Path(path), file)
+        else:
+            Path(path).unlink(missing_ok=True)
 
 
 def try_lock(handle: int) -> bool:

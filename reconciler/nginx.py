@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from reconciler.disk import replace_file, try_lock, write_files
+from reconciler.disk import read_file, replace_file, restore_files, try_lock, write_files
 from reconciler.files import SECRET, File, Files, name_release
 from reconciler.render import render_release
 from reconciler.routes import ROUTES_FILE
@@ -44,13 +44,18 @@ def find_version(binary: str) -> tuple[int, ...]:
 
 def find_binary(name: str) -> str | None:
     """Find nginx by its file or its name, also where a plain user's PATH does not look; None where there is none."""
-    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/local/nginx/sbin")
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/local/nginx/sbin")
+    return os.path.abspath(found) if found else None
 
 
 def check_modules(binary: str, settings: Settings) -> None:
     """Make sure that nginx was built with what the settings ask of it. NginxError names the module that is missing."""
     built = _run([binary, "-V"]).stderr
-    wanted = {"http_auth_request": True, "http_ssl": bool(settings.ssl_cert), "http_v2": settings.http2}
+    wanted = {
+        "http_auth_request": True,
+        "http_ssl": bool(settings.ssl_cert),
+        "http_v2": settings.http2 and bool(settings.ssl_cert),
+    }
     for module in [name for name, needed in wanted.items() if needed and f"{name}_module" not in built]:
         raise NginxError(f"{binary} is built without ngx_{module}_module, which is needed")
     if settings.health_checks and "upstream_check" not in built:
@@ -158,7 +163,7 @@ class Nginx:
             return
         release = self._stage(name, files)
         outside = {path: file for path, file in files.items() if path.startswith("/")}
-        before = self._live()
+        before, replaced = self._live(), {path: read_file(Path(path)) for path in outside}
         write_files(outside, release)
         try:
             if refusals := _test(self._binary, self._folder, release):
@@ -167,6 +172,7 @@ class Nginx:
             self._load()
             self._prove(name)
         except NginxError:
+            restore_files(replaced)
             self._roll_back(before, name)
             raise
         for path in self._outside.keys() - outside.keys():
@@ -203,15 +209,15 @@ class Nginx:
             return None
 
     def _roll_back(self, before: str | None, failed: str) -> None:
-        """Serve what was served before. The failed release goes, so that a later try writes it anew."""
-        write_files(self._outside, self._folder)
+        """Serve what was served before, be it by a former process. The failed release goes, to be written anew."""
+        swapped = before != self._live()
         if before is None:
             (self._folder / _CURRENT).unlink(missing_ok=True)
-        elif before != self._live():
+        elif swapped:
             self._swap(before)
-            if self._is_running():
-                self._load()
-                self._prove(before)
+        if before and (swapped or not self._is_running()):
+            self._load()
+            self._prove(before)
         if before != failed:
             shutil.rmtree(self._folder / "releases" / failed, ignore_errors=True)
 
@@ -228,11 +234,11 @@ class Nginx:
 
     def _load(self) -> None:
         """Have nginx read the current release: by a signal where it runs, else by starting it."""
+        self._complaint = ""
         if self._process and self._is_running():
             self._process.send_signal(signal.SIGHUP)
             return
         (self._folder / _SOCKET).unlink(missing_ok=True)  # a killed nginx leaves it behind and could not bind it again
-        self._complaint = ""
         command = [self._binary, "-e", "stderr", "-p", f"{self._folder}/", "-c", f"{_CURRENT}/nginx.conf"]
         try:
             self._process = subprocess.Popen(  # noqa: S603  the binary is a setting

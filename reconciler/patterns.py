@@ -60,13 +60,13 @@ PROBE_PATH = Pattern(
 )
 
 # What Python's `re` and nginx's PCRE read alike: no counted repeats, look-arounds, back references, named groups,
-# inline flags, POSIX classes or possessive and doubled quantifiers. A group is not repeated, and there are two `*` or
-# `+` at most: more of either lets a request keep a worker busy.
+# inline flags, POSIX classes or possessive and doubled quantifiers. A group is not repeated, for that lets a request
+# keep a worker busy; annotations.py counts the quantifiers for the same reason.
 _REGEX_CLASS = r"\[\^?(?![.:=])(?:[A-Za-z0-9/_.~%-]|\\[dws.\-])+\]"
 _REGEX_ATOM = rf"(?:[A-Za-z0-9/_.~!@,;:=&%' -]|\\[dwsDWSbB./^$|()?*+\[\]\\-]|{_REGEX_CLASS}"
 REGEX_PATH = Pattern(
-    rf"~\*?(?!(?:[^*+]*[*+]){{3}})(?:{_REGEX_ATOM}|[(](?:\?:)?|[)^$|]|(?<=[^()|^*?+~])[*?+]\??)+)",
-    "'~' or '~*' and at most 200 of literals, classes, groups, '|', '?' and two '*' or '+', no group repeated",
+    rf"~\*?(?:{_REGEX_ATOM}|[(](?:\?:)?|[)^$|]|(?<=[^()|^*?+~])[*?+]\??)+)",
+    "'~' or '~*' and literals, classes, groups, '|', two '*' or '+' and with '?' four, no group repeated, at most 200",
     longest=200,
 )
 
@@ -87,7 +87,6 @@ FILE_PATH = Pattern(
 NGINX_SIZE = Pattern(r"[0-9]{1,9}[kKmMgG]?", "a number of bytes, or of k, m or g", longest=10)
 NGINX_TIME = Pattern(r"[0-9]{1,9}(?:ms|s|m|h|d)?", "a number of seconds, or of ms, s, m, h or d", longest=11)
 NGINX_VERSION = Pattern(r"[0-9]{1,3}\.[0-9]{1,3}(?:\.[0-9]{1,3})?", "a version such as 1.26.3", longest=11)
-PORT_NUMBER = Pattern(r"[1-9][0-9]{0,4}", "1-65535", longest=5)
 
 # nginx 1.22 keeps the length of a location's name in one byte; what is longer would match what is shorter.
 LONGEST_LOCATION = 254

@@ -16,6 +16,7 @@ from reconciler.patterns import excerpt
 STANDARD_INPUT = "-"
 _ENDINGS = (".json", ".yaml", ".yml")
 _DEEPEST = 200
+_LISTS = ("List", *(f"{kind}List" for kind in KINDS))
 _Object = Namespace | Pod | Secret
 
 
@@ -123,9 +124,7 @@ def _split_yaml(data: bytes) -> list[bytes]:
         documents = [document for document in yaml.load_all(data, _Loader) if document is not None]
         encoded = [msgspec.json.encode(document) for document in documents]
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise _Fault(f"{place}is not YAML: {error.problem}") from None
+        raise _Fault(f"{_place(error.problem_mark)}is not YAML: {error.problem}") from None
     except (yaml.YAMLError, UnicodeError):
         raise _Fault("is not UTF-8 text") from None
     except (
@@ -141,6 +140,10 @@ def _split_yaml(data: bytes) -> list[bytes]:
     return encoded
 
 
+def _place(mark: Any) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+
+
 def _check_depth(data: bytes) -> None:
     """Refuse what is nested so deeply that libyaml's composer, which calls itself, would run out of stack."""
     depth = 0
@@ -148,6 +151,8 @@ def _check_depth(data: bytes) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST:
             raise _Fault("is nested too deeply")
+        if isinstance(event, yaml.AliasEvent):  # a few of them can stand for gigabytes
+            raise _Fault(f"{_place(event.start_mark)}uses a YAML alias, which a recording must not")
 
 
 def _read_document(document: bytes) -> Iterator[tuple[str, _Object]]:
@@ -157,7 +162,7 @@ def _read_document(document: bytes) -> Iterator[tuple[str, _Object]]:
         raise _Fault(f"is not a v1 List nor an object: {error}") from None
     if header.kind == "Status":
         raise _Fault("holds a Status, the answer to a request that failed, and no List")
-    if header.kind != "List" and header.kind.removesuffix("List") not in KINDS.keys() - {header.kind}:
+    if header.kind not in _LISTS:
         yield from _read_item(Raw(document), None, header.kind)
         return
     if header.items is None:

@@ -214,7 +214,9 @@ def _default_location(settings: Settings) -> _Location:
     answer = settings.default_location_return
     if isinstance(answer, int):
         return _Location(quote("/"), returns=(answer,))
-    return _Location(quote("/"), passes=(quote(answer),))
+    # Where the URI has a path, the request's is put behind it, as behind a targetPath.
+    joined = answer if answer.count("/") == 2 else answer.rstrip("/") + "/"
+    return _Location(quote("/"), passes=(quote(joined),))
 
 
 def _view_location(location: Location) -> _Location:

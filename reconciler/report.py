@@ -5,7 +5,7 @@ from typing import IO, Any
 
 import msgspec
 
-from reconciler.diff import Change, explain
+from reconciler.diff import explain
 from reconciler.loop import Cycle
 from reconciler.routes import RouteChange, compare
 from reconciler.tenant import Problem
@@ -61,9 +61,13 @@ class Report:
             self._write(record, f"{name}: {self._paint('applied', 'applied')} {cycle.release}")
             self.tell_changes(changes, "  ")
         else:
-            why = "changed, but no route did" if cycle.changes else "nothing changed that routing reads"
-            record = {"event": "idle", "recording": name, "why": why, "objects": [*map(explain, cycle.changes)]}
-            self._write(record, f"{name}: {self._paint('idle', 'idle')}: {why}{_listed(cycle.changes)}")
+            changed = cycle.changes or (last and cycle.table.problems != last.table.problems)
+            why = "changed, but no route did" if changed else "nothing changed that routing reads"
+            told = [*map(explain, cycle.changes[:_MANY])]
+            more = [f"and {len(cycle.changes) - _MANY} more"] if len(cycle.changes) > _MANY else []
+            record = {"event": "idle", "recording": name, "why": why, "objects": told + more}
+            listed = f" ({'; '.join(told + more)})" if told else ""
+            self._write(record, f"{name}: {self._paint('idle', 'idle')}: {why}{listed}")
         before = set(last.table.problems) if last else set()
         for problem in sorted(before - set(cycle.table.problems)):
             self.tell_problem(problem, gone=True, indent="  ")
@@ -82,9 +86,3 @@ class Report:
 
     def _paint(self, kind: str, text: str) -> str:
         return f"\033[{_COLOURS[kind]}m{text}\033[0m" if self._colour and kind in _COLOURS else text
-
-
-def _listed(changes: tuple[Change, ...]) -> str:
-    told = "; ".join(map(explain, changes[:_MANY]))
-    more = f"; and {len(changes) - _MANY} more" if len(changes) > _MANY else ""
-    return f" ({told}{more})" if changes else ""

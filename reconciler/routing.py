@@ -2,14 +2,19 @@
 
 import math
 from collections.abc import Iterator
+from itertools import groupby
+from operator import attrgetter
 
 from reconciler.annotations import Match
 from reconciler.memo import Memo
 from reconciler.patterns import excerpt
 from reconciler.settings import Settings
 from reconciler.snapshot import Resource, Snapshot
-from reconciler.tenant import ApiKey, Path, Problem, Tenant, TenantHost, Tls, Upstream, read_tenant
+from reconciler.tenant import ApiKey, Path, Problem, Tenant, TenantHost, Upstream, read_tenant
+from reconciler.tls import Tls
 from reconciler.values import Value
+
+MOST_PROBLEMS = 20
 
 # A location's modifier and name.
 _Place = tuple[str, str]
@@ -87,7 +92,16 @@ def build_table(snapshot: Snapshot, settings: Settings, now: float) -> RoutingTa
         tuple(path.upstream for tenant in tenants for path in tenant.paths if path.upstream.name in used),
         tuple((tenant.name, tenant.api_key) for tenant in tenants if tenant.api_key),
     )
-    return RoutingTable(routes, tuple(sorted(set(problems))), min(_moments(hosts, now), default=math.inf))
+    return RoutingTable(routes, tuple(_cut(problems)), min(_moments(hosts, now), default=math.inf))
+
+
+def _cut(problems: list[Problem]) -> Iterator[Problem]:
+    """Sort problems and keep the first of each object: a tenant shall not fill everyone's log."""
+    for resource, group in groupby(sorted(set(problems)), key=attrgetter("resource")):
+        found = tuple(group)
+        yield from found[:MOST_PROBLEMS]
+        if len(found) > MOST_PROBLEMS:
+            yield Problem(resource, "object", f"has {len(found) - MOST_PROBLEMS} more problems", "as above")
 
 
 def _build_host(claimants: _Claimants, _: None) -> tuple[Host | None, tuple[Problem, ...]]:
@@ -121,12 +135,12 @@ def _build_locations(host: str, tenants: list[Tenant], problems: list[Problem]) 
                 why = f"is a regular expression, and Namespace {tenants[0].name}, which is older, has the host"
                 problems.append(_conflict(tenant, what, why, "an absolute path, or a host of this Namespace alone"))
                 continue
-            lost_to = None
-            for place, target, served in _places(path):
-                holder = taken.setdefault(place, _Taken(tenant, path, target, served)).tenant
-                lost_to = lost_to or (holder.name if holder is not tenant else None)
-            if lost_to:
-                why = f"is taken by Namespace {lost_to}, which is older"
+            places = _places(path)
+            holders = [taken.setdefault(at, _Taken(tenant, path, to, served)).tenant for at, to, served in places]
+            others = [holder.name for holder in holders if holder is not tenant]
+            if others:
+                part = "" if len(others) == len(holders) else "in part "
+                why = f"is {part}taken by Namespace {others[0]}, which is older"
                 problems.append(_conflict(tenant, what, why, "another path"))
     for (modifier, at), claim in sorted(taken.items(), key=_serving_order):
         if claim.served:

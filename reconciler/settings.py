@@ -23,6 +23,7 @@ _CIPHERS = ":".join(
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 # OpenSSL reads a variable SSL_CERT_DIR too, and many machines set it for everyone: https://docs.openssl.org/master/man7/openssl-env/
 _TRUST_STORES = ("/etc/ssl/certs", "/etc/pki/tls/certs", "/usr/lib/ssl/certs", "/usr/local/ssl/certs")
+_RELATIVE_PATH = Pattern(r"(?:[A-Za-z0-9._-]+|/)(?:[A-Za-z0-9._-]|/)*", "a path", longest=200)
 _SIZE_LIMIT = 2**40
 
 
@@ -223,7 +224,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         try:
             values[name] = variable.parse(text)
         except ValueError as error:
-            lines.append(_refusal(given, text, str(error) if type(error) is ValueError else "", variable.allowed))
+            why = str(error) if type(error) is ValueError else ""
+            # Who takes SSL_KEY for the key itself must not find it in a log.
+            shown = text if variable.parse is not _parse_file or _RELATIVE_PATH.accepts(text) else "..."
+            lines.append(_refusal(given, shown, why, variable.allowed))
     lines += _check_ports(values) + _check_certificate(values, environment)
     if lines:
         raise SettingsError(lines)

@@ -6,11 +6,11 @@ from hashlib import blake2b
 
 from msgspec.structs import replace
 
-from reconciler.annotations import MOST_FAULTS, Fault, HostOptions, Match, PathEntry, parse_hosts, parse_paths
-from reconciler.certificates import CertificateError, Chain, parse_chain, parse_key
+from reconciler.annotations import Fault, HostOptions, Match, PathEntry, parse_hosts, parse_paths
 from reconciler.patterns import PROBE_PATH, excerpt, parse_address
 from reconciler.settings import Settings
 from reconciler.snapshot import Namespace, Pod, Port, Probe, Resource, Secret
+from reconciler.tls import SecretFields, Tls, TlsRefused, read_tls
 from reconciler.values import Value
 
 LONGEST_KEY = 2048
@@ -65,17 +65,6 @@ class Path(Value, frozen=True):
         return self.upstream.path
 
 
-class Tls(Value, frozen=True):
-    """A host's certificates and key, as PEM; no `client`: clients are not verified."""
-
-    chain: Chain
-    key: bytes
-    client: Chain | None
-
-    def __repr__(self) -> str:
-        return f"Tls(client={self.client is not None})"
-
-
 class TenantHost(Value, frozen=True):
     """A host that a Namespace names; not `served`: what it asks for cannot be had, a problem if it owns the host."""
 
@@ -113,7 +102,7 @@ def read_tenant(namespace: Namespace, settings: Settings) -> Tenant:
     problems += (_problem(namespace.resource, annotation, fault) for fault in faults)
     paths = tuple(_read_paths(namespace.pods, settings, problems))
     fields = dict(namespace.secret.data) if namespace.secret else None
-    hosts = tuple(_read_host(host, namespace, fields, settings) for host in names)
+    hosts = tuple(_read_host(host, namespace.resource, fields, settings) for host in names)
     hosts, paths = _limit(namespace.resource, hosts, paths, settings, problems)
     return Tenant(
         name=namespace.name,
@@ -163,55 +152,14 @@ def _read_api_key(secret: Secret | None, settings: Settings, problems: list[Prob
     return ApiKey(None)
 
 
-_Fields = dict[str, bytes | None] | None
-
-
-def _read_host(host: HostOptions, namespace: Namespace, fields: _Fields, settings: Settings) -> TenantHost:
+def _read_host(host: HostOptions, resource: Resource, fields: SecretFields, settings: Settings) -> TenantHost:
     if not host.tls or host.broken:
         return TenantHost(host.name, not host.broken)
     try:
-        if not settings.ssl_cert:
-            raise _TlsRefused("asks for TLS, which is off", "no ssl, or a router with SSL_CERT and SSL_KEY set")
-        chain = _read_chain(fields, host.tls.certificate, "a PEM of the host's certificates, its own first")
-        key = _read_field(fields, host.tls.key)
-        try:
-            key = parse_key(key, chain)
-        except CertificateError as error:
-            raise _TlsRefused(f"has a key that {error}", "the PEM of the certificate's private key") from None
-        client = host.tls.client and _read_chain(
-            fields, host.tls.client, "a PEM of the certificates clients are verified by"
-        )
-    except _TlsRefused as refused:
-        why = f"is left out: it {refused.why}"
-        problem = Problem(namespace.resource, f"host {host.name}", why, refused.right)
+        return TenantHost(host.name, served=True, tls=read_tls(host.tls, fields, settings))
+    except TlsRefused as refused:
+        problem = Problem(resource, f"host {host.name}", f"is left out: it {refused.why}", refused.right)
         return TenantHost(host.name, served=False, problem=problem)
-    return TenantHost(host.name, served=True, tls=Tls(chain, key, client or None))
-
-
-class _TlsRefused(Exception):
-    """A host's TLS cannot be had."""
-
-    def __init__(self, why: str, right: str) -> None:
-        super().__init__(why)
-        self.why = why
-        self.right = right
-
-
-def _read_field(fields: _Fields, field: str) -> bytes:
-    if fields is None:
-        raise _TlsRefused("refers to a Secret that is not there", "a routing Secret in the Namespace")
-    value = fields.get(field)
-    if not value:
-        raise _TlsRefused(f"refers to the field {field}, which is missing or empty", "a field of the routing Secret")
-    return value
-
-
-def _read_chain(fields: _Fields, field: str, right: str) -> Chain:
-    value = _read_field(fields, field)
-    try:
-        return parse_chain(value)
-    except CertificateError as error:
-        raise _TlsRefused(f"refers to the field {field}, which {error}", right) from None
 
 
 class _Claim(Value, frozen=True):
@@ -255,11 +203,11 @@ def _claim(pod: Pod, entries: tuple[PathEntry, ...], settings: Settings, problem
             declared.setdefault(port.number, port)
             declared.setdefault(port.name, port)
     undeclared = [entry for entry in entries if entry.port not in declared]
-    for entry in undeclared[:MOST_FAULTS]:
+    numbers = ", ".join(map(str, sorted({port.number for port in pod.ports})[:8])) if undeclared else ""
+    for entry in undeclared:
         what = f"{settings.paths_annotation} {excerpt(entry.path)} containerPort"
         why = f"{excerpt(str(entry.port))} is not a TCP port that a container declares"
-        numbers = ", ".join(map(str, sorted({port.number for port in pod.ports})[:8])) or "none"
-        problems.append(Problem(pod.resource, what, why, f"one of those declared: {numbers}"))
+        problems.append(Problem(pod.resource, what, why, f"one of those declared: {numbers or 'none'}"))
     for entry in entries:
         if entry.port in declared:
             port = declared[entry.port]

@@ -55,6 +55,8 @@ def test_version() -> None:
         (["--frobnicate"], "unrecognized arguments: --frobnicate"),
         (["replay"], "required: PATH"),
         (["replay", LAST, "--keep"], "--keep goes with --serve"),
+        (["replay", LAST, "--serve", "--no-validate"], "--no-validate does not go with --serve"),
+        (["--once", "--diff", "/nowhere", "replay", LAST], "do not go with replay"),
         (["--once", "--snapshot", "/nowhere.json"], "/nowhere.json: cannot be read: No such file or directory"),
         (["replay", "/nowhere"], "/nowhere: cannot be read: No such file or directory"),
         (["--once", "--snapshot", CLEAN, "--diff", "/nowhere"], "/nowhere: is not an artefact"),
@@ -356,11 +358,29 @@ def test_replay_keeps_serving_until_a_signal(nginx_binary: str, number: signal.S
         connection.request("GET", "/dispatcher/status", headers={"Host": "nobody"})
         assert connection.getresponse().status == 200
         connection.close()
+        while "until a signal comes" not in process.stdout.readline():
+            assert process.poll() is None
         process.send_signal(number)
         process.communicate(timeout=30)
         assert process.returncode == 0
     with pytest.raises(ConnectionRefusedError):
         http.client.HTTPConnection("127.0.0.1", port, timeout=20).request("GET", "/")
+
+
+def test_nothing_to_keep(nginx_binary: str) -> None:
+    """Where no step could be served --keep keeps nothing, and the exit is 3."""
+    failed = run(
+        "replay", LAST, "--serve", "--keep", PORT=str(free_port()), DEFAULT_LOCATION_RETURN="http://no.invalid"
+    )
+    assert failed.returncode == 3
+
+
+def test_a_key_given_for_its_file_is_not_told(tmp_path: Path) -> None:
+    """Who sets SSL_KEY to the key itself finds nothing of it in the refusal."""
+    text = (WALKTHROUGH / "default.key").read_text()
+    refused = run("--once", "--snapshot", LAST, SSL_KEY=text, SSL_CERT=str(WALKTHROUGH / "default.crt"))
+    assert refused.returncode == 2
+    assert not [line for line in text.split() if line[:20] in refused.stderr]
 
 
 def test_port_is_taken(nginx_binary: str) -> None:

@@ -112,6 +112,17 @@ def test_restart_on_the_same_folder(router: Start, nginx_binary: str) -> None:
     assert here.ask("one.dev", "/").status == 404
 
 
+def test_restart_with_what_nginx_refuses(router: Start) -> None:
+    """A new process whose first release is refused serves the last good one of the process before."""
+    here = router()
+    here.serve(ONE)
+    here.nginx.stop()
+    here.nginx = Nginx(here.folder, here.settings)
+    with pytest.raises(NginxError, match="nonsense"):
+        here.nginx.apply({"nginx.conf": File(b"nonsense;")})
+    assert here.ask("one.dev", "/").status == 404
+
+
 def test_folder_in_use(router: Start) -> None:
     """Two routers cannot share a folder."""
     here = router()

@@ -64,10 +64,11 @@ def test_a_thousand_hosts(how: Settings) -> None:
 
 
 @pytest.mark.parametrize("paths", [entries(1000), [7] * 5000, [{"basePath": "/", "containerPort": 1}] * 5000])
-def test_faults_of_one_object_are_told_in_few_lines(how: Settings, paths: list[object]) -> None:
-    """However many faults an annotation has, the log gets a few lines of them."""
+def test_problems_of_one_object_are_told_in_few_lines(how: Settings, paths: list[object]) -> None:
+    """However many problems an object has, the log gets a few lines of them."""
     table = build(how, namespace("greedy", "{}"), pod("greedy", "web-0", "10.0.0.1", paths, []))
-    assert 20 <= len(table.problems) <= 22
+    assert len(table.problems) == 21
+    assert "more problems" in str(table.problems)
 
 
 @pytest.mark.parametrize("name", ["a" * 64, "a" * 200 + ".b", "0"])
@@ -115,6 +116,7 @@ ODD_REGEXES = [
     "~[=a=]",
     "~(a+)+$",
     "~.*.*.*x",
+    "~a?a?a?a?a?b",
     "~a{3}",
     "~(?=a)",
     "~\\1",
