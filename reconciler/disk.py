@@ -4,6 +4,7 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from reconciler.files import File, Files
@@ -23,14 +24,13 @@ def write_files(files: Files, folder: Path) -> None:
 def replace_file(target: Path, file: File) -> None:
     """Write one file beside its place and move it there."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
+    with ExitStack() as undo:
+        undo.callback(os.unlink, name)
         with os.fdopen(handle, "wb") as stream:
             stream.write(file.content)
             os.fchmod(handle, file.mode)
         os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
-        raise
+        undo.pop_all()
 
 
 def read_files(folder: Path, outside: Iterable[str] = ()) -> Files:

@@ -164,14 +164,14 @@ class Nginx:
         release = self._stage(name, files)
         outside = {path: file for path, file in files.items() if path.startswith("/")}
         before, replaced = self._live(), {path: read_file(Path(path)) for path in outside}
-        write_files(outside, release)
         try:
+            write_files(outside, release)
             if refusals := _test(self._binary, self._folder, release):
                 raise NginxError(f"nginx refuses release {name}: {refusals[0]}")
             self._swap(name)
             self._load()
             self._prove(name)
-        except NginxError:
+        except (NginxError, OSError):
             restore_files(replaced)
             self._roll_back(before, name)
             raise
@@ -183,17 +183,18 @@ class Nginx:
     def _stage(self, name: str, files: Files) -> Path:
         """Write a release's folder beside its place and move it there; one that is there is whole."""
         release = self._folder / "releases" / name
-        if not release.is_dir():
-            release.parent.mkdir(exist_ok=True)
-            staged = Path(tempfile.mkdtemp(prefix=".", dir=release.parent))
-            try:
-                write_files({path: file for path, file in files.items() if not path.startswith("/")}, staged)
-                write_files({"release/name.conf": render_release(name, _SOCKET)}, staged)
-                staged.chmod(0o755)
-                os.rename(staged, release)
-            except BaseException:
-                shutil.rmtree(staged, ignore_errors=True)
-                raise
+        if release.is_dir():
+            os.utime(release)  # it is the newest again: what is pruned goes by age
+            return release
+        release.parent.mkdir(exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=".", dir=release.parent))
+        try:
+            write_files({path: file for path, file in files.items() if not path.startswith("/")}, staged)
+            write_files({"release/name.conf": render_release(name, _SOCKET)}, staged)
+            staged.chmod(0o755)
+            os.rename(staged, release)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)  # unless it has been moved
         return release
 
     def _swap(self, name: str) -> None:

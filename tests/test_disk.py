@@ -3,6 +3,7 @@ import resource
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -36,13 +37,15 @@ def umask(request):
     os.umask(before)
 
 
-@pytest.fixture
+@contextmanager
 def small_files():
-    """Let no file grow over 1,000 bytes, as a full disk would."""
+    """Let no file grow over 1,000 bytes for a moment, as a full disk would."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def mode(path):
@@ -120,11 +123,10 @@ def test_no_folder(tmp_path):
         replace_file(tmp_path / "absent/file", File(b""))
 
 
-@pytest.mark.usefixtures("small_files")
 def test_a_full_disk_leaves_the_old_file(tmp_path):
     """A file that does not fit on the disk leaves the old one whole, and nothing beside it."""
     replace_file(tmp_path / "file", File(b"old"))
-    with pytest.raises(OSError, match="File too large"):
+    with small_files(), pytest.raises(OSError, match="File too large"):
         replace_file(tmp_path / "file", File(b"n" * 1_000_000))
     assert read_files(tmp_path) == {"file": File(b"old")}
 

@@ -63,6 +63,16 @@ def test_old_releases_go(router: Start) -> None:
     assert current(here) in releases
 
 
+def test_release_that_is_live_again_is_young(router: Start) -> None:
+    """A release that was served again is not the first to be pruned."""
+    here = router()
+    first = here.serve(ONE).release
+    for number in range(4):
+        here.serve(ONE if number % 2 else namespace("a", {f"h{number}.dev": {}}))
+    here.serve(TWO)
+    assert first in [path.name for path in (here.folder / "releases").iterdir()]
+
+
 def test_refused_by_the_test(router: Start) -> None:
     """A tree that nginx's test refuses never goes live, and leaves nothing behind."""
     here = router()
