@@ -1,3 +1,5 @@
+"""The artefact: replaced as a whole or not at all, whatever ends the process."""
+
 import json
 import os
 import re

@@ -1,3 +1,5 @@
+"""PEM texts: what is served, what is refused and why, and that none of it shows in a refusal."""
+
 import base64
 from datetime import datetime
 

@@ -1,3 +1,5 @@
+"""nginx's strings: whatever is quoted is read back as it was, and nothing else gets through a template."""
+
 import re
 import subprocess
 from pathlib import Path

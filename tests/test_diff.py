@@ -1,3 +1,5 @@
+"""Changes between Snapshots, and the words for them."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

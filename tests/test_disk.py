@@ -1,3 +1,5 @@
+"""Files on disk: their modes, and that each is whole at every moment."""
+
 import os
 import resource
 import subprocess

@@ -1,3 +1,5 @@
+"""Release names: the same for the same files, and no way to try keys against them."""
+
 from hashlib import blake2b
 
 import pytest

@@ -1,3 +1,5 @@
+"""Objects as Kubernetes gives them: what is read of them, and which are selected."""
+
 import msgspec
 import pytest
 

@@ -1,3 +1,5 @@
+"""Memos: what is done again, and what is forgotten."""
+
 from reconciler.memo import Memo
 
 

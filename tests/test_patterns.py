@@ -1,3 +1,5 @@
+"""Full-match patterns: what is let in and what is not."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""Recordings: every form that is read, and the one line for everything else."""
+
 import json
 import os
 import subprocess

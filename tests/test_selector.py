@@ -1,3 +1,5 @@
+"""Label selectors: the grammar, and which labels are selected."""
+
 import pytest
 
 from reconciler.selector import Requirement, parse_selector

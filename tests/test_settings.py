@@ -1,3 +1,5 @@
+"""Settings: every variable's default, what it takes, and what it refuses in which words."""
+
 from datetime import datetime
 from pathlib import Path
 
