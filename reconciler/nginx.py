@@ -169,8 +169,7 @@ class Nginx:
             if refusals := _test(self._binary, self._folder, release):
                 raise NginxError(f"nginx refuses release {name}: {refusals[0]}")
             self._swap(name)
-            self._load()
-            self._prove(name)
+            self._prove(name, self._load())
         except (NginxError, OSError):
             restore_files(replaced)
             self._roll_back(before, name)
@@ -217,8 +216,7 @@ class Nginx:
         elif swapped:
             self._swap(before)
         if before and (swapped or not self._is_running()):
-            self._load()
-            self._prove(before)
+            self._prove(before, self._load())
         if before != failed:
             shutil.rmtree(self._folder / "releases" / failed, ignore_errors=True)
 
@@ -233,12 +231,13 @@ class Nginx:
     def _is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def _load(self) -> None:
-        """Have nginx read the current release: by a signal where it runs, else by starting it."""
+    def _load(self) -> set[int]:
+        """Have nginx read the current release, by a signal where it runs, else by starting it: give its old workers."""
         self._complaint = ""
         if self._process and self._is_running():
+            workers = self._find_workers(self._process.pid)
             self._process.send_signal(signal.SIGHUP)
-            return
+            return workers
         (self._folder / _SOCKET).unlink(missing_ok=True)  # a killed nginx leaves it behind and could not bind it again
         command = [self._binary, "-e", "stderr", "-p", f"{self._folder}/", "-c", f"{_CURRENT}/nginx.conf"]
         try:
@@ -249,6 +248,16 @@ class Nginx:
             raise NginxError(f"{self._binary} cannot be run: {error.strerror}") from None
         self._reader = threading.Thread(target=self._pass_on, args=(self._process.stderr,), daemon=True)
         self._reader.start()
+        return set()
+
+    def _find_workers(self, master: int) -> set[int]:
+        """Find the workers that take new connections, by what nginx writes into their titles."""
+        titles = {}
+        with suppress(FileNotFoundError):  # a system without CONFIG_PROC_CHILDREN does not tell
+            for worker in Path(f"/proc/{master}/task/{master}/children").read_text().split():
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    titles[int(worker)] = Path(f"/proc/{worker}/cmdline").read_bytes()
+        return {worker for worker, title in titles.items() if b"shutting down" not in title}
 
     def _pass_on(self, stream: IO[str]) -> None:
         """Write what nginx says to standard error, and remember what first kept it from running."""
@@ -258,11 +267,14 @@ class Nginx:
                     self._complaint = _clean(line, self._folder / _CURRENT)
                 sys.stderr.write(line)
 
-    def _prove(self, name: str) -> None:
-        """Wait until nginx's new workers answer the release's name: a reload that is refused shows in nothing else."""
+    def _prove(self, name: str, old: set[int]) -> None:
+        """Wait until nginx answers the release's name, and none of its `old` workers takes connections any more.
+
+        A reload that is refused shows in nothing else.
+        """
         until = time.monotonic() + self._timeout
         while time.monotonic() < until:
-            if self._ask() == name:
+            if self._ask() == name and self._process and not old & self._find_workers(self._process.pid):
                 return
             if not self._is_running():
                 raise NginxError(f"nginx ended at once: {self._complaint or 'it did not say why'}")

@@ -9,6 +9,7 @@ from reconciler.annotations import Match
 from reconciler.conf import Token, quote, words
 from reconciler.files import SECRET, File, Files
 from reconciler.memo import Memo
+from reconciler.names import bucket_size, hash_size, power_of_two
 from reconciler.routes import API_KEYS_FILE, DEFAULT_SERVER, ROUTES_FILE, write_routes
 from reconciler.routing import Host, Location, Routes
 from reconciler.settings import Settings
@@ -101,20 +102,15 @@ def _render_main(routes: Routes, settings: Settings) -> Token:
         worker_connections=settings.worker_connections,
         underscores_in_headers=quote("on" if "_" in settings.api_key_header else "off"),
         max_client_body_size=quote(settings.max_client_body_size),
-        server_names_hash_max_size=_power_of_two(2 * len(hosts), 512),
-        # An entry is a pointer, the name and its length, all aligned, beside the bucket's own end mark.
-        server_names_hash_bucket_size=_power_of_two(longest + 32, 64),
-        map_hash_max_size=_power_of_two(2 * len(routes.api_keys), 2048),
+        server_names_hash_max_size=hash_size(len(hosts)),
+        server_names_hash_bucket_size=bucket_size(longest),
+        map_hash_max_size=power_of_two(2 * len(routes.api_keys), 2048),
         tls_defaults=list(_tls_defaults(settings)),
         default_servers=list(_default_servers(settings)),
         status_path=quote(settings.status_path, expands_variables=False),
         upstreams=upstreams.values(),
         hosts=hosts.values(),
     )
-
-
-def _power_of_two(wanted: int, smallest: int) -> int:
-    return max(smallest, 1 << (wanted - 1).bit_length() if wanted > 0 else 0)
 
 
 def _tls_defaults(settings: Settings) -> Iterator[_TlsDefaults]:

@@ -7,6 +7,7 @@ from operator import attrgetter
 
 from reconciler.annotations import Match
 from reconciler.memo import Memo
+from reconciler.names import Place, find_crowded, find_places, hash_size
 from reconciler.patterns import excerpt
 from reconciler.settings import Settings
 from reconciler.snapshot import Resource, Snapshot
@@ -33,9 +34,10 @@ class Location(Value, frozen=True):
 
 
 class Host(Value, frozen=True):
-    """A host and its locations, in serving order; `namespace` owns its options."""
+    """A host and its locations, in serving order; `namespace` owns its options, `places` are nginx's hashes' for it."""
 
     name: str
+    places: tuple[Place, ...]
     namespace: str
     tls: Tls | None
     locations: tuple[Location, ...]
@@ -82,9 +84,15 @@ def build_table(snapshot: Snapshot, settings: Settings, now: float) -> RoutingTa
             claims.setdefault(wish.name, []).append((tenant, wish))
     built = _hosts.round({name: tuple(claims[name]) for name in sorted(claims)}, None)
     hosts = tuple(host for host, _ in built.values() if host)
+    # The youngest Namespaces' last: who adds a thousand names of one hash has them left out, and nobody else.
+    in_order = sorted(hosts, key=lambda host: claims[host.name][0][0].created)
+    crowded = {*find_crowded(((host.name, host.places) for host in in_order), hash_size(len(hosts)))}
+    left_out = [host for host in hosts if host.name in crowded]
+    hosts = tuple(host for host in hosts if host.name not in crowded) if crowded else hosts
     problems = [problem for tenant in tenants for problem in tenant.problems]
     problems += (problem for _, conflicts in built.values() for problem in conflicts)
     problems += map(_stray, snapshot.strays)
+    problems += map(_crowded, left_out)
     problems += (problem for host in hosts for problem in _expiries(host, now))
     used = {location.upstream for host in hosts for location in host.locations}
     routes = Routes(
@@ -118,7 +126,7 @@ def _build_host(claimants: _Claimants, _: None) -> tuple[Host | None, tuple[Prob
             why = f"has its options from Namespace {owner.name}, which is older"
             problems.append(_conflict(other, f"host {name} ssl", why, "no ssl here"))
     locations = tuple(_build_locations(name, [tenant for tenant, _ in claimants], problems))
-    return Host(name, owner.name, wish.tls, locations), tuple(problems)
+    return Host(name, find_places(name), owner.name, wish.tls, locations), tuple(problems)
 
 
 _hosts = Memo(_build_host)
@@ -183,6 +191,11 @@ def _conflict(tenant: Tenant, what: str, why: str, right: str) -> Problem:
 def _stray(namespace: str) -> Problem:
     why = "do not match the selector, so its routable Pods are exposed nowhere"
     return Problem(Resource("Namespace", "", namespace), "labels", why, "the routable label on the Namespace too")
+
+
+def _crowded(host: Host) -> Problem:
+    why = "is left out: nginx cannot hold so many names that it hashes alike"
+    return Problem(Resource("Namespace", "", host.namespace), f"host {host.name}", why, "fewer hosts, or other names")
 
 
 def _expiries(host: Host, now: float) -> Iterator[Problem]:

@@ -63,6 +63,24 @@ def test_a_thousand_hosts(how: Settings) -> None:
     assert len(table.routes.hosts) == 1001
 
 
+@pytest.mark.parametrize("wildcard", ["", "*."])
+def test_names_that_collide_in_nginx(how: Settings, tmp_path: Path, nginx_binary: str, wildcard: str) -> None:
+    """However many hosts have names that nginx hashes alike, it loads: the youngest lose theirs, and are told."""
+    names = ["".join("an" if number >> bit & 1 else "c0" for bit in range(13)) for number in range(8000)]
+    homes = [
+        namespace(
+            f"greedy-{place}", {f"{wildcard}{name}.dev": {} for name in names[place::8]}, f"2026-11-22T18:06:1{place}Z"
+        )
+        for place in range(8)
+    ]
+    table = build(how, *homes)
+    assert 1000 < len(table.routes.hosts) < 8000
+    assert {host.namespace for host in table.routes.hosts} >= {"good", "greedy-0"}
+    assert {problem.resource.name for problem in table.problems} >= {"greedy-7"}
+    write_files(render(table.routes, how), tmp_path)
+    check_tree(nginx_binary, tmp_path)
+
+
 @pytest.mark.parametrize("paths", [entries(1000), [7] * 5000, [{"basePath": "/", "containerPort": 1}] * 5000])
 def test_problems_of_one_object_are_told_in_few_lines(how: Settings, paths: list[object]) -> None:
     """However many problems an object has, the log gets a few lines of them."""
