@@ -12,7 +12,7 @@ import pytest
 from authority import Authority
 from backends import Backends
 from objects import namespace, pod, secret, tls
-from ports import free_port, loopback
+from ports import free_port, has_ipv6, loopback
 from router import Router
 from websockets.sync.client import connect
 
@@ -302,6 +302,7 @@ def test_readiness_can_be_ignored(router: Start, ips: list[str]) -> None:
     assert here.ask(HOST, "/").status == 200
 
 
+@pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
 def test_ipv6_pod(router: Start, backends: Backends) -> None:
     """A Pod with an IPv6 address is served."""
     backends.listen("::1", PORT)
