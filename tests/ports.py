@@ -25,5 +25,5 @@ def loopback(ip: str) -> str:
     """Give the loopback address that stands for a Pod's, another one in each process."""
     if ":" in ip and has_ipv6():
         return "::1"
-    _, second, third, fourth = "10.244.6.9".split(".") if ":" in ip else ip.split(".")
+    _, second, third, fourth = ("10.244.6.9" if ":" in ip else ip).split(".")
     return f"127.{(int(second) + os.getpid()) % 250 + 1}.{third}.{fourth}"
