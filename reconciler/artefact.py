@@ -26,10 +26,14 @@ class NotAnArtefactError(ArtefactError):
     """A folder that holds something else, which is a person's mistake and no failure."""
 
 
+# Tests a tree on disk, and raises what keeps it from being taken.
+Test = Callable[[Path], None]
+
+
 class Artefact:
     """A sink that keeps one tree in a folder; `test` is called with the tree before it takes the old one's place."""
 
-    def __init__(self, folder: Path, test: Callable[[Path], None]) -> None:
+    def __init__(self, folder: Path, test: Test | None) -> None:
         self._folder = Path(os.path.realpath(folder))
         self._test = test
         self._salt = os.urandom(16)
@@ -41,7 +45,8 @@ class Artefact:
             self._folder.parent.mkdir(parents=True, exist_ok=True)
             with _staging(self._folder) as staged:
                 write_files(files, staged)
-                self._test(staged)
+                if self._test:
+                    self._test(staged)
                 _exchange(staged, self._folder)
         except OSError as error:
             why = (
@@ -64,7 +69,7 @@ class Artefact:
 class Nowhere:
     """A sink that keeps nothing; `test` is called with each tree, for the time of the test on disk."""
 
-    def __init__(self, test: Callable[[Path], None] | None = None) -> None:
+    def __init__(self, test: Test | None = None) -> None:
         self._test = test
         self._salt = os.urandom(16)
 

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -192,21 +193,16 @@ def _read(paths: list[str], settings: Settings) -> Listing:
 def _prepare(given: argparse.Namespace, settings: Settings, report: Report) -> tuple[Settings, Sink]:
     """Find out what nginx there is, and make the sink that writes and tests trees."""
     binary = find_binary(settings.nginx_binary)
-    testing = binary is not None and not given.no_validate
+    tester = None if given.no_validate else binary
     if not binary and not given.no_validate:
         report.tell_warning(f"{settings.nginx_binary} is not there, so the configuration is not tested")
-    if settings.ssl_cert_dir and testing and not given.output:
+    if tester and settings.ssl_cert_dir and not given.output:
         report.tell_warning("SSL_CERT_DIR lies outside of the tree, so the configuration is only tested with --output")
-        testing = False
-    if testing and binary:
-        check_modules(binary, settings)
-
-    def test(tree: Path) -> None:
-        if testing and binary:
-            check_tree(binary, tree)
-
-    sink = Artefact(given.output, test) if given.output else Nowhere(test if testing else None)
-    return _know_version(settings, binary), sink
+        tester = None
+    if tester:
+        check_modules(tester, settings)
+    test = partial(check_tree, tester) if tester else None
+    return _know_version(settings, binary), Artefact(given.output, test) if given.output else Nowhere(test)
 
 
 def _prepare_serving(given: argparse.Namespace, settings: Settings, stack: ExitStack) -> tuple[Settings, Sink]:
