@@ -9,7 +9,7 @@ from reconciler.annotations import Match
 from reconciler.conf import Token, quote, words
 from reconciler.files import SECRET, File, Files
 from reconciler.memo import Memo
-from reconciler.names import bucket_size, hash_size, power_of_two
+from reconciler.names import bucket_size, power_of_two
 from reconciler.routes import API_KEYS_FILE, DEFAULT_SERVER, ROUTES_FILE, write_routes
 from reconciler.routing import Host, Location, Routes
 from reconciler.settings import Settings
@@ -102,7 +102,7 @@ def _render_main(routes: Routes, settings: Settings) -> Token:
         worker_connections=settings.worker_connections,
         underscores_in_headers=quote("on" if "_" in settings.api_key_header else "off"),
         max_client_body_size=quote(settings.max_client_body_size),
-        server_names_hash_max_size=hash_size(len(hosts)),
+        server_names_hash_max_size=routes.names_hash_size,
         server_names_hash_bucket_size=bucket_size(longest),
         map_hash_max_size=power_of_two(2 * len(routes.api_keys), 2048),
         tls_defaults=list(_tls_defaults(settings)),

@@ -1,5 +1,6 @@
 """What people and scripts are told: lines for a terminal, or a line of JSON for each event."""
 
+import json
 import os
 from typing import IO, Any
 
@@ -80,7 +81,7 @@ class Report:
         self._write(record, f"serving on port {port} until a signal comes to process {os.getpid()}")
 
     def _write(self, record: dict[str, Any], text: str) -> None:
-        line = msgspec.json.encode(record).decode() if self._json else text
+        line = json.dumps(record) if self._json else text  # in ASCII, for a file's name may be no UTF-8
         self._stream.write(f"{line}\n")
         self._stream.flush()
 

@@ -44,11 +44,15 @@ class Host(Value, frozen=True):
 
 
 class Routes(Value, frozen=True):
-    """What nginx shall serve: hosts by name, upstreams by name, and the API key of each Namespace that has one."""
+    """What nginx shall serve: hosts by name, upstreams by Namespace, the API key of each Namespace that has one.
+
+    `names_hash_size` is the size of nginx's hash of server names in which all hosts are known to fit.
+    """
 
     hosts: tuple[Host, ...]
     upstreams: tuple[Upstream, ...]
     api_keys: tuple[tuple[str, ApiKey], ...]
+    names_hash_size: int
 
 
 class RoutingTable(Value, frozen=True):
@@ -79,14 +83,15 @@ def build_table(snapshot: Snapshot, settings: Settings, now: float) -> RoutingTa
     """Build the routing table of a Snapshot; `now`, in seconds since the epoch, judges certificates."""
     tenants = _tenants.round({namespace.name: namespace for namespace in snapshot.namespaces}, settings).values()
     claims: dict[str, list[tuple[Tenant, TenantHost]]] = {}
-    for tenant in sorted(tenants, key=lambda tenant: (tenant.created, tenant.name)):
+    for tenant in sorted(tenants, key=_age):
         for wish in tenant.hosts:
             claims.setdefault(wish.name, []).append((tenant, wish))
     built = _hosts.round({name: tuple(claims[name]) for name in sorted(claims)}, None)
     hosts = tuple(host for host, _ in built.values() if host)
     # The youngest Namespaces' last: who adds a thousand names of one hash has them left out, and nobody else.
-    in_order = sorted(hosts, key=lambda host: claims[host.name][0][0].created)
-    crowded = {*find_crowded(((host.name, host.places) for host in in_order), hash_size(len(hosts)))}
+    size = hash_size(len(hosts))
+    in_order = sorted(hosts, key=lambda host: _age(claims[host.name][0][0]))
+    crowded = {*find_crowded(((host.name, host.places) for host in in_order), size)}
     left_out = [host for host in hosts if host.name in crowded]
     hosts = tuple(host for host in hosts if host.name not in crowded) if crowded else hosts
     problems = [problem for tenant in tenants for problem in tenant.problems]
@@ -99,8 +104,14 @@ def build_table(snapshot: Snapshot, settings: Settings, now: float) -> RoutingTa
         hosts,
         tuple(path.upstream for tenant in tenants for path in tenant.paths if path.upstream.name in used),
         tuple((tenant.name, tenant.api_key) for tenant in tenants if tenant.api_key),
+        size,
     )
     return RoutingTable(routes, tuple(_cut(problems)), min(_moments(hosts, now), default=math.inf))
+
+
+def _age(tenant: Tenant) -> tuple[float, str]:
+    """Sort Tenants oldest first."""
+    return tenant.created, tenant.name
 
 
 def _cut(problems: list[Problem]) -> Iterator[Problem]:

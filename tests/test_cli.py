@@ -319,6 +319,15 @@ def test_replay_in_json() -> None:
     assert len(again.stdout.splitlines()) == len(events)
 
 
+def test_odd_file_names_in_json(tmp_path: Path) -> None:
+    """A recording whose name is no UTF-8 is told in JSON too."""
+    recording = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.json"))
+    recording.write_bytes(CLEAN.read_bytes())
+    told = run("replay", recording, "--log-format", "json")
+    assert told.returncode == 0
+    assert json.loads(told.stdout.splitlines()[0])["recording"] == "\udcff.json"
+
+
 def test_replay_strict() -> None:
     """Replay --strict exits 1 when any problem was seen."""
     assert run("replay", WALKTHROUGH, "--strict", **TLS).returncode == 1

@@ -14,6 +14,7 @@ from backends import Backends
 from objects import namespace, pod, secret, tls
 from ports import free_port, has_ipv6, loopback
 from router import Router
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 Start = Callable[..., Router]
@@ -439,6 +440,21 @@ def test_websocket(router: Start, ips: list[str], path: str) -> None:
     with connect(f"ws://{HOST}{path}", sock=raw) as websocket:
         websocket.send("hello")
         assert websocket.recv(timeout=20) == f"{ips[0]}:{PORT} hello"
+
+
+def test_websocket_with_an_api_key(router: Start, ips: list[str]) -> None:
+    """The API key is asked for before a WebSocket is upgraded, and the upgrade works behind it."""
+    here = router()
+    serve_with_key(here, ips[0], KEY)
+    raw = socket.create_connection(("127.0.0.1", here.port), timeout=20)
+    with connect(f"ws://{HOST}/foo", sock=raw, additional_headers={"X-ROUTING-API-KEY": SENT}) as websocket:
+        websocket.send("hello")
+        assert websocket.recv(timeout=20) == f"{ips[0]}:{PORT} hello"
+    with (
+        socket.create_connection(("127.0.0.1", here.port), timeout=20) as raw,
+        pytest.raises(InvalidStatus, match="403"),
+    ):
+        connect(f"ws://{HOST}/foo", sock=raw)
 
 
 def test_other_upgrades_do_not_go_on(router: Start, ips: list[str]) -> None:

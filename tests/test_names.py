@@ -1,0 +1,45 @@
+"""nginx's hashes of server names: what fits, judged by nginx."""
+
+from pathlib import Path
+
+from reconciler.names import bucket_size, find_crowded, find_places, hash_size
+from reconciler.nginx import NginxError, check_tree
+
+
+def hash_of(text: str) -> int:
+    ((_, key, _),) = find_places(text)
+    return key
+
+
+def load(binary: str, folder: Path, names: list[str], size: int) -> bool:
+    """Tell whether nginx builds its hash of these names at this size."""
+    folder.mkdir()
+    servers = "".join(f"server {{ listen 127.0.0.1:18080; server_name {name}; }}\n" for name in names)
+    sizes = f"server_names_hash_max_size {size};\nserver_names_hash_bucket_size {bucket_size(max(map(len, names)))};\n"
+    (folder / "nginx.conf").write_text(f"events {{}}\nhttp {{\n{sizes}{servers}}}\n")
+    try:
+        check_tree(binary, folder)
+    except NginxError as error:
+        assert "could not build server_names_hash" in str(error)
+        return False
+    return True
+
+
+def test_only_what_would_stop_nginx_is_crowded(tmp_path: Path, nginx_binary: str) -> None:
+    """Names that collide at the hash's size alone stop nginx, and without the crowded ones they do not."""
+    size, end = 512, ".".join(["", "x" * 60, "x" * 60, "x" * 60, "com"])
+    shift, rest = 31 ** len(end), hash_of(end)  # so that the long end is hashed once
+    prefixes = [text for text in map("h{}".format, range(250_000)) if (hash_of(text) * shift + rest) % size == 7]
+    names = [prefix + end for prefix in prefixes][:450]
+    assert {hash_of(name) % size for name in names} == {7}
+    assert len({hash_of(name) for name in names}) > 100
+    crowded = {*find_crowded(((name, find_places(name)) for name in names), size)}
+    assert 0 < len(crowded) < len(names)
+    assert not load(nginx_binary, tmp_path / "all", names, size)
+    assert load(nginx_binary, tmp_path / "fitting", [name for name in names if name not in crowded], size)
+
+
+def test_ordinary_names_are_never_crowded() -> None:
+    """Ten thousand ordinary names fit."""
+    names = [f"{prefix}team-{number}.example.com" for number in range(5000) for prefix in ("", "*.")]
+    assert not [*find_crowded(((name, find_places(name)) for name in names), hash_size(len(names)))]
