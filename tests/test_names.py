@@ -29,7 +29,9 @@ def test_only_what_would_stop_nginx_is_crowded(tmp_path: Path, nginx_binary: str
     """Names that collide at the hash's size alone stop nginx, and without the crowded ones they do not."""
     size, end = 512, ".".join(["", "x" * 60, "x" * 60, "x" * 60, "com"])
     shift, rest = 31 ** len(end), hash_of(end)  # so that the long end is hashed once
-    prefixes = [text for text in map("h{}".format, range(250_000)) if (hash_of(text) * shift + rest) % size == 7]
+    prefixes = [
+        text for text in map("h{:x}".format, range(0, 2**40, 2**22 + 3)) if (hash_of(text) * shift + rest) % size == 7
+    ]
     names = [prefix + end for prefix in prefixes][:450]
     assert {hash_of(name) % size for name in names} == {7}
     # No one hash alone would fill a bucket: it is the size that brings them together.
