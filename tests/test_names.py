@@ -16,7 +16,10 @@ def load(binary: str, folder: Path, names: list[str], size: int) -> bool:
     folder.mkdir()
     servers = "".join(f"server {{ listen 127.0.0.1:18080; server_name {name}; }}\n" for name in names)
     sizes = f"server_names_hash_max_size {size};\nserver_names_hash_bucket_size {bucket_size(max(map(len, names)))};\n"
-    (folder / "nginx.conf").write_text(f"events {{}}\nhttp {{\n{sizes}{servers}}}\n")
+    # Where nginx writes by default a plain user may not.
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    places = "access_log off;\n" + "".join(f"{kind}_temp_path {kind};\n" for kind in kinds)
+    (folder / "nginx.conf").write_text(f"pid nginx.pid;\nevents {{}}\nhttp {{\n{places}{sizes}{servers}}}\n")
     try:
         check_tree(binary, folder)
     except NginxError as error:
