@@ -122,6 +122,13 @@ def _parse_addresses(text: str) -> tuple[str, ...]:
     return addresses
 
 
+def _parse_namespaces(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(",")) if text else ()
+    if len(set(names)) < len(names) or not all(map(patterns.DNS_LABEL.accepts, names)):
+        raise ValueError
+    return tuple(sorted(names))
+
+
 def _parse_version(text: str) -> tuple[int, ...]:
     if not text:
         return ()
@@ -205,6 +212,14 @@ class Settings:
     worker_connections: int = _variable("NGINX_WORKER_CONNECTIONS", "4096", _parse_number(64, 1_000_000), "64-1000000")
     worker_shutdown_timeout: str = _variable("WORKER_SHUTDOWN_TIMEOUT", "240s", patterns.NGINX_TIME)
     reload_timeout: int = _variable("RELOAD_TIMEOUT", "10", _parse_number(1, 600), "1-600 seconds")
+    shutdown_timeout: int = _variable("SHUTDOWN_TIMEOUT", "25", _parse_number(0, 3600), "0-3600 seconds")
+    min_reload_interval: int = _variable("MIN_RELOAD_INTERVAL", "2", _parse_number(0, 3600), "0-3600 seconds")
+    reconcile_interval: int = _variable("RECONCILE_INTERVAL", "2", _parse_number(1, 3600), "1-3600 seconds")
+    api_timeout: int = _variable("API_TIMEOUT", "20", _parse_number(1, 600), "1-600 seconds")
+    watch_namespaces: tuple[str, ...] = _variable(
+        "WATCH_NAMESPACES", "", _parse_namespaces, "names of Namespaces with commas between, each once"
+    )
+    health_port: int = _variable("HEALTH_PORT", "0", _parse_number(0, 65535), "0-65535, and neither PORT nor SSL_PORT")
     nginx_binary: str = _variable(
         "NGINX_BINARY", "nginx", Pattern(r"[A-Za-z0-9._~@+:=,/-]+", "nginx's file, or its name on the PATH", 1024)
     )
@@ -235,9 +250,15 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def _check_ports(values: Mapping[str, Any]) -> list[str]:
-    if "ssl_port" not in values or values["ssl_port"] != values.get("port"):
-        return []
-    return [_refusal("SSL_PORT", str(values["ssl_port"]), "is PORT too", VARIABLES["ssl_port"].allowed)]
+    lines: list[str] = []
+    taken: dict[int, str] = {}
+    for name in ("port", "ssl_port", "health_port"):
+        number = values.get(name)
+        if number and number in taken:
+            why = f"is {taken[number].upper()} too"
+            lines.append(_refusal(name.upper(), str(number), why, VARIABLES[name].allowed))
+        taken[number] = name
+    return lines
 
 
 def _check_certificate(values: dict[str, Any], environment: Mapping[str, str]) -> list[str]:

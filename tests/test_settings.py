@@ -24,6 +24,8 @@ SIZE = "an nginx size such as 0, 512k or 10m, at most 1024g"
 PATH = "an absolute path of URL characters, others percent-encoded, at most 1024 characters"
 NO_PATH = "holds a control character, '//', '/./' or '/../', which no request's path has in nginx"
 PORT, SSL_PORT = "1-65535", "1-65535, and not PORT"
+HEALTH_PORT = "0-65535, and neither PORT nor SSL_PORT"
+NAMESPACES = "names of Namespaces with commas between, each once"
 CERT = "a file with a PEM of certificates, together with SSL_KEY"
 KEY = "a file with the PEM of SSL_CERT's private key"
 FOLDER = "an absolute path of letters, digits and ._~@+:=,-"
@@ -79,6 +81,12 @@ def refuse(environment):
         ("NGINX_WORKER_CONNECTIONS", 4096),
         ("WORKER_SHUTDOWN_TIMEOUT", "240s"),
         ("RELOAD_TIMEOUT", 10),
+        ("SHUTDOWN_TIMEOUT", 25),
+        ("MIN_RELOAD_INTERVAL", 2),
+        ("RECONCILE_INTERVAL", 2),
+        ("API_TIMEOUT", 20),
+        ("WATCH_NAMESPACES", ()),
+        ("HEALTH_PORT", 0),
         ("NGINX_BINARY", "nginx"),
         ("NGINX_VERSION", ()),
     ],
@@ -134,6 +142,12 @@ def test_default_ciphers():
         ("NGINX_WORKER_CONNECTIONS", "1000000", 1_000_000),
         ("WORKER_SHUTDOWN_TIMEOUT", "500ms", "500ms"),
         ("RELOAD_TIMEOUT", "600", 600),
+        ("SHUTDOWN_TIMEOUT", "0", 0),
+        ("MIN_RELOAD_INTERVAL", "0", 0),
+        ("RECONCILE_INTERVAL", "3600", 3600),
+        ("API_TIMEOUT", "1", 1),
+        ("WATCH_NAMESPACES", "team-b, team-a", ("team-a", "team-b")),
+        ("HEALTH_PORT", "8081", 8081),
         ("NGINX_BINARY", "/usr/sbin/nginx-1.26", "/usr/sbin/nginx-1.26"),
         ("NGINX_VERSION", "1.30", (1, 30)),
         ("NGINX_VERSION", "1.26.3", (1, 26, 3)),
@@ -238,6 +252,16 @@ REFUSALS = [
     *[("NGINX_WORKER_CONNECTIONS", text, "", "64-1000000") for text in ("63", "1000001", "auto")],
     *[("WORKER_SHUTDOWN_TIMEOUT", text, "", TIME) for text in ("s", "-1", "1w", "1 s", "1.5s", "1m30s", "1s\n")],
     *[("RELOAD_TIMEOUT", text, "", "1-600 seconds") for text in ("0", "601", "10s")],
+    *[
+        (variable, text, "", "0-3600 seconds")
+        for variable in ("SHUTDOWN_TIMEOUT", "MIN_RELOAD_INTERVAL")
+        for text in ("3601", "-1", "2s")
+    ],
+    *[("RECONCILE_INTERVAL", text, "", "1-3600 seconds") for text in ("0", "3601", "0.5")],
+    *[("API_TIMEOUT", text, "", "1-600 seconds") for text in ("0", "601")],
+    *[("WATCH_NAMESPACES", text, "", NAMESPACES) for text in ("A", "a,", ",", "a b", "a,a", "a/b", "-a", "a\n,b\0")],
+    ("HEALTH_PORT", "80", "is PORT too", HEALTH_PORT),
+    *[("HEALTH_PORT", text, "", HEALTH_PORT) for text in ("65536", "-1", "http")],
     *[("NGINX_BINARY", text, "", BINARY) for text in ("a b", "a;b", "$a", "a\n", "a" * 1025)],
     *[("NGINX_VERSION", text, "", VERSION) for text in ("1", "1.26.3.4", "1.26-alpine", "v1.26", "1.26\n", "1.2600")],
 ]
