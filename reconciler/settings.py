@@ -251,7 +251,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 def _check_ports(values: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
-    taken: dict[int, str] = {}
+    taken: dict[Any, str] = {}
     for name in ("port", "ssl_port", "health_port"):
         number = values.get(name)
         if number and number in taken:
