@@ -1,0 +1,433 @@
+"""Credentials: found as kubectl finds them, told in one line where they cannot be had, and renewed."""
+
+import base64
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from reconciler.credentials import CredentialsError, find_credentials
+
+V1 = "client.authentication.k8s.io/v1"
+SECRET = "hunter2"
+CONFIG = {
+    "current-context": "x",
+    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+    "clusters": [{"name": "c", "cluster": {"server": "https://api.test:6443"}}],
+    "users": [{"name": "u", "user": {"token": SECRET}}],
+}
+
+
+def encode(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write kubeconfig files below a folder, and give their path."""
+
+    def write(config, name="config"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def find(write):
+    """Find the credentials of a kubeconfig with this user and cluster."""
+
+    def find(user=None, cluster=None, **environment):
+        config = {
+            **CONFIG,
+            "users": [{"name": "u", "user": {"token": SECRET} if user is None else user}],
+            "clusters": [{"name": "c", "cluster": {"server": "https://api.test:6443", **(cluster or {})}}],
+        }
+        return find_credentials({"KUBECONFIG": write(config), "PATH": "/bin:/usr/bin", **environment}, 20)
+
+    return find
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """Make an exec plugin of what it does in Python; its entry in a kubeconfig."""
+
+    def plugin(body, **entry):
+        path = tmp_path / "plugin"
+        path.write_text(f"#!{sys.executable}\nimport json, os, sys, time\n{body}\n")
+        path.chmod(0o755)
+        return {"exec": {"apiVersion": V1, "command": "./plugin", "interactiveMode": "Never", **entry}}
+
+    return plugin
+
+
+def printing(version=V1, **status):
+    return f"print(json.dumps({{'apiVersion': {version!r}, 'kind': 'ExecCredential', 'status': {status!r}}}))"
+
+
+def refuse(call):
+    with pytest.raises(CredentialsError) as caught:
+        call()
+    line = str(caught.value)
+    assert "\n" not in line
+    assert SECRET not in line
+    return line
+
+
+def test_nothing_is_found(tmp_path):
+    """Without a Pod and without a kubeconfig there are no credentials."""
+    assert find_credentials({}) is None
+    assert find_credentials({"HOME": str(tmp_path), "KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBECONFIG": ""}) is None
+
+
+def test_home(tmp_path, write):
+    """~/.kube/config is read, of the HOME that the environment names."""
+    write(CONFIG, ".kube/config")
+    found = find_credentials({"HOME": str(tmp_path)})
+    assert found
+    assert (found.server, found.in_cluster) == ("https://api.test:6443", False)
+    assert found.access.authorization == f"Bearer {SECRET}"
+
+
+@pytest.fixture
+def pod(tmp_path):
+    """Make a Pod's environment, with its service account."""
+    folder = tmp_path / "account"
+    folder.mkdir()
+    (folder / "token").write_text("first\n")
+    (folder / "ca.crt").write_text("authority")
+    return {
+        "KUBERNETES_SERVICE_HOST": "10.0.0.1",
+        "KUBERNETES_SERVICE_PORT": "443",
+        "DISPATCHER_SERVICE_ACCOUNT_DIR": str(folder),
+        "HOME": str(tmp_path),
+    }
+
+
+def test_a_pod(pod, write):
+    """A Pod is its service account, whatever lies in its home folder, unless KUBECONFIG says otherwise."""
+    path = write(CONFIG, ".kube/config")
+    found = find_credentials(pod)
+    assert (found.server, found.in_cluster) == ("https://10.0.0.1:443", True)
+    assert (found.access.authorization, found.access.ca.content) == ("Bearer first", b"authority")
+    assert find_credentials({**pod, "KUBECONFIG": path}).in_cluster is False
+
+
+def test_ipv6(pod):
+    """An IPv6 address stands in brackets."""
+    assert find_credentials({**pod, "KUBERNETES_SERVICE_HOST": "fd00::1"}).server == "https://[fd00::1]:443"
+
+
+def test_a_pod_s_token_changes(pod):
+    """A token that changed in its file is taken at the next renewal, and so is another authority."""
+    found, folder = find_credentials(pod), Path(pod["DISPATCHER_SERVICE_ACCOUNT_DIR"])
+    assert found.renew(refused=False) is False
+    assert found.renew(refused=True) is False
+    (folder / "token").write_text("second")
+    assert found.renew(refused=False) is True
+    assert found.access.authorization == "Bearer second"
+    (folder / "ca.crt").write_text("other")
+    assert found.renew(refused=False) is True
+
+
+def test_a_pod_s_token_is_gone(pod):
+    """A token that is gone or empty is told, and what was known stays until there is one again."""
+    found, token = find_credentials(pod), Path(pod["DISPATCHER_SERVICE_ACCOUNT_DIR"], "token")
+    token.unlink()
+    assert refuse(lambda: found.renew(refused=True)) == (
+        f"the Pod's service account: tokenFile: {token} cannot be read: No such file or directory"
+    )
+    for text in ("", "\n", f"{SECRET}\n{SECRET}", f"{SECRET}\x7f", "é"):
+        token.write_text(text)
+        assert refuse(lambda: found.renew(refused=False)) == f"{token}: is empty, or holds characters that no token has"
+    assert found.access.authorization == "Bearer first"
+    token.write_text("first")
+    assert found.renew(refused=False) is False
+
+
+def test_files_are_merged(write, tmp_path):
+    """Of several files the first that has an entry or a current context wins; missing and empty ones are skipped."""
+    one = write({"clusters": [{"name": "c", "cluster": {"server": "https://one", "tls-server-name": "name"}}]}, "a/one")
+    two = write({**CONFIG, "clusters": [{"name": "c", "cluster": {"server": "https://two"}}]}, "b/two")
+    three = write({**CONFIG, "current-context": "y", "users": [{"name": "u", "user": {"token": "three"}}]}, "three")
+    empty = write("", "empty")
+    found = find_credentials({"KUBECONFIG": f"{tmp_path}/missing:{empty}::{one}:{two}:{three}"})
+    assert (found.server, found.access.server_name) == ("https://one", "name")
+    assert found.access.authorization == f"Bearer {SECRET}"
+    assert find_credentials({"KUBECONFIG": f"{two}:{one}"}).server == "https://two"
+
+
+def test_paths_are_relative_to_their_file(write, tmp_path, monkeypatch):
+    """A path is relative to the file that names it, wherever the program was started."""
+    for name in ("a/ca", "b/crt", "b/key", "b/token"):
+        write(name, name)
+    cluster = {"server": "https://one", "certificate-authority": "ca"}
+    one = write({"clusters": [{"name": "c", "cluster": cluster}]}, "a/config")
+    user = {"client-certificate": "crt", "client-key": "../b/key", "tokenFile": "./token", "token": "not this"}
+    write({**CONFIG, "clusters": None, "users": [{"name": "u", "user": user}]}, "b/config")
+    monkeypatch.chdir(tmp_path)
+    access = find_credentials({"KUBECONFIG": f"{one}:b/config"}).access
+    assert [pem.content for pem in (access.ca, access.certificate, access.key)] == [b"a/ca", b"b/crt", b"b/key"]
+    assert access.authorization == "Bearer b/token"
+
+
+def test_data_win_over_files(find):
+    """What stands in the kubeconfig itself wins over the file that is named beside it; line breaks do not matter."""
+    user = {f"client-{name}": "/nonexistent" for name in ("certificate", "key")}
+    user |= {
+        "client-certificate-data": encode("crt"),
+        "client-key-data": encode("key" * 50)[:60] + "\n" + encode("key" * 50)[60:],
+    }
+    access = find(user, {"certificate-authority": "/nonexistent", "certificate-authority-data": encode("ca")}).access
+    assert [pem.content for pem in (access.ca, access.certificate, access.key)] == [b"ca", b"crt", b"key" * 50]
+
+
+def test_what_else_a_cluster_says(find):
+    """The server's path, its name, its proxy and its being insecure are told; a slash at the end is not."""
+    access = find(None, {
+        "server": "https://rancher.test/k8s/clusters/c-1/", "tls-server-name": "n", "insecure-skip-tls-verify": True,
+        "proxy-url": "http://a:b@proxy.test:3128",
+    }).access  # fmt: skip
+    assert (access.server, access.server_name) == ("https://rancher.test/k8s/clusters/c-1", "n")
+    assert (access.insecure, access.proxy) == (True, "http://a:b@proxy.test:3128")
+
+
+@pytest.mark.parametrize(
+    ("user", "authorization"),
+    [
+        ({}, ""),
+        ({"token": "t"}, "Bearer t"),
+        ({"username": "ü", "password": "p:w"}, f"Basic {encode('ü:p:w')}"),
+        ({"username": "u"}, f"Basic {encode('u:')}"),
+        ({"token": "t", "exec": {"apiVersion": V1, "command": "/nonexistent"}}, "Bearer t"),
+    ],
+)
+def test_users(find, user, authorization):
+    """A user is a token, or a name and a password; a plugin is not asked where there is one of them."""
+    assert find(user).access.authorization == authorization
+
+
+def test_nobody(write):
+    """A context without a user, and a user without anything, is nobody."""
+    for config in (
+        {"contexts": [{"name": "x", "context": {"cluster": "c"}}], "users": None},
+        {"users": [{"name": "u"}]},
+    ):
+        assert find_credentials({"KUBECONFIG": write({**CONFIG, **config})}).access.authorization == ""
+
+
+FAULTY = [
+    (
+        {"users": [{"name": "u", "user": {"token": 7}}]},
+        "is no kubeconfig: Expected `str | null`, got `int` - at `$.users[0].user.token`",
+    ),
+    ([], "is no kubeconfig: Expected `object`, got `array`"),
+    ({"current-context": ""}, "current-context is missing; `kubectl config use-context` sets it"),
+    ({"current-context": "y"}, "context 'y' is named, but is not there"),
+    ({"contexts": [{"name": "x", "context": {"user": "u"}}]}, "context 'x': cluster is missing"),
+    ({"clusters": None}, "cluster 'c' is named, but is not there"),
+    ({"users": []}, "user 'u' is named, but is not there"),
+    (f"users:\n- name: u\n  user: {{token: {SECRET}", "line 4: is not YAML"),
+    (f"users: *{SECRET}", "line 1: is not YAML"),
+    (f"users: !{SECRET} x", "line 1: is not YAML"),
+    ("a: 1\n---\nb: 1\n", "line 2: is not YAML"),
+    ("\0", "is not YAML"),
+    ("{[]: 1}", "line 1: is not YAML"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("config", "told"), FAULTY)
+def test_faulty_kubeconfigs(write, config, told):
+    """What is wrong in a kubeconfig is told in one line that names the file."""
+    path = write({**CONFIG, **config} if isinstance(config, dict) else config if isinstance(config, str) else "[]")
+    assert refuse(lambda: find_credentials({"KUBECONFIG": path})).startswith(f"{path}: {told}")
+
+
+def test_unreadable_kubeconfigs(tmp_path):
+    """A KUBECONFIG that names nothing that is there is told, and so is a file that cannot be read."""
+    assert refuse(lambda: find_credentials({"KUBECONFIG": "/nonexistent/a:/nonexistent/b"})) == (
+        "KUBECONFIG: '/nonexistent/a:/nonexistent/b' names no file that is there"
+    )
+    assert (
+        refuse(lambda: find_credentials({"KUBECONFIG": str(tmp_path)})) == f"{tmp_path}: cannot be read: Is a directory"
+    )
+
+
+URL = "allowed: an http or https URL without a password"
+PROXY = "allowed: an http, https or socks5 URL"
+SERVERS = (
+    *(None, "", "api.test", "ftp://a", "https://", "https://a:x", "https://a:0"),
+    *(f"https://a:{SECRET}@b", "https://[a", "https://a\n"),
+)
+ABSENT = "/nonexistent cannot be read: No such file or directory"
+INSECURE = {"insecure-skip-tls-verify": True, "certificate-authority-data": encode("x")}
+
+
+@pytest.mark.parametrize(
+    ("cluster", "told"),
+    [
+        *[({"server": server}, f"server is not usable; {URL}") for server in SERVERS],
+        *[
+            ({"proxy-url": proxy}, f"proxy-url is not usable; {PROXY}")
+            for proxy in ("proxy:1", "ftp://a", f"http://{SECRET}@", "http://[", "http://a:99999")
+        ],
+        ({"proxy-url": "socks5://a:1"}, "proxy-url is socks5, for which the package PySocks has to be installed"),
+        ({"certificate-authority": "/nonexistent"}, f"certificate-authority: {ABSENT}"),
+        ({"certificate-authority-data": SECRET}, "certificate-authority-data is not base64"),
+        (INSECURE, "insecure-skip-tls-verify and a certificate-authority; allowed: one of them"),
+    ],
+)
+def test_faulty_clusters(find, cluster, told, tmp_path):
+    """What is wrong with a cluster is told in one line that names the file and the entry."""
+    assert refuse(lambda: find(None, cluster)) == f"{tmp_path}/config: cluster 'c': {told}"
+
+
+@pytest.mark.parametrize(
+    ("user", "told"),
+    [
+        ({"client-key-data": f"{SECRET}!"}, "client-key-data is not base64"),
+        ({"client-key-data": encode("x")}, "client-certificate is missing"),
+        ({"client-certificate-data": encode("x")}, "client-key is missing"),
+        ({"client-key": "/nonexistent"}, f"client-key: {ABSENT}"),
+        ({"tokenFile": "/nonexistent"}, f"tokenFile: {ABSENT}"),
+        ({"token": f"{SECRET}\nX: y"}, "token: is empty, or holds characters that no token has"),
+        ({"auth-provider": {"name": "gcp"}}, "auth-provider is not known since Kubernetes 1.26; allowed: exec"),
+        ({"token": "t", "as-groups": ["a"]}, "as is missing beside as-uid, as-groups or as-user-extra"),
+        ({"as": "a\r\nb"}, "as, as-uid, as-groups and as-user-extra: allowed: printable ASCII"),
+    ],
+)
+def test_faulty_users(find, user, told, tmp_path):
+    """What is wrong with a user is told in one line that names the file and the entry."""
+    assert refuse(lambda: find(user)) == f"{tmp_path}/config: user 'u': {told}"
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta1"])
+def test_a_plugin_s_token(find, plugin, version):
+    """A plugin is run with its arguments and variables and gives a token; its version is the kubeconfig's."""
+    version = f"client.authentication.k8s.io/{version}"
+    body = "told = sys.argv[1:] + [os.environ[name] for name in ('A', 'B')] + [sys.stdin.read()]\n"
+    body += printing(version, token="").replace("''", "'-'.join(told)")
+    user = plugin(body, apiVersion=version, args=["get", "token"], env=[{"name": "A", "value": "1"}])
+    assert find(user, A="0", B="2").access.authorization == "Bearer get-token-1-2-"
+
+
+def test_a_plugin_on_the_path(find, plugin, tmp_path):
+    """A command without a slash is looked for on the PATH."""
+    user = plugin(printing(token="t"), command="plugin")
+    assert find(user, PATH=str(tmp_path)).access.authorization == "Bearer t"
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_a_plugin_is_told(find, plugin, tmp_path, wanted):
+    """KUBERNETES_EXEC_INFO says that nobody is there, and which cluster it is if the plugin wants that."""
+    write = f"open({str(tmp_path / 'info')!r}, 'w').write(os.environ['KUBERNETES_EXEC_INFO'])\n"
+    extension = {"name": "client.authentication.k8s.io/exec", "extension": {"audience": "a"}}
+    cluster = {"certificate-authority-data": encode("ca"), "tls-server-name": "n", "extensions": [extension]}
+    find(plugin(write + printing(token="t"), provideClusterInfo=wanted), cluster)
+    told = {
+        "server": "https://api.test:6443",
+        "certificate-authority-data": encode("ca"),
+        "tls-server-name": "n",
+        "config": {"audience": "a"},
+    }
+    assert json.loads((tmp_path / "info").read_text()) == {
+        "apiVersion": V1,
+        "kind": "ExecCredential",
+        "spec": {"interactive": False, **({"cluster": told} if wanted else {})},
+    }
+
+
+def test_a_plugin_s_certificate(find, plugin):
+    """A plugin may give a client certificate and its key instead of a token."""
+    access = find(plugin(printing(clientCertificateData="crt", clientKeyData="key"))).access
+    assert (access.certificate.content, access.key.content, access.authorization) == (b"crt", b"key", "")
+
+
+def test_when_a_plugin_is_asked_again(find, plugin, tmp_path):
+    """A plugin is asked again when the API server refused its token or when that is expired, and else not."""
+    count = f"path = {str(tmp_path / 'count')!r}\nopen(path, 'a').write('x')\nn = os.path.getsize(path)\n"
+    answer = printing(token="", expirationTimestamp=None).replace("''", "f't{n}'")
+    found = find(plugin(count + answer))
+    assert (found.access.authorization, found.renew(refused=False)) == ("Bearer t1", False)
+    assert (found.renew(refused=True), found.access.authorization) == (True, "Bearer t2")
+    plugin(count + answer.replace("None", "'2000-01-01T00:00:00Z'"))
+    assert (found.renew(refused=False), found.access.authorization) == (False, "Bearer t2")
+    assert (found.renew(refused=True), found.access.authorization) == (True, "Bearer t3")
+    plugin(count + answer.replace("None", "'2999-01-01T00:00:00+01:00'"))
+    assert (found.renew(refused=False), found.access.authorization) == (True, "Bearer t4")
+    assert (found.renew(refused=False), found.access.authorization) == (False, "Bearer t4")
+
+
+def test_a_plugin_that_fails_later(find, plugin):
+    """A plugin that fails when it is asked again is told, and what it gave before stays."""
+    found = find(plugin(printing(token="t")))
+    plugin("sys.exit(3)")
+    assert refuse(lambda: found.renew(refused=True)).endswith("plugin': failed with 3")
+    assert found.access.authorization == "Bearer t"
+
+
+@pytest.mark.parametrize(
+    ("body", "entry", "told"),
+    [
+        ("", {"command": "./absent", "installHint": "get it:\n  x y\n"}, "is not there; get it: x y"),
+        ("", {"command": "absent"}, "is not there"),
+        ("", {"command": "/"}, "cannot be run: Permission denied"),
+        ("", {"apiVersion": "v1"}, f"apiVersion 'v1' is not known; allowed: {V1} and {V1}beta1"),
+        ("", {"interactiveMode": "Always"}, "interactiveMode 'Always' is not allowed, for nobody is there to be asked"),
+        ("", {}, "printed no ExecCredential: is not JSON"),
+        (f"print('{SECRET}')", {}, "printed no ExecCredential: is not JSON"),
+        ("os.write(1, b'\"\\xff')", {}, "printed no ExecCredential: is not JSON"),
+        ("print('[]')", {}, "printed no ExecCredential: Expected `object`, got `array`"),
+        (printing(token=7), {}, "printed no ExecCredential: Expected `str | null`, got `int` - at `$.status.token`"),
+        (
+            *(printing(token="t", expirationTimestamp=SECRET), {}),
+            "printed no ExecCredential: Invalid RFC3339 encoded datetime - at `$.status.expirationTimestamp`",
+        ),
+        (printing(f"{V1}beta1", token="t"), {}, f"printed something else than an ExecCredential of {V1}"),
+        (printing(), {}, "printed neither a token nor a client certificate"),
+        (printing(clientKeyData="x"), {}, "printed only one of clientCertificateData and clientKeyData"),
+        ("os.kill(os.getpid(), 9)", {}, "failed with -9"),
+    ],
+)
+def test_faulty_plugins(find, plugin, tmp_path, body, entry, told):
+    """What is wrong with a plugin is told in one line that names its entry and its command."""
+    line = refuse(lambda: find(plugin(body, **entry)))
+    assert line.startswith(f"{tmp_path}/config: user 'u': exec ")
+    assert line.endswith(f"': {told}")
+
+
+def test_a_plugin_that_hangs(write, plugin, tmp_path):
+    """A plugin that does not end is killed with the children that hold its output."""
+    write_child = f"open({str(tmp_path / 'child')!r}, 'w').write(str(os.getpid()))"
+    body = f"child = os.fork()\nif not child: {write_child}\ntime.sleep(1000)"
+    path = write({**CONFIG, "users": [{"name": "u", "user": plugin(body)}]})
+    assert refuse(lambda: find_credentials({"KUBECONFIG": path}, 1)).endswith("took longer than 1 seconds")
+    child = Path("/proc", (tmp_path / "child").read_text(), "stat")
+    while child.exists() and child.read_text().split()[2] != "Z":
+        pass
+
+
+def test_what_a_plugin_says(find, plugin, capfd):
+    """What a plugin says on standard error comes on ours."""
+    find(plugin("print('look here', file=sys.stderr)\n" + printing(token="t")))
+    assert "look here" in capfd.readouterr().err
+
+
+def test_a_refused_token_is_looked_for_in_the_kubeconfig(write):
+    """After a refusal the kubeconfig is read again, and its context stays the one of the beginning."""
+    found = find_credentials({"KUBECONFIG": write(CONFIG)})
+    other = {
+        "contexts": [*CONFIG["contexts"], {"name": "y", "context": {"cluster": "d", "user": "u"}}],
+        "current-context": "y",
+    }
+    write({**CONFIG, **other, "users": [{"name": "u", "user": {"token": "new"}}]})
+    assert found.renew(refused=False) is False
+    assert found.renew(refused=True) is True
+    assert (found.server, found.access.authorization) == ("https://api.test:6443", "Bearer new")
+    write("{")
+    refuse(lambda: found.renew(refused=True))
+    assert found.access.authorization == "Bearer new"
