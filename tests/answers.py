@@ -1,0 +1,143 @@
+"""What a test API server says: answers, and the Status bodies that Kubernetes writes into most that are no success."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+JSON = {"Cache-Control": "no-cache, private", "Content-Type": "application/json"}
+NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}
+
+_TOO_OLD = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without"
+    " the continue parameter, or use the continue token in this response to retrieve the remainder of the results."
+    " Continuing with the provided token results in an inconsistent list - objects that were created, modified, or"
+    " deleted between the time the first chunk was returned and now may show up in the list."
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status, headers (less those about the body's length, and Date), and the body, which is sent piece by piece.
+
+    The body of a list has three pieces, and the middle one holds the items.
+    """
+
+    status: int
+    body: tuple[bytes, ...] = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=lambda: JSON)
+
+
+class Refused(Exception):
+    """A request that gets this answer and no other."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer)
+        self.answer = answer
+
+
+def write_json(value: object) -> bytes:
+    """Write JSON as Go does: on one line, in the order given, safe in HTML."""
+    written = msgspec.json.encode(value)
+    for character in b"<>&":
+        written = written.replace(bytes([character]), b"\\u00%x" % character)
+    return written
+
+
+def write_status(
+    code: int, reason: str, message: str, details: object = None, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """Write a Status of failure; an empty reason and no details are left out."""
+    status: dict[str, object] = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+    }
+    status |= ({"reason": reason} if reason else {}) | ({} if details is None else {"details": details})
+    return Answer(code, (write_json(status | {"code": code}), b"\n"), JSON | dict(headers or {}))
+
+
+def write_list(kind: str, metadata: Mapping[str, object], items: bytes, api_version: str = "v1") -> Answer:
+    """Write a list around its encoded items."""
+    head = write_json({"kind": f"{kind}List", "apiVersion": api_version, "metadata": metadata, "items": []})
+    return Answer(200, (head.removesuffix(b"]}"), items, b"]}\n"))
+
+
+UNAUTHORIZED = write_status(401, "Unauthorized", "Unauthorized")
+NO_SUCH_PATH = write_status(404, "NotFound", "the server could not find the requested resource", {})
+VERSION = Answer(
+    200,
+    (
+        json.dumps(
+            {
+                "major": "1",
+                "minor": "21",
+                "gitVersion": "v1.21.2-k3s1",
+                "gitCommit": "faffd6ecd237a32315a462a25c1cce1f24a9a506",
+                "gitTreeState": "clean",
+                "buildDate": "2021-06-18T03:51:40Z",
+                "goVersion": "go1.19.8",
+                "compiler": "gc",
+                "platform": "linux/amd64",
+            },
+            indent=2,
+        ).encode(),
+    ),
+)
+
+
+def refuse(code: int, reason: str, message: str, details: object = None) -> Refused:
+    """Make a refusal with a Status."""
+    return Refused(write_status(code, reason, message, details))
+
+
+def bad_request(message: str) -> Refused:
+    """Make the refusal of a parameter that cannot be read."""
+    return refuse(400, "BadRequest", message)
+
+
+def not_found(resource: str, name: str) -> Refused:
+    """Make the refusal of a name that nothing has."""
+    return refuse(404, "NotFound", f'{resource} "{name}" not found', {"name": name, "kind": resource})
+
+
+def invalid(kind: str, name: str, place: str, problem: str) -> Refused:
+    """Make the refusal of an object with a wrong value."""
+    cause = {"reason": "FieldValueInvalid", "message": problem, "field": place}
+    details = {"name": name, "kind": kind, "causes": [cause]}
+    return refuse(422, "Invalid", f'{kind} "{name}" is invalid: {place}: {problem}', details)
+
+
+def write_forbidden(user: str, verb: str, resource: str, namespace: str, name: str) -> Answer:
+    """Write what a user gets who lacks a right; without a Namespace that is one over the whole cluster."""
+    place = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
+    what = f'{resource} "{name}"' if name else resource
+    message = f'{what} is forbidden: User "{user}" cannot {verb} resource "{resource}" in API group "" {place}'
+    details = ({"name": name} if name else {}) | {"kind": resource}
+    return write_status(403, "Forbidden", message, details, NO_SNIFFING)
+
+
+def write_expired(token: str) -> Answer:
+    """Write what a continue token gets that is too old, with the one that goes on all the same."""
+    answer = write_status(410, "Expired", _TOO_OLD)
+    body = answer.body[0].replace(b'"metadata":{}', b'"metadata":' + write_json({"continue": token}), 1)
+    return Answer(410, (body, b"\n"))
+
+
+def write_too_large(wanted: int, current: int) -> Answer:
+    """Write what a resourceVersion gets that the cache has not reached."""
+    cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+    message = f"Timeout: Too large resource version: {wanted}, current: {current}"
+    return write_status(504, "Timeout", message, {"causes": [cause], "retryAfterSeconds": 1}, {"Retry-After": "1"})
+
+
+def bad_selector(text: str, problem: ValueError) -> Refused:
+    """Make the refusal of a label selector; the words are Kubernetes' where a term goes on after its value."""
+    extra = re.search(r"=[^=!,()]*([=!()])", text)
+    if extra and str(problem) == "',' is missing":
+        return bad_request(f"found '{extra[1]}', expected: ',' or 'end of string'")
+    return bad_request(f"unable to parse requirement: {problem}")
