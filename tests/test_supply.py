@@ -1,0 +1,115 @@
+"""The lock of the image's packages: complete, hashed, and what setup.cfg asks for."""
+
+import configparser
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import requires, version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+TOP = Path(__file__).parent.parent
+LOCK = (TOP / ".ci" / "requirements.txt").read_text()
+PINS = {
+    canonicalize_name(part.partition("==")[0]): (part.partition("==")[2].split()[0], part)
+    for part in re.split(r"^(?=\S)", LOCK, flags=re.MULTILINE)
+    if part
+}
+
+
+def read_wanted() -> dict[str, Requirement]:
+    """Read what setup.cfg needs to run and pyproject.toml to build."""
+    setup = configparser.ConfigParser()
+    setup.read(TOP / "setup.cfg")
+    build = tomllib.loads((TOP / "pyproject.toml").read_text())["build-system"]["requires"]
+    wanted = [Requirement(line) for line in setup["options"]["install_requires"].strip().splitlines() + build]
+    return {canonicalize_name(one.name): one for one in wanted}
+
+
+def test_lock_has_what_setup_asks_for() -> None:
+    """Each requirement is pinned to a version that it allows; `make lock` mends it where this fails."""
+    for name, wanted in read_wanted().items():
+        assert wanted.specifier.contains(PINS[name][0]), wanted
+
+
+def test_lock_has_nothing_else() -> None:
+    """Each pin is asked for by setup.cfg or by another pin, as its comment tells."""
+    for name, (_, rest) in PINS.items():
+        asked_by = set(re.findall(r"^ +#(?: via)? +(?!via$)(\S.*)$", rest, re.MULTILINE))
+        direct = name in read_wanted()
+        assert ("dispatcher (setup.cfg)" in asked_by) is (direct and name != "setuptools"), name
+        assert asked_by - {"dispatcher (setup.cfg)"} <= PINS.keys(), name
+        assert asked_by or direct, name
+
+
+@pytest.mark.parametrize("name", PINS)
+def test_lock_is_closed(name: str) -> None:
+    """What a pinned package needs is pinned too, as far as the version that is installed here is the pinned one."""
+    if name == "setuptools" or version(name) != PINS[name][0]:
+        pytest.skip("another version is installed here")
+    needed = [Requirement(line) for line in requires(name) or ()]
+    here = [one for one in needed if not one.marker or one.marker.evaluate({"extra": ""})]
+    assert {canonicalize_name(one.name) for one in here} <= PINS.keys()
+
+
+def test_every_pin_is_hashed() -> None:
+    """Each pin has the hashes of its files; there is no option, no address and no editable package."""
+    assert len(PINS) == len(re.findall(r"^\S", LOCK, re.MULTILINE))
+    for name, (_, rest) in PINS.items():
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", rest), name
+    assert not re.search(r"://|^-|@", LOCK, re.MULTILINE)
+
+
+def test_image_takes_nothing_but_the_lock() -> None:
+    """Pip is called twice to install: from the lock by hashes, wheels alone, and for this package without an index."""
+    if not (TOP / "Dockerfile").exists():
+        pytest.skip("the tests run without the image's sources")
+    text = (TOP / "Dockerfile").read_text().replace("\\\n", "")
+    calls = re.findall(r"pip install (.*?)(?: &&|\n[A-Z#])", text, re.DOTALL)
+    first, second = (set(call.split()) for call in calls)
+    assert {"--require-hashes", "--only-binary", ":all:", "--no-deps", ".ci/requirements.txt"} <= first
+    assert {"--no-index", "--no-deps", "--no-build-isolation", "."} <= second
+
+
+AUDITS = {
+    "nothing known": ([{"name": "a", "version": "1", "vulns": []}], 0, "audit: 1 packages, no known"),
+    "one known": ([{"name": "a", "version": "1", "vulns": [{"id": "X-1", "fix_versions": ["2"]}]}], 1, "a 1: X-1"),
+    "one not found": ([{"name": "a", "skip_reason": "?"}, {"name": "b", "version": "1", "vulns": []}], 2, "1 of 2"),
+    "no answer": (None, 2, "no package could be looked up"),
+}
+
+
+@pytest.mark.parametrize("case", AUDITS)
+def test_audit_says_what_it_knows(case: str, tmp_path: Path) -> None:
+    """An audit is good only where every package was looked up and nothing is known; else it says in a line why not."""
+    packages, code, told = AUDITS[case]
+    program = tmp_path / "pip-audit"
+    program.write_text("#!/bin/sh\n" + (f"echo '{json.dumps({'dependencies': packages})}'" if packages else "exit 1"))
+    program.chmod(0o755)
+    audit = subprocess.run([sys.executable, TOP / ".ci" / "audit.py", program], capture_output=True, text=True)
+    assert audit.returncode == code
+    assert told in (said := audit.stdout + audit.stderr)
+    assert "Traceback" not in said
+
+
+def test_bill_reads_this_machine(tmp_path: Path) -> None:
+    """The bill's script names Debian's packages and Python's, with what is compiled into them, and their licences."""
+    if not Path("/var/lib/dpkg/status").exists():
+        pytest.skip("no system of Debian's packages")
+    spec = importlib.util.spec_from_file_location("sbom", TOP / ".ci" / "sbom.py")
+    assert spec
+    assert spec.loader
+    sbom = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sbom)
+    site_packages = str(Path(importlib.util.find_spec("msgspec").origin).parent.parent)  # type: ignore[union-attr,arg-type]
+    found = {part["purl"].partition("?")[0]: part for part in sbom.read_python(site_packages)}
+    assert found[f"pkg:pypi/msgspec@{version('msgspec')}"]["licenses"] == [{"license": {"name": "BSD-3-Clause"}}]
+    assert any(purl.startswith("pkg:generic/openssl@") for purl in found)
+    debian = {part["name"]: part for part in sbom.read_debian()}
+    assert debian["dpkg"]["licenses"]
