@@ -1,0 +1,34 @@
+"""Whatever an API server answers, decoding it ends in a page of objects that can be routed, or in a PageError."""
+
+from typing import Any
+
+from fuzz_annotations import SETTINGS, check_tree
+
+from reconciler.listing import Listing, Namespace, Pod, Secret, select
+from reconciler.pages import PageError, Pages
+from reconciler.routing import build_table
+from reconciler.snapshot import normalise
+
+NOW = 1_797_600_000.0
+KINDS = (Namespace, Pod, Secret)
+
+
+def decode(data: bytes, kind: Any) -> tuple[Any, ...]:
+    """Decode an answer as a list of this kind; nothing where it is none."""
+    half = len(data) // 2  # it comes in pieces
+    try:
+        page = Pages(kind).read([data[:half], data[half:]], {})
+    except PageError as error:
+        assert "\n" not in str(error), error
+        return ()
+    assert all("\n" not in line for line in page.complaints)
+    return tuple(page.items)
+
+
+def check(data: bytes) -> None:
+    """Decode an input as each kind, and take what comes down the line."""
+    listing = Listing(*(decode(data, kind) for kind in KINDS))
+    chosen = select(listing, SETTINGS.selector, SETTINGS.api_key_secret_name)
+    table = build_table(normalise(chosen, SETTINGS), SETTINGS, NOW)
+    if table.routes.upstreams:
+        check_tree(table.routes, SETTINGS)

@@ -1,0 +1,28 @@
+"""Whatever a file holds, reading it as a recording ends in objects that can be routed, or in a RecordingError."""
+
+import tempfile
+from pathlib import Path
+
+from fuzz_annotations import SETTINGS, check_tree
+
+from reconciler.listing import select
+from reconciler.recording import RecordingError, read_recordings
+from reconciler.routing import build_table
+from reconciler.snapshot import normalise
+
+NOW = 1_797_600_000.0
+
+
+def check(data: bytes) -> None:
+    """Read an input, and take what is read down the line."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        Path(file.name).write_bytes(data)
+        try:
+            listing = read_recordings([file.name])
+        except RecordingError as error:
+            assert "\n" not in str(error), error
+            return
+    chosen = select(listing, SETTINGS.selector, SETTINGS.api_key_secret_name)
+    table = build_table(normalise(chosen, SETTINGS), SETTINGS, NOW)
+    if table.routes.upstreams:
+        check_tree(table.routes, SETTINGS)
