@@ -1,0 +1,192 @@
+"""What following a cluster costs, with the real daemon, a real nginx and a test API server in a process of its own.
+
+docs/benchmarks.md holds the figures of one machine.
+"""
+
+import base64
+import http.client
+import itertools
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import pytest
+from backends import Backends
+from clusters import PODS_A_NAMESPACE, make_listing
+from daemon import Daemon
+from fleet import make_pod, name_host, name_key
+from meter import read_children_time, read_name, read_peak, read_share, read_time, watch_share
+from ports import free_port
+from pytest_benchmark.fixture import BenchmarkFixture
+from remote import RemoteApiServer
+
+from reconciler.files import File, Files
+from reconciler.process import find_children
+from reconciler.render import render
+from reconciler.routing import build_table
+from reconciler.settings import Settings, read_settings
+from reconciler.sinks import prepare_serving
+from reconciler.snapshot import normalise
+
+SIZES = (2_000, 10_000)
+CHANGES = 50
+IDLE_TICKS = 30
+WATCHED = 5
+RELOADS = 20
+# What the tests' daemon would have otherwise.
+_DEFAULTS = dict.fromkeys(("RECONCILE_INTERVAL", "MIN_RELOAD_INTERVAL", "API_TIMEOUT", "NGINX_WORKER_CONNECTIONS"), "")
+_ADDRESS = "127.0.0.2"
+
+Tell = Callable[[str], None]
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
+    """Give what prints a line in the midst of the tests."""
+
+    def print_line(text: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n  {text}")
+            sys.stdout.flush()
+
+    return print_line
+
+
+class Live:
+    """A daemon that follows a cluster; one Pod in the middle of that answers, and changes."""
+
+    def __init__(self, server: RemoteApiServer, daemon: Daemon, pods: int, port: int) -> None:
+        self.server = server
+        self.daemon = daemon
+        self.pods = pods
+        self._number = pods // PODS_A_NAMESPACE // 2
+        self._port = port
+        self._changes = itertools.count()
+
+    @property
+    def pid(self) -> int:
+        assert self.daemon.process
+        return self.daemon.process.pid
+
+    def change(self) -> str:
+        """Give the Pod another path, and give it back as soon as the API server holds it."""
+        path = f"/change-{next(self._changes)}"
+        self.server.put(make_pod(self._number, 7, _ADDRESS, self._port, path))
+        return path
+
+    def wait_for(self, path: str) -> None:
+        """Ask for a path over new connections until the Pod answers."""
+        while self._ask(path) != 200:
+            time.sleep(0.005)
+
+    def wait_for_ticks(self, number: int) -> None:
+        """Wait until so many more cycles have begun."""
+        until = self.server.count_ticks() + number
+        while self.server.count_ticks() < until:
+            time.sleep(0.05)
+
+    def find_nginx(self) -> set[int]:
+        """Find nginx's master and workers, and the process that tests a tree while there is one."""
+        masters = find_children(self.pid)
+        found = masters.union(*map(find_children, masters))
+        return {pid for pid in found if read_name(pid) == "nginx"}  # a child that is about to become one is not
+
+    def _ask(self, path: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", self.daemon.port, timeout=10)
+        key = base64.b64encode(name_key(self._number).encode()).decode()
+        try:
+            connection.request("GET", path, headers={"Host": name_host(self._number), "X-Routing-Api-Key": key})
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return 0
+        finally:
+            connection.close()
+
+
+@pytest.fixture(params=SIZES)
+def live(request: pytest.FixtureRequest, tmp_path: Path, backends: Backends) -> Iterator[Live]:
+    """Start a daemon with default settings that follows a cluster of a size, and wait until it serves."""
+    port = free_port()
+    backends.listen(_ADDRESS, port)
+    with RemoteApiServer(tmp_path, request.param) as server:
+        daemon = Daemon(tmp_path / "daemon", server, server, **_DEFAULTS)
+        try:
+            daemon.start()
+            running = Live(server, daemon, request.param, port)
+            running.wait_for(running.change())
+            yield running
+        finally:
+            daemon.close()
+
+
+def test_follow(benchmark: BenchmarkFixture, live: Live, tell: Tell) -> None:
+    """Measure from a Pod's change to the first request served by it, at any time of the interval; then the daemon."""
+    waits: list[float] = []
+
+    def prepare() -> tuple[tuple[str], dict[str, object]]:
+        time.sleep(random.uniform(3, 5))
+        return (live.change(),), {}
+
+    def wait(path: str) -> None:
+        begun = time.perf_counter()
+        live.wait_for(path)
+        waits.append(time.perf_counter() - begun)
+
+    before = read_time(live.pid), read_children_time(live.pid), live.server.count_ticks(), read_time(live.server.pid)
+    benchmark.pedantic(wait, setup=prepare, rounds=CHANGES)
+    after = read_time(live.pid), read_children_time(live.pid), live.server.count_ticks(), read_time(live.server.pid)
+    spent, tested, ticks, asked = (late - early for early, late in zip(before, after, strict=True))
+    idle = measure_idle_tick(live)
+    busy = (spent - (ticks - CHANGES) * idle) / CHANGES
+    pods = f"{live.pods:,} Pods"
+    tell(f"{pods}, change to first request: median {median(waits):.2f} s, p99 {max(waits):.2f} s")
+    tell(f"{pods}, a tick of the daemon: idle {1000 * idle:.1f} ms, busy {1000 * busy:.0f} ms")
+    tell(f"{pods}, of others in a busy tick: nginx -t {1000 * tested / CHANGES:.0f} ms, "
+         f"test API server {1000 * asked / CHANGES:.0f} ms")  # fmt: skip
+    tell(f"{pods}, memory: {measure_memory(live)}")
+    assert not [line for line in live.daemon.lines if "error" in line or "again" in line]
+
+
+def measure_idle_tick(live: Live) -> float:
+    """Measure the processor time of a tick in which nothing has changed, in seconds, with what goes on between."""
+    live.wait_for_ticks(2)
+    before = read_time(live.pid)
+    live.wait_for_ticks(IDLE_TICKS)
+    return (read_time(live.pid) - before) / IDLE_TICKS
+
+
+def measure_memory(live: Live) -> str:
+    """Measure the memory of the daemon at its most, and of nginx at rest and during reloads."""
+    rest = read_share(live.find_nginx())
+    with watch_share(live.find_nginx) as most:
+        for _ in range(WATCHED):
+            live.wait_for(live.change())
+            live.wait_for_ticks(2)
+        return f"daemon {read_peak(live.pid):.0f} MB, nginx {rest:.0f} MB, during a reload {most():.0f} MB"
+
+
+@pytest.fixture
+def how() -> Settings:
+    return read_settings({"PORT": str(free_port()), "LISTEN_ADDRESSES": "127.0.0.1"})
+
+
+@pytest.mark.parametrize("pods", SIZES)
+def test_test_and_reload(benchmark: BenchmarkFixture, tmp_path: Path, how: Settings, pods: int) -> None:
+    """Measure how long a tree that is not yet on disk takes to be written, tested, loaded and proven."""
+    settings, nginx = prepare_serving(tmp_path / "router", how)
+    table = build_table(normalise(make_listing(pods), settings), settings, time.time())
+    files = render(table.routes, settings)
+
+    def prepare() -> tuple[tuple[Files], dict[str, object]]:
+        text = files["nginx.conf"].content + f"# {next(turns)}\n".encode()
+        return ({**files, "nginx.conf": File(text)},), {}
+
+    turns = itertools.count()
+    try:
+        nginx.apply(files)
+        benchmark.pedantic(nginx.apply, setup=prepare, rounds=RELOADS)
+    finally:
+        nginx.stop(0)
