@@ -13,7 +13,7 @@ demo: $(VENV)/.wheel nginx ## Replay a recorded cluster through a real nginx and
 	@PYTHONPATH=tests $(BIN)/python -P tests/demo.py $(if $(KEEP),--keep)
 
 test: $(VENV)/.wheel nginx ## Run all tests against the built wheel. ARGS= goes to pytest.
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 4 --dist loadfile $(ARGS)
 
 check: $(VENV)/.tools ## Lint, check types and the order of the modules.
 	$(BIN)/ruff check .
@@ -27,8 +27,24 @@ bench: $(VENV)/.wheel nginx ## Measure; docs/benchmarks.md says how to read it.
 fixtures: $(VENV)/.wheel nginx ## Write the expectations of fixtures/ anew; read the difference before you commit it.
 	$(BIN)/pytest tests/test_fixtures.py --rewrite
 
+fuzz: $(VENV)/.fuzz ## Look for what breaks the readers of outside text, FUZZ_SECONDS= (60) each; what is found lies in .fuzz/.
+	@mkdir -p .fuzz
+	@for target in annotations certificates cluster recording; do \
+		PYTHONPATH=tests:tests/fuzz $(BIN)/python tests/fuzz/harness.py $$target -max_total_time=$(or $(FUZZ_SECONDS),60) \
+			>.fuzz/$$target.log 2>&1 || { tail -40 .fuzz/$$target.log; exit 1; }; \
+		sed -n "s/^stat::number_of_executed_units: */$$target: nothing broke, of inputs: /p" .fuzz/$$target.log; \
+	done
+
 image: ## Build the container image dispatcher:dev.
 	$(shell command -v podman || command -v docker || echo docker) build -t dispatcher:dev .
+
+lock: $(VENV)/.supply ## Write anew which packages the image gets; ARGS=--upgrade takes the newest that setup.cfg allows.
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+		| $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS) \
+			--output-file .ci/requirements.txt setup.cfg - >/dev/null
+
+audit: $(VENV)/.supply ## Hold the image's packages against the known vulnerabilities; needs a network.
+	@$(BIN)/python .ci/audit.py $(BIN)/pip-audit
 
 clean: ## Remove what the other verbs made.
 	rm -rf $(VENV) build dist *.egg-info
@@ -41,6 +57,14 @@ $(VENV)/.tools: setup.cfg .ci/setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check ".[check,test]"
 	@touch $@
 
+$(VENV)/.supply: $(VENV)/.tools
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check ".[supply]"
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.wheel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(ls dist/*.whl)[fuzz]"
+	@touch $@
+
 # The tests run against what is shipped: the wheel, not the checkout.
 $(VENV)/.wheel: $(VENV)/.tools $(SOURCES)
 	@rm -rf build dist
@@ -48,4 +72,4 @@ $(VENV)/.wheel: $(VENV)/.tools $(SOURCES)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
 	@touch $@
 
-.PHONY: help demo test check bench fixtures image clean nginx
+.PHONY: help demo test check bench fixtures fuzz image lock audit clean nginx

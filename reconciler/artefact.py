@@ -57,6 +57,10 @@ class Artefact:
             raise ArtefactError(f"{self._folder}: cannot be written: {why}") from None
         return name_release(files, self._salt)
 
+    def check(self, files: Files) -> None:
+        """Test a tree without keeping it; RefusedError is the test's."""
+        Nowhere(self._test).apply(files)
+
     def _check_replaceable(self) -> None:
         """Refuse to take the place of anything but an artefact: what else lies there would be lost."""
         found = {path.name for path in self._folder.iterdir()} if self._folder.is_dir() else set()
@@ -83,6 +87,10 @@ class Nowhere:
             except OSError as error:
                 raise ArtefactError(f"no tree can be written to test it: {error.strerror}") from None
         return name_release(files, self._salt)
+
+    def check(self, files: Files) -> None:
+        """Test a tree; RefusedError is the test's."""
+        self.apply(files)
 
 
 def read_artefact(folder: Path, outside: Iterable[str]) -> Files:

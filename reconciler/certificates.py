@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -58,7 +58,7 @@ def _parse_chain(pem: bytes) -> Chain | str:
         written = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
         # OpenSSL is the other parser of these bytes, in nginx: what it cannot read would stop nginx for everyone.
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=written.decode())
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, Warning, ssl.SSLError):
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError, x509.InvalidVersion, Warning, ssl.SSLError):
         return "is not a PEM of certificates"
     return faults[0] if faults else Chain(written, first, last)
 
@@ -80,7 +80,7 @@ def _parse_key(pem: bytes, chain: Chain) -> bytes | str:
         key = serialization.load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True)
     except TypeError:
         return "is encrypted; a key without a passphrase is needed"
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, InternalError):  # the last of Ed448 keys of a wrong length
         return "is not a PEM of a private key"
     leaf = x509.load_pem_x509_certificate(chain.pem)
     spki = (Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -1,39 +1,28 @@
-"""The command: arguments and environment to settings; picks source and sink; signals; exit codes."""
+"""The command: arguments and environment to settings; picks the mode; exit codes."""
 
 import argparse
-import dataclasses
 import os
 import signal
 import sys
-import tempfile
-import time
 from collections.abc import Mapping
-from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from reconciler import __version__
-from reconciler.artefact import Artefact, ArtefactError, NotAnArtefactError, Nowhere, read_artefact
-from reconciler.listing import Listing, select
-from reconciler.loop import Sink, reconcile
-from reconciler.nginx import Nginx, NginxError, check_modules, check_tree, find_binary, find_version
-from reconciler.recording import STANDARD_INPUT, RecordingError, find_recordings, read_recordings
+from reconciler.artefact import ArtefactError, NotAnArtefactError
+from reconciler.cluster import ClusterError
+from reconciler.credentials import CredentialsError
+from reconciler.health import HealthError
+from reconciler.live import UsageError, read_cluster, record, run_daemon
+from reconciler.nginx import NginxError
+from reconciler.offline import replay, run_once
+from reconciler.recording import RecordingError
 from reconciler.report import Report
-from reconciler.routes import RoutesError, compare
 from reconciler.settings import Settings, SettingsError, read_settings
+from reconciler.signals import Stopped
 
-OK, DIFFERENT, WRONG_INPUT, FAILED = 0, 1, 2, 3
-_DEFAULT_VERSION = (1, 26, 3)
-
-
-class _Stopped(BaseException):
-    """SIGINT or SIGTERM came; like KeyboardInterrupt it is nobody's error."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+WRONG_INPUT, FAILED = 2, 3
 
 
 class _Parser(argparse.ArgumentParser):
@@ -48,37 +37,39 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     parser = _build_parser()
-    given = parser.parse_args(arguments)
+    # Not by set_defaults: a command would put them over what stands before it.
+    defaults = {
+        "output": None,
+        "no_validate": False,
+        "strict": False,
+        "log_format": "text",
+        "serve": False,
+        "keep": False,
+    }
+    given = parser.parse_args(arguments, argparse.Namespace(**defaults))
     report = Report(sys.stderr, given.log_format)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
-        settings = read_settings(environment)
-        if given.command == "replay":
-            return _replay(given, settings, report)
-        return _run_once(given, settings, report, environment)
+        return _run(given, read_settings(environment), report, environment)
     except SettingsError as error:
         for line in error.lines:
             report.tell_error(line)
-    except (RecordingError, NotAnArtefactError, _UsageError) as error:
+    except (RecordingError, NotAnArtefactError, CredentialsError, UsageError) as error:
         report.tell_error(str(error))
-    except (ArtefactError, NginxError) as error:
+    except (ArtefactError, ClusterError, HealthError, NginxError) as error:
         report.tell_error(str(error))
         return FAILED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except _Stopped as stopped:
+    except Stopped as stopped:
         return 128 + stopped.number
     return WRONG_INPUT
 
 
-class _UsageError(Exception):
-    """Arguments that do not go together."""
-
-
 def _stop(number: int, _: FrameType | None) -> NoReturn:
-    raise _Stopped(number)
+    raise Stopped(number)
 
 
 def _build_parser() -> argparse.ArgumentParser:
@@ -97,7 +88,6 @@ def _build_parser() -> argparse.ArgumentParser:
         parents=[common],
         allow_abbrev=False,
     )
-    parser.set_defaults(output=None, no_validate=False, strict=False, log_format="text", command=None)
     parser.add_argument("--version", action="version", version=f"dispatcher {__version__}")
     parser.add_argument("--once", action="store_true", help="reconcile once and end, as for CI")
     parser.add_argument(
@@ -107,7 +97,10 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--diff", metavar="DIR", type=Path, help="compare with an artefact; exit 1 when routing differs"
     )
-    commands = parser.add_subparsers(metavar="replay", title="commands", dest="command")
+    parser.add_argument(
+        "--serve", action="store_true", help="outside a cluster: run nginx too, its releases in --output"
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands", dest="command")
     replay = commands.add_parser(
         "replay", parents=[common], allow_abbrev=False, help="run recordings in order through the loop",
         description="Run recordings in order, and tell for each what the loop did.",
@@ -115,117 +108,48 @@ def _build_parser() -> argparse.ArgumentParser:
     replay.add_argument(
         "paths", metavar="PATH", nargs="+", help="a recording, a folder of them, or - for standard input"
     )
-    replay.add_argument("--serve", action="store_true", help="serve each release with a real nginx")
+    replay.add_argument(
+        "--serve", action="store_true", default=argparse.SUPPRESS, help="serve each release with a real nginx"
+    )
     replay.add_argument("--keep", action="store_true", help="with --serve: go on serving until a signal comes")
+    recorder = commands.add_parser(
+        "record", parents=[common], allow_abbrev=False, help="write what the cluster lists as a recording",
+        description="Write the cluster's Namespaces, Pods and routing Secrets as a recording that replay reads.",
+    )  # fmt: skip
+    recorder.add_argument("folder", metavar="DIR", type=Path, help="the folder for 0001.json and so on")
+    recorder.add_argument("--every", action="store_true", help="go on, and record each change until a signal comes")
+    recorder.add_argument(
+        "--with-secrets", action="store_true", help="keep Secrets as they are, in files of mode 0600; else stand-ins"
+    )
     return parser
 
 
-def _run_once(given: argparse.Namespace, settings: Settings, report: Report, environment: Mapping[str, str]) -> int:
-    if not given.once and (given.snapshot or given.output or given.diff or given.strict or given.no_validate):
-        raise _UsageError("--snapshot, --output, --diff, --strict and --no-validate go with --once")
-    if not given.snapshot:
-        raise _UsageError(_no_cluster(environment))
-    listing = _read(find_recordings(given.snapshot), settings)
-    settings, sink = _prepare(given, settings, report)
-    cycle = reconcile(listing, settings, Nowhere() if given.diff else sink, None, time.time())
-    for problem in cycle.table.problems:
-        report.tell_problem(problem)
-    found = given.strict and bool(cycle.table.problems)
-    if given.diff:
-        outside = [path for path in cycle.files if path.startswith("/")]
-        try:
-            changes = compare(read_artefact(given.diff, outside), cycle.files)
-        except RoutesError as error:
-            raise NotAnArtefactError(f"{given.diff}: is no artefact of this version: {error}") from None
-        Report(sys.stdout, given.log_format).tell_changes(changes)
-        found = found or bool(changes)
-        sink.apply(cycle.files)
-    elif not given.output:
-        sys.stdout.buffer.write(cycle.files["nginx.conf"].content)
-        sys.stdout.flush()
-    return DIFFERENT if found else OK
+def _run(given: argparse.Namespace, settings: Settings, report: Report, environment: Mapping[str, str]) -> int:
+    """Pick the mode that the arguments ask for."""
+    _check(given)
+    if given.command == "replay":
+        return replay(given, settings, report)
+    if given.command == "record":
+        return record(given, settings, report, environment)
+    if given.once:
+        return run_once(given, settings, report, lambda: read_cluster(settings, environment))
+    return run_daemon(given, settings, report, environment)
 
 
-def _replay(given: argparse.Namespace, settings: Settings, report: Report) -> int:
-    if given.keep and not given.serve:
-        raise _UsageError("--keep goes with --serve")
-    if given.once or given.snapshot or given.diff:
-        raise _UsageError("--once, --snapshot and --diff do not go with replay")
-    if given.serve and given.no_validate:
-        raise _UsageError("--no-validate does not go with --serve: what is served is tested")
-    paths = find_recordings(given.paths)
-    told, last, failed, found = Report(sys.stdout, given.log_format), None, False, False
-    with ExitStack() as stack:
-        settings, sink = _prepare_serving(given, settings, stack) if given.serve else _prepare(given, settings, report)
-        for path in paths:
-            listing = _read([path], settings)
-            try:
-                cycle = reconcile(listing, settings, sink, last, time.time())
-            except (ArtefactError, NginxError) as error:
-                report.tell_error(f"{_label(path)}: {error}")
-                failed = True
-                continue
-            told.tell_cycle(_label(path), cycle, last)
-            last, found = cycle, found or bool(given.strict and cycle.table.problems)
-        if given.keep and last:
-            _serve_on(settings, told)
-    return FAILED if failed else DIFFERENT if found else OK
-
-
-def _serve_on(settings: Settings, told: Report) -> None:
-    """Go on serving until a signal comes, which is how this ends well."""
-    try:
-        told.tell_serving(settings.port)
-        while True:
-            signal.pause()
-    except _Stopped:
-        return
-
-
-def _label(path: str) -> str:
-    return "standard input" if path == STANDARD_INPUT else Path(path).name
-
-
-def _read(paths: list[str], settings: Settings) -> Listing:
-    return select(read_recordings(paths), settings.selector, settings.api_key_secret_name)
-
-
-def _prepare(given: argparse.Namespace, settings: Settings, report: Report) -> tuple[Settings, Sink]:
-    """Find out what nginx there is, and make the sink that writes and tests trees."""
-    binary = find_binary(settings.nginx_binary)
-    tester = None if given.no_validate else binary
-    if not binary and not given.no_validate:
-        report.tell_warning(f"{settings.nginx_binary} is not there, so the configuration is not tested")
-    if tester and settings.ssl_cert_dir and not given.output:
-        report.tell_warning("SSL_CERT_DIR lies outside of the tree, so the configuration is only tested with --output")
-        tester = None
-    if tester:
-        check_modules(tester, settings)
-    test = partial(check_tree, tester) if tester else None
-    return _know_version(settings, binary), Artefact(given.output, test) if given.output else Nowhere(test)
-
-
-def _prepare_serving(given: argparse.Namespace, settings: Settings, stack: ExitStack) -> tuple[Settings, Sink]:
-    """Make the sink that serves; it ends with the stack."""
-    folder = given.output or stack.enter_context(tempfile.TemporaryDirectory(prefix="dispatcher-"))
-    binary = find_binary(settings.nginx_binary) or settings.nginx_binary
-    settings = dataclasses.replace(_know_version(settings, binary), nginx_binary=binary)
-    nginx = Nginx(Path(folder), settings)
-    stack.callback(nginx.stop)
-    return settings, nginx
-
-
-def _know_version(settings: Settings, binary: str | None) -> Settings:
-    """Take the version that the setting gives, else ask nginx, else assume one that most nginx read."""
-    version = settings.nginx_version or (find_version(binary) if binary else _DEFAULT_VERSION)
-    return dataclasses.replace(settings, nginx_version=version)
-
-
-def _no_cluster(environment: Mapping[str, str]) -> str:
-    configured = environment.get("KUBECONFIG") or os.path.exists(f"{environment.get('HOME', '')}/.kube/config")
-    if configured or environment.get("KUBERNETES_SERVICE_HOST"):
-        return "this version cannot read a cluster yet; give recordings: --once --snapshot PATH, or replay PATH"
-    return (
-        "there is no cluster: this is no Pod (KUBERNETES_SERVICE_HOST is not set), and neither KUBECONFIG nor "
-        "~/.kube/config is there (nor can this version read one yet); --once --snapshot PATH and replay PATH need none"
-    )
+def _check(given: argparse.Namespace) -> None:
+    """Refuse arguments that do not go together."""
+    wrong = {
+        "--serve does not go with --once, which ends": given.serve and given.once,
+        "--serve needs --output DIR, where its releases lie": given.serve and not given.command and not given.output,
+        "--keep goes with --serve": given.keep and not given.serve,
+        "--no-validate does not go with --serve: what is served is tested": given.serve and given.no_validate,
+        f"--once, --snapshot and --diff do not go with {given.command}": given.command
+        and (given.once or given.snapshot or given.diff),
+        "--output, --serve, --strict and --no-validate do not go with record": given.command == "record"
+        and (given.output or given.serve or given.strict or given.no_validate),
+        "--snapshot, --diff and --strict go with --once": not given.command
+        and not given.once
+        and (given.snapshot or given.diff or given.strict),
+    }
+    for text in [text for text, is_wrong in wrong.items() if is_wrong]:
+        raise UsageError(text)

@@ -113,6 +113,11 @@ def excerpt(text: str) -> str:
     return ascii(text if len(text) <= 60 else text[:57] + "...")
 
 
+def show(text: str) -> str:
+    """Give a line of a program that quotes clients so that no terminal obeys it: control characters are escaped."""
+    return text if text.isprintable() else "".join(part if part.isprintable() else ascii(part)[1:-1] for part in text)
+
+
 def parse_address(text: str) -> str | None:
     """Give an IP address in its shortest form, an IPv6 one in brackets as in a URL; None for anything else.
 

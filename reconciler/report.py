@@ -2,13 +2,16 @@
 
 import json
 import os
+import sys
+from collections.abc import Mapping
 from typing import IO, Any
 
 import msgspec
 
 from reconciler.diff import explain
+from reconciler.files import Files
 from reconciler.loop import Cycle
-from reconciler.routes import RouteChange, compare
+from reconciler.routes import RouteChange, compare, measure_routes
 from reconciler.tenant import Problem
 
 _COLOURS = {
@@ -69,11 +72,36 @@ class Report:
             record = {"event": "idle", "recording": name, "why": why, "objects": told + more}
             listed = f" ({'; '.join(told + more)})" if told else ""
             self._write(record, f"{name}: {self._paint('idle', 'idle')}: {why}{listed}")
+        self._tell_problems(cycle, last, "  ")
+
+    def tell_live(self, cycle: Cycle, last: Cycle | None, served: Files) -> None:
+        """Tell what a cycle over a live cluster changed in what is `served`, and problems that came and went."""
+        if cycle.applied:
+            changes, size = compare(served, cycle.files), measure_routes(cycle.table.routes)
+            record = {"event": "applied", "release": cycle.release, "hosts": size.hosts, "pods": size.pods}
+            what = f"{size.hosts} hosts, {size.pods} Pods"
+            self._write(record, f"{self._paint('applied', 'applied')} {cycle.release}: {what}")
+            self.tell_changes(changes[:_MANY], "  ")
+            if more := len(changes) - _MANY if len(changes) > _MANY else 0:
+                self._write({"event": "more", "changes": more}, f"  and {more} more changes")
+        self._tell_problems(cycle, last, "")
+
+    def tell_start(self, version: str, settings: Mapping[str, str], source: str) -> None:
+        """Tell who starts, on what, and with which settings."""
+        record = {"event": "start", "version": version, "source": source, "settings": dict(settings)}
+        given = " ".join(f"{name}={value}" for name, value in settings.items()) or "the defaults"
+        self._write(record, f"dispatcher {version} starts on {source}; settings: {given}")
+
+    def tell_notice(self, text: str) -> None:
+        """Tell what happened."""
+        self._write({"event": "notice", "text": text}, text)
+
+    def _tell_problems(self, cycle: Cycle, last: Cycle | None, indent: str) -> None:
         before = set(last.table.problems) if last else set()
         for problem in sorted(before - set(cycle.table.problems)):
-            self.tell_problem(problem, gone=True, indent="  ")
+            self.tell_problem(problem, gone=True, indent=indent)
         for problem in sorted(set(cycle.table.problems) - before):
-            self.tell_problem(problem, indent="  ")
+            self.tell_problem(problem, indent=indent)
 
     def tell_serving(self, port: int) -> None:
         """Tell that nginx goes on serving."""
@@ -82,8 +110,14 @@ class Report:
 
     def _write(self, record: dict[str, Any], text: str) -> None:
         line = json.dumps(record) if self._json else text  # in ASCII, for a file's name may be no UTF-8
-        self._stream.write(f"{line}\n")
-        self._stream.flush()
+        try:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError:
+            if self._stream is not sys.stderr:  # a log on a full disk is no reason to stop serving
+                raise
 
     def _paint(self, kind: str, text: str) -> str:
         return f"\033[{_COLOURS[kind]}m{text}\033[0m" if self._colour and kind in _COLOURS else text

@@ -41,6 +41,34 @@ class RouteChange(Value, frozen=True, order=True):
         return f"{self.sign} {self.kind} {self.name}{f' ({self.detail})' if self.detail else ''}"
 
 
+class Size(Value, frozen=True):
+    """How much is routed."""
+
+    hosts: int
+    pods: int
+
+    def shrinks_much(self, new: "Size") -> bool:
+        """Tell whether more than half of the hosts or of the Pods would go."""
+        return 2 * new.hosts < self.hosts or 2 * new.pods < self.pods
+
+
+def measure_routes(routes: Routes) -> Size:
+    """Count hosts and the Pods behind them."""
+    pods = {(upstream.namespace, server.pod) for upstream in routes.upstreams for server in upstream.servers}
+    return Size(len(routes.hosts), len(pods))
+
+
+def measure_files(files: Files) -> Size:
+    """Count the same in a tree; RoutesError where it is not of this program's making."""
+    lines = files[ROUTES_FILE].content.splitlines() if ROUTES_FILE in files else ()
+    try:
+        records = [msgspec.json.decode(line) for line in lines]
+        pods = {(record["namespace"], pod) for record in records if "upstream" in record for pod in record["pods"]}
+        return Size(sum("host" in record for record in records), len(pods))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise RoutesError(f"{ROUTES_FILE} is malformed") from None
+
+
 def write_routes(routes: Routes) -> bytes:
     """Write routes as lines of JSON: a line for each host with its paths, and for each upstream with its Pods."""
     hosts = _host_lines.round({host.name: host for host in routes.hosts}, None)

@@ -209,6 +209,9 @@ class Settings:
     ignore_pod_readiness: bool = _variable("IGNORE_POD_READINESS", "false", _parse_boolean, "true or false")
     max_hosts: int = _variable("MAX_HOSTS_PER_NAMESPACE", "1000", _parse_number(1, 1000), "1-1000")
     max_locations: int = _variable("MAX_LOCATIONS_PER_NAMESPACE", "4000", _parse_number(2, 100_000), "2-100000")
+    max_changes: int = _variable(
+        "MAX_CHANGES_PER_NAMESPACE", "12", _parse_number(0, 3600), "0-3600 a minute, 0 for any"
+    )
     worker_connections: int = _variable("NGINX_WORKER_CONNECTIONS", "4096", _parse_number(64, 1_000_000), "64-1000000")
     worker_shutdown_timeout: str = _variable("WORKER_SHUTDOWN_TIMEOUT", "240s", patterns.NGINX_TIME)
     reload_timeout: int = _variable("RELOAD_TIMEOUT", "10", _parse_number(1, 600), "1-600 seconds")
@@ -247,6 +250,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     if lines:
         raise SettingsError(lines)
     return Settings(**values)
+
+
+def describe_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give the variables that are set, as they were written. None of them holds a secret: keys are in files."""
+    names = [name for variable in VARIABLES.values() for name in variable.names]
+    return {name: excerpt(environment[name])[1:-1] for name in names if environment.get(name)}
 
 
 def _check_ports(values: Mapping[str, Any]) -> list[str]:

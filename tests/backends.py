@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Any, Self
 
 import uvicorn
@@ -20,7 +21,8 @@ class Backends:
     """Answers each request with what arrived: a JSON object with the address that was asked, method, URI and headers.
 
     A request's X-Answer-Accel comes back as X-Accel-Redirect. A URI that ends with `/stream` answers in two pieces and
-    waits with the second one for `let_go`; a WebSocket gets back what it sends, behind the address.
+    waits with the second one for `let_go`, one that ends with `/drip` in as many numbered lines as there is time for
+    until then; a WebSocket gets back what it sends, behind the address.
     """
 
     def __init__(self) -> None:
@@ -62,6 +64,8 @@ class Backends:
             await self._echo(pod, receive, send)
         elif scope["path"].endswith("/stream"):
             await self._stream(send)
+        elif scope["path"].endswith("/drip"):
+            await self._drip(send)
         else:
             await self._tell(pod, scope, receive, send)
 
@@ -95,6 +99,15 @@ class Backends:
         await send({"type": "http.response.body", "body": b"first,", "more_body": True})
         await asyncio.to_thread(self._gate.wait, 30)
         await send({"type": "http.response.body", "body": b"second"})
+
+    async def _drip(self, send: Send) -> None:
+        self._gate.clear()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-accel-buffering", b"no")]})
+        for number in count():
+            await send({"type": "http.response.body", "body": b"%d\n" % number, "more_body": True})
+            if await asyncio.to_thread(self._gate.wait, 0.01):
+                break
+        await send({"type": "http.response.body", "body": b"end\n"})
 
     async def _echo(self, pod: str, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.accept"})

@@ -4,8 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from apiserver import ApiServer
 from authority import Authority
 from backends import Backends
+from daemon import Daemon
+from ports import free_port
 from router import Router
 
 from reconciler.nginx import find_binary
@@ -50,3 +53,37 @@ def router(
     yield start
     for one in started:
         one.stop()
+
+
+@pytest.fixture
+def server(authority: Authority) -> Iterator[ApiServer]:
+    """Play an API server, with nothing in it yet."""
+    with ApiServer(authority) as running:
+        yield running
+
+
+@pytest.fixture
+def launch(
+    tmp_path: Path, server: ApiServer, authority: Authority, nginx_binary: str
+) -> Iterator[Callable[..., Daemon]]:
+    """Start daemons that follow the server; they end with the test."""
+    started: list[Daemon] = []
+
+    def start(*arguments: object, folder: str = "daemon", **settings: str) -> Daemon:
+        daemon = Daemon(tmp_path / folder, server, authority, **settings)
+        started.append(daemon)
+        daemon.start(*arguments)
+        return daemon
+
+    yield start
+    for daemon in started:
+        daemon.close()
+
+
+@pytest.fixture(scope="module")
+def port(backends: Backends) -> int:
+    """Give a port where Pods at 127.0.0.2 to 127.0.0.5 answer."""
+    number = free_port()
+    for last in range(2, 6):
+        backends.listen(f"127.0.0.{last}", number)
+    return number

@@ -49,6 +49,12 @@ def pod(of: str, name: str, ip: str, paths: object, ports: list[Object] | None =
     return changed
 
 
+def web(of: str, port: int, last: int = 2, path: str = "/") -> Object:
+    """Make a Pod that answers."""
+    ports = [{"containerPort": port, "protocol": "TCP"}]
+    return pod(of, f"web-{last}", f"127.0.0.{last}", [{"basePath": path, "containerPort": port}], ports)
+
+
 def secret(of: str, **fields: str | bytes) -> Object:
     """Give the recorded routing Secret another Namespace and fields; in their names `_` stands for `.` or `-`."""
     changed = copy.deepcopy(_SECRET)

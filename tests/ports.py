@@ -1,14 +1,26 @@
 """Free ports and loopback addresses of this run's own."""
 
+import itertools
 import os
+import random
 import socket
+
+# Below the ports that systems give to outgoing connections, which could take one before it is listened on.
+_FIRST, _LAST = 10_000, 32_000
+_next = itertools.count(random.SystemRandom().randrange(_FIRST, _LAST))
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Find a port that nobody listens on, and that was not given out before."""
+    for number in _next:
+        port = _FIRST + number % (_LAST - _FIRST)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("there are always more numbers")
 
 
 def has_ipv6() -> bool:

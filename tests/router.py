@@ -14,7 +14,8 @@ from authority import Authority
 from ports import free_port
 
 from reconciler.loop import Cycle, reconcile
-from reconciler.nginx import Nginx, find_version
+from reconciler.nginx import find_version
+from reconciler.serving import Nginx
 from reconciler.settings import Settings, read_settings
 
 
@@ -43,7 +44,8 @@ class Router:
             read_settings(
                 {
                     "PORT": str(self.port), "SSL_PORT": str(self.ssl_port), "LISTEN_ADDRESSES": "127.0.0.1",
-                    "SSL_CERT": str(certificate), "SSL_KEY": str(key), "NGINX_BINARY": nginx_binary, **environment,
+                    "SSL_CERT": str(certificate), "SSL_KEY": str(key), "NGINX_BINARY": nginx_binary,
+                    "MAX_CHANGES_PER_NAMESPACE": "0", **environment,
                 }
             ),
             nginx_version=find_version(nginx_binary),

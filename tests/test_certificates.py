@@ -94,6 +94,15 @@ def test_key_refused(keys, kind, why):
     assert str(caught.value) == why
 
 
+def test_key_of_a_wrong_length(keys):
+    """An Ed448 key that is as short as an Ed25519 one is no key."""
+    chain = parse_chain(write(make_certificate(keys["Ed25519"])))
+    der = keys["Ed25519"].private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    encoded = base64.encodebytes(der.replace(b"\x2b\x65\x70", b"\x2b\x65\x71"))
+    with pytest.raises(CertificateError, match="is not a PEM of a private key"):
+        parse_key(b"-----BEGIN PRIVATE KEY-----\n" + encoded + b"-----END PRIVATE KEY-----\n", chain)
+
+
 def test_weak_key_behind_the_leaf(keys):
     """Each certificate of a chain is judged, not the first one alone."""
     pem = write(make_certificate(keys["P-256"])) + write(make_certificate(keys["RSA 1024"]))

@@ -57,6 +57,11 @@ def test_version() -> None:
         (["replay", LAST, "--keep"], "--keep goes with --serve"),
         (["replay", LAST, "--serve", "--no-validate"], "--no-validate does not go with --serve"),
         (["--once", "--diff", "/nowhere", "replay", LAST], "do not go with replay"),
+        (["--no-validate", "replay", LAST, "--serve"], "--no-validate does not go with --serve"),
+        (["--serve"], "--serve needs --output DIR"),
+        (["--serve", "--once"], "--serve does not go with --once"),
+        (["record"], "required: DIR"),
+        (["--serve", "record", "/nowhere"], "--serve, --strict and --no-validate do not go with record"),
         (["--once", "--snapshot", "/nowhere.json"], "/nowhere.json: cannot be read: No such file or directory"),
         (["replay", "/nowhere"], "/nowhere: cannot be read: No such file or directory"),
         (["--once", "--snapshot", CLEAN, "--diff", "/nowhere"], "/nowhere: is not an artefact"),
@@ -78,13 +83,6 @@ def test_all_wrong_settings_at_once() -> None:
     assert [line.split(":")[2].strip() for line in refused.stderr.splitlines()] == [
         "HOSTS_ANNOTATION", "API_KEY_HEADER", "PORT",
     ]  # fmt: skip
-
-
-def test_a_configured_cluster_is_refused_too(tmp_path: Path) -> None:
-    """Where a cluster is configured the command says that it cannot read one, and does not pretend."""
-    refused = run(KUBECONFIG=str(tmp_path / "config"))
-    assert refused.returncode == 2
-    assert "cannot read a cluster yet" in one_line(refused.stderr)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from objects import namespace
 from router import Router
 
 from reconciler.files import File, Files
-from reconciler.nginx import Nginx, NginxError
+from reconciler.nginx import NginxError
 from reconciler.render import render
+from reconciler.serving import Nginx
 
 Start = Callable[..., Router]
 ONE, TWO = namespace("a", {"one.dev": {}}), namespace("a", {"two.dev": {}})

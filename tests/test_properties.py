@@ -3,25 +3,23 @@
 import copy
 import random
 import tempfile
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import crossplane
 import hostile
 import objects
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tree import expect_servers, expect_upstreams, parts_of, read_http, read_servers, read_upstreams
 
 from reconciler.annotations import Match
 from reconciler.disk import write_files
 from reconciler.files import Files
 from reconciler.nginx import check_tree, find_version
 from reconciler.render import render
-from reconciler.routing import Location, Routes, RoutingTable, build_table
+from reconciler.routing import Location, RoutingTable, build_table
 from reconciler.settings import Settings, read_settings
 from reconciler.snapshot import normalise
 
@@ -187,107 +185,3 @@ def test_a_younger_tenant_changes_nothing_of_another(attacker: list[objects.Obje
     alone, _ = build(VICTIM, REGEX)
     beside, _ = build(VICTIM + attacker, REGEX)
     assert parts_of("test-namespace", beside.routes) == parts_of("test-namespace", alone.routes)
-
-
-def parts_of(namespace: str, routes: Routes) -> object:
-    """Give all that is a Namespace's own."""
-    locations = {
-        (
-            host.name,
-            location.match,
-            location.path,
-            location.upstream,
-            location.target,
-            location.api_key,
-            location.closed,
-        )
-        for host in routes.hosts
-        for location in host.locations
-        if location.namespace == namespace
-    }
-    upstreams = {upstream for upstream in routes.upstreams if upstream.namespace == namespace}
-    return locations, upstreams, dict(routes.api_keys).get(namespace)
-
-
-# Reading the file as crossplane does
-
-
-def read_http(folder: Path) -> list[dict[str, Any]]:
-    parsed = crossplane.parse(str(folder / "nginx.conf"), single=False, comments=False)
-    assert not [error for error in parsed["errors"] if "release/*.conf" not in str(error)], parsed["errors"]
-    (http,) = [block for block in parsed["config"][0]["parsed"] if block["directive"] == "http"]
-    return list(http["block"])
-
-
-def unescape(text: str) -> str:
-    """Undo the escapes that crossplane leaves as they are."""
-    return text.replace("\\\\", "\\")
-
-
-def read_upstreams(http: list[dict[str, Any]]) -> dict[str, list[list[str]]]:
-    return {
-        block["args"][0]: [line["args"] for line in block["block"] if line["directive"] == "server"]
-        for block in http
-        if block["directive"] == "upstream"
-    }
-
-
-def expect_upstreams(routes: Routes) -> dict[str, list[list[str]]]:
-    return {
-        upstream.name: [
-            [server.address] + ([f"weight={server.weight}"] if server.weight > 1 else []) for server in upstream.servers
-        ]
-        for upstream in routes.upstreams
-    }
-
-
-Server = dict[tuple[str, ...], str]
-
-
-def read_servers(http: list[dict[str, Any]]) -> dict[str, Server]:
-    """Read each server as its locations and what each of them does; a server of any other shape fails here."""
-    servers: dict[str, Server] = {}
-    for block in http:
-        if block["directive"] == "server":
-            lines = block["block"]
-            shapes = Counter(line["directive"] for line in lines)
-            assert set(shapes) <= {"listen", "server_name", "location", "set"}, shapes
-            (names,) = [line["args"] for line in lines if line["directive"] == "server_name"]
-            (name,) = names
-            assert name not in servers
-            servers[name] = {
-                tuple(map(unescape, line["args"])): read_location(line["block"])
-                for line in lines
-                if line["directive"] == "location"
-            }
-            assert len(servers[name]) == shapes["location"]
-    return servers
-
-
-def read_location(lines: list[dict[str, Any]]) -> str:
-    return "; ".join(" ".join([line["directive"], *map(unescape, line["args"])]) for line in lines)
-
-
-def expect_servers(routes: Routes, how: Settings) -> dict[str, Server]:
-    check = "internal; if $http_x_routing_api_key != $api_key; return 204"
-    servers: dict[str, Server] = {"": {("=", how.status_path): "return 200", ("/",): "return 444"}}
-    for host in routes.hosts:
-        here = servers[host.name] = {expect_place(location): expect_location(location) for location in host.locations}
-        if not any(location.match is Match.PREFIX and location.path == "/" for location in host.locations):
-            here["/",] = "return 404"
-        if any(location.api_key and not location.closed for location in host.locations):
-            here["=", "api-key"] = check
-    return servers
-
-
-def expect_place(location: Location) -> tuple[str, ...]:
-    modifier = location.match.value
-    path = location.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # as crossplane opens files
-    return (modifier, path) if modifier else (path,)
-
-
-def expect_location(location: Location) -> str:
-    if location.closed:
-        return "return 403"
-    key = f"set $namespace {location.namespace}; auth_request api-key; " if location.api_key else ""
-    return f"{key}proxy_pass http://{location.upstream}{location.target or ''}"

@@ -240,7 +240,7 @@ def test_target_path(router: Start, ips: list[str], base: str, target: str | Non
     assert here.ask(HOST, uri).told["uri"] == sent
 
 
-@pytest.mark.parametrize("port", [PORT, str(PORT), "http"])
+@pytest.mark.parametrize("port", [PORT, str(PORT), "http"], ids=["number", "text", "name"])
 def test_container_port(router: Start, ips: list[str], port: object) -> None:
     """ContainerPort is a number, a numeric string or a port's name."""
     here = router()

@@ -1,0 +1,99 @@
+"""Keep secrets from others: run a program that cannot read certain folders, and let nobody look into this process.
+
+`python confine.py FOLDER... -- PROGRAM ARGUMENT...` runs the program.
+
+It stands alone and needs only the standard library. nginx runs as the same user as we do, where no other can be had
+without a capability; Landlock (https://docs.kernel.org/userspace-api/landlock.html) keeps it from the token all the
+same. It also gets no core dumps, which would hold keys.
+"""
+
+import ctypes
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_PATH_BENEATH = 1
+_READ_FILE, _READ_DIR = 1 << 2, 1 << 3
+_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class _Ruleset(ctypes.Structure):
+    _fields_ = (("handled_access_fs", ctypes.c_uint64),)
+
+
+class _PathBeneath(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
+
+
+def shield() -> None:
+    """Let no core dump be made of this process, and nobody of the same user look into it: it holds credentials."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _LIBC.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def hide(folders: list[str]) -> None:
+    """Let this process and its children read everything but these folders, from now on. OSError where it cannot be."""
+    rules = _call(_CREATE_RULESET, ctypes.byref(_Ruleset(_READ_FILE | _READ_DIR)), 8, 0)
+    for path in _list_others([Path(folder).resolve() for folder in folders], Path("/")):
+        _allow(rules, path)
+    # Without privileges the kernel wants to be told that none will be gained.
+    if _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+    _call(_RESTRICT_SELF, rules, 0)
+    os.close(rules)
+
+
+def _list_others(hidden: list[Path], folder: Path) -> Iterator[Path]:
+    """List what lies in a folder, and in those on the way to what is hidden, but for that itself."""
+    for path in folder.iterdir():
+        if any(path in each.parents for each in hidden):
+            yield from _list_others(hidden, path)
+        elif path not in hidden and not path.is_symlink():
+            yield path
+
+
+def _allow(rules: int, path: Path) -> None:
+    try:
+        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:  # what cannot be opened now cannot be later
+        return
+    try:
+        access = _READ_FILE | (_READ_DIR if path.is_dir() else 0)
+        _call(_ADD_RULE, rules, _PATH_BENEATH, ctypes.byref(_PathBeneath(access, handle)), 0)
+    finally:
+        os.close(handle)
+
+
+def _call(number: int, *arguments: object) -> int:
+    result = _LIBC.syscall(number, *arguments)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "Landlock")
+    return int(result)
+
+
+def main() -> None:
+    """Confine this process and become the program."""
+    split = sys.argv.index("--")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if folders := sys.argv[1:split]:
+        try:
+            hide(folders)
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            sys.stderr.write(
+                f"dispatcher: warning: nginx could read {', '.join(folders)}: no Landlock here ({reason})\n"
+            )
+    try:
+        os.execv(sys.argv[split + 1], sys.argv[split + 1 :])  # noqa: S606  the program is a setting
+    except OSError as error:
+        sys.stderr.write(f"[emerg] {sys.argv[split + 1]} cannot be run: {error.strerror}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Reading a live cluster: what has changed is never missed, and whatever is wrong is one line and no crash."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from answers import JSON, Answer
+from apiserver import TOKEN, ApiServer
+from authority import Authority
+from faults import INTERNAL_ERROR, answer_with
+from objects import namespace, pod
+
+from reconciler.cluster import Cluster, ClusterError
+from reconciler.credentials import find_credentials
+from reconciler.settings import read_settings
+from reconciler.transport import Connection
+
+Read = Callable[..., Cluster]
+_HEAD = b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"5"},"items":['
+
+
+@pytest.fixture
+def server(authority: Authority) -> Iterator[ApiServer]:
+    """Play an API server with one Namespace and one Pod."""
+    with ApiServer(authority) as running:
+        running.load([namespace("a", {"a.dev": {}}), pod("a", "web", "127.9.9.9", [{"basePath": "/"}])])
+        yield running
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, authority: Authority) -> Iterator[Read]:
+    """Make clusters of a server's URL; their connections are closed with the test."""
+    opened: list[Connection] = []
+    (tmp_path / "ca.crt").write_bytes(authority.pem)
+
+    def start(url: str, **settings: str) -> Cluster:
+        config = {
+            "clusters": [{"name": "c", "cluster": {"server": url, "certificate-authority": "ca.crt"}}],
+            "users": [{"name": "u", "user": {"token": TOKEN}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+        (tmp_path / "config").write_text(yaml.safe_dump(config))
+        credentials = find_credentials({"KUBECONFIG": str(tmp_path / "config")})
+        assert credentials
+        opened.append(Connection(credentials))
+        return Cluster(opened[-1], read_settings({"API_TIMEOUT": "5", **settings}))
+
+    yield start
+    for connection in opened:
+        connection.close()
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """Answer each request over plain HTTP with these bytes and close: give the URL."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_change_around_a_failure(server: ApiServer, cluster: Read) -> None:
+    """What changed before and after a failed reading is seen by the next one, wherever memory puts it."""
+    reader = cluster(server.url)
+    for number in range(100):
+        before = reader.read()
+        server.put(namespace("a", {f"between{number}.dev": {}}))
+        server.fail(INTERNAL_ERROR, "/api/v1/pods")
+        with pytest.raises(ClusterError):
+            reader.read()
+        server.mend()
+        server.put(namespace("a", {f"after{number}.dev": {}}))
+        assert reader.read() is not before
+
+
+@pytest.mark.parametrize("resource", ["namespaces", "pods", "secrets"])
+@pytest.mark.parametrize("watched", ["", "a"])
+def test_forbidden(server: ApiServer, cluster: Read, resource: str, watched: str) -> None:
+    """A right that is missing is told as the rule that a ClusterRole lacks."""
+    server.permit(resource)
+    with pytest.raises(ClusterError, match=rf'^list {resource}: 403 Forbidden: .*apiGroups: \[""\], resources: \['):
+        cluster(server.url, WATCH_NAMESPACES=watched).read()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        _HEAD + b'{"metadata":1},nonsense]}',
+        _HEAD + b'{"metadata":1},',
+        _HEAD + b'{"metadata":1},{"metadata":{"name":"\xff\xfe"}}]}',
+        _HEAD + b'{"metadata":1},{"metadata":{"name":"\\ud800"}}]}',
+        _HEAD + b'{"metadata":1},{"other":' + 100_000 * b"[" + 100_000 * b"]" + b"}]}",
+        b'{"other":' + 100_000 * b"[",
+    ],
+    ids=["nonsense", "cut", "not UTF-8", "half a character", "deep item", "deep"],
+)
+def test_malformed_behind_what_is_left_out(server: ApiServer, cluster: Read, body: bytes) -> None:
+    """Behind an object that is left out alone, what is no JSON is a failure as anywhere else."""
+    server.fail(answer_with(Answer(200, (body,), JSON)), "/api/v1/pods")
+    with pytest.raises(ClusterError, match=r"^list pods: the answer is (no JSON: '|nested too deeply)"):
+        cluster(server.url).read()
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"HTTP/1.1 500 \x1b[31mred\x07\r\nContent-Length: 0\r\n\r\n", r"500 \x1b[31mred\x07"),
+        (b"HTTP/1.1 500 " + 1000 * b"x" + b"\r\nContent-Length: 0\r\n\r\n", f"500 {57 * 'x'}..."),
+        (b"HTTP/1.1 500 X\r\n\r\n" + 60_000 * b"[", "500 X"),
+        (b"HTTP/1.1 403 X\r\nContent-Length: 2\r\n\r\n[]", "403 X; a ClusterRole needs the rule"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n", "'read length must be"),
+    ],
+    ids=["escapes", "long", "deep", "no Status", "negative chunk"],
+)
+def test_odd_answers(cluster: Read, answer: bytes, told: str) -> None:
+    """An answer that no API server gives is one short line without control characters."""
+    with answering(answer) as url, pytest.raises(ClusterError) as caught:
+        cluster(url).read()
+    assert str(caught.value).startswith(f"list namespaces: {told}")
+    assert str(caught.value).isprintable()

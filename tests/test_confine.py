@@ -1,0 +1,105 @@
+"""What nginx cannot read, though it runs as the same user."""
+
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from apiserver import TOKEN, ApiServer
+from authority import Authority
+from daemon import Daemon
+from objects import namespace
+
+from reconciler import confine
+
+Start = Callable[..., Daemon]
+
+_CREATE_RULESET, _ASK_VERSION = 444, 1
+without_landlock = ctypes.CDLL(None).syscall(_CREATE_RULESET, None, 0, _ASK_VERSION) < 1
+needs_landlock = pytest.mark.skipif(without_landlock, reason="this kernel has no Landlock")
+
+
+def confined(hidden: Path, *command: object) -> subprocess.CompletedProcess[str]:
+    arguments = [sys.executable, "-I", "-S", confine.__file__, str(hidden), "--", *map(str, command)]
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+
+
+@needs_landlock
+def test_hidden_folder(tmp_path: Path) -> None:
+    """Nothing below a hidden folder can be read or listed, by whatever way, and all else can."""
+    hidden, beside = tmp_path / "a" / "hidden", tmp_path / "a" / "beside"
+    for folder in (hidden, beside):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("content")
+    (beside / "link").symlink_to(hidden / "file")
+    assert confined(hidden, "/bin/cat", beside / "file").stdout == "content"
+    for path in (hidden / "file", beside / "link", beside / ".." / "hidden" / "file", f"/proc/self/root{hidden}/file"):
+        refused = confined(hidden, "/bin/cat", path)
+        assert (refused.returncode, refused.stdout) == (1, ""), path
+        assert "Permission denied" in refused.stderr
+    assert confined(hidden, "/bin/ls", hidden).returncode != 0
+
+
+@needs_landlock
+def test_hidden_by_a_link(tmp_path: Path) -> None:
+    """A folder that is named by a link is hidden where it lies."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "file").write_text("content")
+    (tmp_path / "link").symlink_to("real")
+    assert confined(tmp_path / "link", "/bin/cat", tmp_path / "real" / "file").returncode == 1
+
+
+def test_no_core_dumps(tmp_path: Path) -> None:
+    """A crash leaves no core dump, which would hold keys."""
+    limits = confined(tmp_path, "/bin/sh", "-c", "ulimit -c; ulimit -Hc")
+    assert limits.stdout.split() == ["0", "0"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every process")
+@pytest.mark.parametrize("shielded", [False, True])
+def test_nobody_looks_into_a_shielded_process(shielded: bool) -> None:
+    """Another process of the same user can read neither memory nor environment of a shielded one."""
+    code = f"import runpy, sys; shield = runpy.run_path({confine.__file__!r})['shield']; "
+    code += "shield(); " if shielded else ""
+    code += "print('ready', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-I", "-S", "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        looked = subprocess.run(["/bin/cat", f"/proc/{process.pid}/environ"], capture_output=True, check=False)
+        process.communicate("")
+    assert (looked.returncode != 0) is shielded
+
+
+def test_program_that_is_not_there(tmp_path: Path) -> None:
+    """A program that cannot be run is told in one line."""
+    failed = confined(tmp_path, tmp_path / "nothing")
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1] == f"[emerg] {tmp_path}/nothing cannot be run: No such file or directory"
+
+
+@needs_landlock
+def test_nginx_cannot_read_the_token(server: ApiServer, launch: Start, authority: Authority, tmp_path: Path) -> None:
+    """In a Pod neither nginx nor what runs in its place can open the service account's token; the daemon can."""
+    account = tmp_path / "account"
+    account.mkdir()
+    (account / "token").write_text(TOKEN)
+    (account / "ca.crt").write_bytes(authority.pem)
+    spy = tmp_path / "nginx"
+    opened = tmp_path / "opened"
+    spy.write_text(
+        f'#!/bin/sh\ncase "$*" in *"daemon off"*) cat {account}/token >{opened} 2>&1 ;; esac\nexec nginx "$@"\n'
+    )
+    spy.chmod(0o755)
+    opened.touch()
+    server.load([namespace("a", {"a.dev": {}})])
+    daemon = launch(
+        "--output", tmp_path / "daemon" / "router", KUBECONFIG="", KUBERNETES_SERVICE_HOST="127.0.0.1",
+        KUBERNETES_SERVICE_PORT=str(server.port), DISPATCHER_SERVICE_ACCOUNT_DIR=str(account), NGINX_BINARY=str(spy),
+    )  # fmt: skip
+    daemon.wait_for(lambda: daemon.ask("a.dev") == 404)
+    assert "Permission denied" in opened.read_text()
+    assert TOKEN not in opened.read_text()

@@ -1,0 +1,35 @@
+"""Answers of an API server that hold what no answer should: the daemon says so, and serves what it served."""
+
+from collections.abc import Callable
+
+import pytest
+from answers import Answer
+from apiserver import ApiServer
+from daemon import Daemon
+from faults import answer_with
+from objects import namespace, web
+
+_HEAD = b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":['
+_DEEP = b'{"metadata":{"name":"a","managedFields":' + b"[" * 200_000
+ANSWERS = {
+    "nested too deeply": (_HEAD + _DEEP, "list pods: the answer is nested too deeply"),
+    "nested too deeply, behind a wrong item": (_HEAD + b'{"metadata":1},' + _DEEP, "nested too deeply"),
+    "no JSON, behind a wrong item": (_HEAD + b'{"metadata":1},{"metadata":{"name":"a"]}]}', "the answer is no JSON"),
+    "no UTF-8, behind a wrong item": (_HEAD + b'{"metadata":1},{"metadata":{"name":"\xff"}}]}', "answer is no JSON"),
+}
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_unreadable_answer(server: ApiServer, launch: Callable[..., Daemon], port: int, case: str) -> None:
+    """It is an error of one line; what was served is served on, and the next good answer counts."""
+    body, told = ANSWERS[case]
+    server.load([namespace("a", {"a.dev": {}}), web("a", port)])
+    daemon = launch()
+    daemon.wait_for(lambda: daemon.ask("a.dev") == 200)
+    server.fail(answer_with(Answer(200, (body,))), "/api/v1/pods")
+    daemon.wait_for_line(told)
+    assert daemon.ask("a.dev") == 200
+    server.mend()
+    server.put(web("a", port, 3, "/new"))
+    daemon.wait_for(lambda: daemon.ask("a.dev", "/new") == 200)
+    assert daemon.count("Traceback") == 0

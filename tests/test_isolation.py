@@ -1,0 +1,196 @@
+"""Isolation: who is to blame for a tree that nginx refuses is held alone, and everyone else's change goes live."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from objects import Object, namespace, pod
+from router import Router
+
+from reconciler.files import File
+from reconciler.isolation import Held, find_offenders, find_suspects
+from reconciler.nginx import RefusedError
+from reconciler.routing import Routes
+
+Start = Callable[..., Router]
+
+# nginx itself judges all but one name; of that one the script says what nginx would say of a line that it refuses.
+_JUDGE = """#!/bin/sh
+case "$*" in *-t*)
+    conf=$(printf '%s\\n' "$@" | grep nginx.conf)
+    line=$(grep -n 'server_name refused' "$conf" | head -1 | cut -d: -f1)
+    if [ -n "$line" ]; then
+        echo "nginx: [emerg] {message} in $conf:$line" >&2
+        exit 1
+    fi ;;
+esac
+exec {nginx} "$@"
+"""
+
+
+@pytest.fixture
+def judged(tmp_path: Path, nginx_binary: str, router: Start) -> Start:
+    """Start routers whose nginx refuses the hosts refused*.dev; `message` is what it says then, beside the line."""
+
+    def start(message: str = "no such thing", **settings: str) -> Router:
+        judge = tmp_path / "judge"
+        judge.write_text(_JUDGE.format(nginx=nginx_binary, message=message))
+        judge.chmod(0o755)
+        return router(NGINX_BINARY=str(judge), **settings)
+
+    return start
+
+
+def team(name: str, host: str) -> list[Object]:
+    return [namespace(name, {host: {}}), pod(name, "web", "127.9.9.9", [{"basePath": "/", "containerPort": 3000}])]
+
+
+def hosts(router: Router) -> list[str]:
+    assert router.last
+    return [host.name for host in router.last.table.routes.hosts]
+
+
+def problems(router: Router) -> list[str]:
+    assert router.last
+    return [str(problem) for problem in router.last.table.problems]
+
+
+@pytest.mark.parametrize("message", ["no such thing", "host refused.dev is odd", "nothing that helps"])
+def test_everyone_else_goes_live(judged: Start, message: str) -> None:
+    """A refused Namespace keeps its last good state, others' changes go live at once, and people are told."""
+    here = judged(message)
+    here.serve(*team("a", "a.dev"), *team("b", "b.dev"), *team("c", "c.dev"))
+    here.serve(*team("a", "a2.dev"), *team("b", "refused.dev"), *team("c", "c2.dev"), *team("d", "d.dev"))
+    assert hosts(here) == ["a2.dev", "b.dev", "c2.dev", "d.dev"]
+    assert {here.ask(host, "/missing").status for host in hosts(here)} == {502}
+    (told,) = problems(here)
+    assert told.startswith("Namespace b: its change is held back, its last good state is served: nginx refuses release")
+
+
+def test_held_is_tried_again_when_it_changes(judged: Start) -> None:
+    """While it stays as it was it is not tried again; mended, it goes live and the problem goes."""
+    here = judged()
+    here.serve(*team("a", "a.dev"), *team("b", "b.dev"))
+    here.serve(*team("a", "a.dev"), *team("b", "refused.dev"))
+    first = here.last
+    here.serve(*team("a", "a2.dev"), *team("b", "refused.dev"))
+    assert first and here.last and here.last.held == first.held
+    assert hosts(here) == ["a2.dev", "b.dev"]
+    here.serve(*team("a", "a2.dev"), *team("b", "mended.dev"))
+    assert (hosts(here), problems(here)) == (["a2.dev", "mended.dev"], [])
+
+
+def test_nothing_to_fall_back_on(judged: Start) -> None:
+    """In the first cycle, and for a new Namespace, a refused one is left out whole."""
+    here = judged()
+    here.serve(*team("a", "a.dev"), *team("b", "refused.dev"), *team("c", "refused2.dev"), *team("d", "d.dev"))
+    assert hosts(here) == ["a.dev", "d.dev"]
+    assert [line.split(":")[0] for line in problems(here)] == ["Namespace b", "Namespace c"]
+    assert "none of it is served" in problems(here)[0]
+
+
+def test_what_anothers_going_brings_up(judged: Start) -> None:
+    """When an older Namespace goes and what comes up in its place is refused, it stays until that is mended."""
+    here = judged()
+    pem = {"valueFrom": {"secretKeyRef": {"key": "missing"}}}
+    older = namespace("a", {"refused.dev": {"ssl": {"certificate": pem, "certificateKey": pem}}})
+    younger = namespace("b", {"b.dev": {}, "refused.dev": {}}, "2026-11-23T00:00:00Z")
+    here.serve(older, younger, *team("c", "c.dev"))
+    assert hosts(here) == ["b.dev", "c.dev"]
+    here.serve(younger, *team("c", "c2.dev"))
+    assert hosts(here) == ["b.dev", "c2.dev"]
+    assert "Namespace a: its change is held back, its last good state is served" in "".join(problems(here))
+    here.serve(namespace("b", {"b.dev": {}}, "2026-11-23T00:00:00Z"), *team("c", "c2.dev"))
+    assert (hosts(here), problems(here)) == (["b.dev", "c2.dev"], [])
+
+
+def test_nobody_is_to_blame(judged: Start, tmp_path: Path) -> None:
+    """Where nginx refuses every tree, the refusal stands, and the last release serves on."""
+    here = judged()
+    live = here.serve(*team("a", "a.dev")).release
+    (tmp_path / "judge").write_text("#!/bin/sh\necho 'nginx: [emerg] out of order' >&2\nexit 1\n")
+    with pytest.raises(RefusedError, match="out of order"):
+        here.serve(*team("a", "a2.dev"))
+    assert (here.folder / "current").readlink().name == live
+    assert here.ask("a.dev", "/").status == 502
+
+
+def test_not_proven(router: Start, tmp_path: Path, nginx_binary: str) -> None:
+    """A tree that passes the test and yet does not go live: its Namespace is held for a while, then tried again."""
+    judge = tmp_path / "judge"
+    judge.write_text(f'#!/bin/sh\nexec {nginx_binary} "$@"\n')
+    judge.chmod(0o755)
+    here = router(NGINX_BINARY=str(judge), RELOAD_TIMEOUT="2")
+    here.serve(*team("a", "a.dev"), *team("b", "b.dev"))
+    # The test takes the tree for good from here on, whatever is in it.
+    judge.write_text(f'#!/bin/sh\ncase "$*" in *-t*) exit 0 ;; esac\nexec {nginx_binary} "$@"\n')
+    good = here.nginx.apply
+
+    def spoil(files: dict[str, File]) -> str:
+        text = files["nginx.conf"].content.replace(b"server_name spoilt.dev;", b"nonsense;")
+        return good({**files, "nginx.conf": File(text)})
+
+    here.nginx.apply = spoil  # type: ignore[method-assign]
+    now = time.time()
+    here.serve(*team("a", "a2.dev"), *team("b", "spoilt.dev"))
+    assert hosts(here) == ["a2.dev", "b.dev"]
+    assert here.last and now + 50 < here.last.held[0].until < math.inf
+    assert now < here.last.table.good_until < math.inf
+    assert here.ask("a2.dev", "/").status == 502
+
+
+def made(*names: str) -> tuple[Held, ...]:
+    return tuple(Held(name, None, None, "", math.inf) for name in names)
+
+
+@pytest.mark.parametrize("bad", [set(), {"n0"}, {"n99"}, {"n7", "n8"}, {"n0", "n50", "n99"}])
+def test_search(bad: set[str]) -> None:
+    """The search finds exactly the offenders, in about two trials for each halving."""
+    trials = 0
+
+    def works(held: tuple[Held, ...]) -> bool:
+        nonlocal trials
+        trials += 1
+        return bad <= {one.name for one in held}
+
+    found = find_offenders(made(*(f"n{number}" for number in range(100))), frozenset(), 200, 60, works)
+    assert {one.name for one in found} == bad
+    assert trials <= 1 + 2 * 7 * max(1, len(bad))
+
+
+def test_search_gives_up() -> None:
+    """After its trials whoever is not cleared is held: who was found for good, who was not yet tried for a while."""
+    bad = {"n0", "n2", "n99"}
+    names = made(*(f"n{number}" for number in range(100)))
+    found = find_offenders(names, frozenset(), 20, 60, lambda held: bad <= {one.name for one in held})
+    assert {one.name for one in found} > bad
+    assert {one.name for one in found if one.until == math.inf} == {"n0", "n2"}
+    assert {one.until for one in found} == {60, math.inf}
+    assert {one.why for one in found if one.until == 60} == {
+        "nginx refuses what others ask for, and it has not been this one's turn yet"
+    }
+
+
+def test_search_among_suspects() -> None:
+    """Of several suspects only those who are to blame are held; suspects who are not hide nobody."""
+    names = made(*(f"n{number}" for number in range(100)))
+    for bad in ({"n3"}, {"n3", "n5"}, {"n7"}, {"n3", "n7"}):
+        found = find_offenders(
+            names, frozenset(("n3", "n4", "n5")), 200, 60, lambda held, bad=bad: bad <= {one.name for one in held}
+        )
+        assert {one.name for one in found} == bad
+
+
+def test_guest_of_a_host(judged: Start) -> None:
+    """Who has a path on another's host, which nginx names, costs that other Namespace nothing."""
+    here = judged("host shared.dev is odd")
+    older = team("a", "shared.dev")
+    here.serve(*older, *team("c", "c.dev"), *team("d", "refused.dev"))
+    assert hosts(here) == ["c.dev", "shared.dev"]
+
+
+def test_suspects_without_a_place() -> None:
+    """A message that names neither line nor host has no suspects."""
+    assert find_suspects("out of memory", {"nginx.conf": File(b"")}, Routes((), (), (), 512)) == frozenset()

@@ -1,0 +1,32 @@
+"""What the daemon talks to: in a network of its own, every packet that leaves a socket is seen."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# The one interface is the way to everywhere, so that what would leave the machine is seen on it.
+_NETWORK = 'ip link set lo up && ip route add default dev lo && ip -6 route add default dev lo && exec "$@"'
+ALONE = ["unshare", "--net", "sh", "-c", _NETWORK, "-"]
+
+
+def can_be_alone() -> bool:
+    """Tell whether a network can be made here: root can, unless a container forbids it."""
+    return os.geteuid() == 0 and subprocess.run([*ALONE, "true"], capture_output=True).returncode == 0
+
+
+pytestmark = pytest.mark.skipif(not can_be_alone(), reason="only root can make a network, with unshare and ip")
+
+
+def test_nothing_but_the_api_server_is_contacted(tmp_path: Path) -> None:
+    """From its start over changes and a lost API server to its end, the daemon and nginx reach for nobody else."""
+    script = Path(__file__).parent / "offline.py"
+    run = subprocess.run([*ALONE, sys.executable, script, tmp_path], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    seen = json.loads(run.stdout)
+    assert seen["witness"] in seen["all"], "the packets that leave are not seen"
+    assert seen["all"].pop(seen["witness"]) == 1
+    assert set(seen["all"]) == {seen["api"]}

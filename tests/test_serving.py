@@ -1,0 +1,232 @@
+"""What keeps nginx serving: it is started again when it dies, and a new process goes on where a killed one was."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from daemon import wait_until
+from objects import namespace
+from router import Router
+
+from reconciler.process import Process, find_workers
+from reconciler.serving import Nginx
+
+Start = Callable[..., Router]
+ONE, TWO = namespace("a", {"one.dev": {}}), namespace("a", {"two.dev": {}})
+
+
+def answers(router: Router, host: str) -> bool:
+    try:
+        return router.ask(host, "/").status == 404
+    except OSError:
+        return False
+
+
+def serving_again(router: Router, said: list[str]) -> Router:
+    """Put a new Nginx in place of the router's own, as a new process would."""
+    router.nginx = Nginx(router.folder, router.settings, said.append)
+    return router
+
+
+def test_killed_master_is_started_again(router: Start) -> None:
+    """A killed master is noticed without any cycle; its workers, which go on serving, make room for the new ones."""
+    here = router()
+    release = here.serve(ONE).release
+    here.nginx.stop()
+    said: list[str] = []
+    serving_again(here, said).nginx.resume()
+    killed, orphans = here.nginx.pid, here.workers()
+    assert killed
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: here.nginx.pid not in (None, killed))
+    wait_until(lambda: len(said) == 2)
+    assert said == ["nginx was killed by SIGKILL; it is started again", f"nginx runs again, with release {release}"]
+    assert answers(here, "one.dev")
+    assert not orphans & here.workers()
+
+
+def test_killed_worker_is_replaced(router: Start) -> None:
+    """A killed worker is the master's business."""
+    here = router()
+    here.serve(ONE)
+    before = here.workers()
+    for worker in before:
+        os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: bool(here.workers()) and not here.workers() & before)
+    assert answers(here, "one.dev")
+
+
+def test_broken_nginx_is_tried_again(router: Start, tmp_path: Path, nginx_binary: str) -> None:
+    """While nginx cannot be started that is told once, and once it can be again it serves the last good release."""
+    binary = tmp_path / "nginx"
+    binary.symlink_to(nginx_binary)
+    here = router(NGINX_BINARY=str(binary))
+    release = here.serve(ONE).release
+    here.nginx.stop()
+    said: list[str] = []
+    serving_again(here, said).nginx.resume()
+    binary.unlink()
+    assert here.nginx.pid
+    os.kill(here.nginx.pid, signal.SIGKILL)
+    wait_until(lambda: len(said) == 2)
+    assert said[1] == f"nginx cannot be started again: {binary} cannot be run: it is not there, or not executable"
+    binary.symlink_to(nginx_binary)
+    wait_until(lambda: said[-1] == f"nginx runs again, with release {release}")
+    assert answers(here, "one.dev")
+    assert len(said) == 4
+
+
+def test_resume_serves_the_last_good_release(router: Start) -> None:
+    """A new process serves at once what the last one did, without a cycle."""
+    here = router()
+    files = dict(here.serve(ONE).files)
+    release = here.last.release if here.last else ""
+    here.nginx.stop()
+    assert not answers(here, "one.dev")
+    serving_again(here, [])
+    resumed = here.nginx.resume()
+    assert resumed
+    assert resumed[0] == release
+    assert resumed[1] == files
+    assert answers(here, "one.dev")
+
+
+def test_resume_without_a_release(router: Start) -> None:
+    """Where nothing was served nothing is resumed."""
+    assert router().nginx.resume() is None
+
+
+def test_resume_passes_over_what_is_damaged(router: Start) -> None:
+    """A release whose files were lost, as when the power fails, is not served; the one before it is."""
+    here = router()
+    here.serve(ONE)
+    here.serve(TWO)
+    here.nginx.stop()
+    (here.folder / "current" / "nginx.conf").write_bytes(b"")
+    serving_again(here, [])
+    here.nginx.resume()
+    assert answers(here, "one.dev")
+    assert not answers(here, "two.dev")
+
+
+def test_resume_passes_over_what_cannot_be_read(router: Start) -> None:
+    """Something else in a release's place is passed over too."""
+    here = router()
+    here.serve(ONE)
+    here.serve(TWO)
+    here.nginx.stop()
+    live = (here.folder / "current").resolve()
+    shutil.rmtree(live)
+    live.write_text("a file")
+    serving_again(here, [])
+    here.nginx.resume()
+    assert answers(here, "one.dev")
+
+
+def test_watch_outlives_a_broken_link(router: Start) -> None:
+    """A link that cannot be read, and a signal without a name, do not end the watch: mended, nginx runs again."""
+    here = router()
+    here.serve(ONE)
+    current, killed = here.folder / "current", here.nginx.pid
+    assert killed
+    live = current.readlink()
+    current.unlink()
+    current.mkdir()
+    os.kill(killed, 40)
+    wait_until(lambda: here.nginx.pid is None)
+    time.sleep(0.5)
+    current.rmdir()
+    current.symlink_to(live)
+    wait_until(lambda: here.nginx.pid is not None and answers(here, "one.dev"))
+
+
+def test_resume_passes_over_what_nginx_refuses(router: Start, tmp_path: Path, nginx_binary: str) -> None:
+    """A release that this nginx no longer takes is passed over, and that is told."""
+    here = router()
+    release = here.serve(ONE).release
+    here.nginx.stop()
+    judge = tmp_path / "judge"
+    refusal = 'case "$*" in *-t*) echo "nginx: [emerg] too old" >&2; exit 1 ;; esac'
+    judge.write_text(f'#!/bin/sh\n{refusal}\nexec {nginx_binary} "$@"\n')
+    judge.chmod(0o755)
+    said: list[str] = []
+    other = router(NGINX_BINARY=str(judge))
+    other.nginx.stop()
+    other.nginx = Nginx(here.folder, other.settings, said.append)
+    assert other.nginx.resume() is None
+    serving = other.nginx.pid
+    assert serving is None
+    assert said == [f"the former release {release} cannot be served: nginx refuses release {release}: too old"]
+
+
+def test_damaged_release_is_written_anew(router: Start) -> None:
+    """A release of the right name with other files in it is not taken for what its name says."""
+    here = router()
+    release = here.serve(ONE).release
+    here.serve(TWO)
+    (here.folder / "releases" / release / "nginx.conf").write_bytes(b"nonsense;")
+    here.serve(ONE)
+    assert answers(here, "one.dev")
+
+
+def test_stop_lets_a_request_finish(router: Start) -> None:
+    """A stopped nginx finishes it serves before it ends, however long that takes within SHUTDOWN_TIMEOUT."""
+    here = router(SHUTDOWN_TIMEOUT="20")
+    here.serve(ONE)
+    master = here.nginx.pid
+    assert master
+    with socket.create_connection(("127.0.0.1", here.port)) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: one.dev\r\n")  # the request's end is still to come
+        time.sleep(0.3)
+        stopping = threading.Thread(target=here.nginx.stop)
+        stopping.start()
+        time.sleep(0.3)
+        assert Path(f"/proc/{master}").exists()
+        client.sendall(b"\r\n")
+        assert b"404 Not Found" in client.recv(4096)
+        stopping.join()
+    assert not Path(f"/proc/{master}").exists()
+    serving_again(here, [])
+
+
+def test_stranger_in_the_folder(router: Start, nginx_binary: str) -> None:
+    """An nginx that somebody else runs in the folder, on a configuration of its own, is left alone."""
+    here = router()
+    here.serve(ONE)
+    stranger = here.folder / "stranger.conf"
+    stranger.write_text("pid stranger.pid; daemon off; error_log stderr; events {} http { access_log off; }")
+    with subprocess.Popen([nginx_binary, "-p", here.folder, "-c", "stranger.conf"], cwd=here.folder) as strange:
+        wait_until(lambda: bool(find_workers(strange.pid)))
+        workers = find_workers(strange.pid)
+        killed = here.nginx.pid
+        assert killed
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: here.nginx.pid not in (None, killed) and answers(here, "one.dev"))
+        assert find_workers(strange.pid) == workers
+        strange.terminate()
+
+
+def test_stray_without_its_socket(router: Start, tmp_path: Path) -> None:
+    """What a killed dispatcher left running goes also where its socket was removed, and by whatever name it began."""
+    here = router()
+    here.serve(ONE)
+    here.nginx.stop()
+    link = tmp_path / "link"
+    link.symlink_to(here.folder)
+    former = Process(here.settings.nginx_binary, link, "current")
+    former.start()
+    master = former.pid
+    assert master
+    wait_until(lambda: answers(here, "one.dev"))
+    (here.folder / "run" / "release.sock").unlink()
+    serving_again(here, []).nginx.resume()
+    wait_until(lambda: former.pid is None)
+    assert here.nginx.pid != master
+    assert answers(here, "one.dev")
+    former.kill()
