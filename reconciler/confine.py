@@ -10,6 +10,7 @@ same. It also gets no core dumps, which would hold keys.
 import ctypes
 import os
 import resource
+import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,15 +22,6 @@ _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-class _Ruleset(ctypes.Structure):
-    _fields_ = (("handled_access_fs", ctypes.c_uint64),)
-
-
-class _PathBeneath(ctypes.Structure):
-    _pack_ = 1
-    _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
-
-
 def shield() -> None:
     """Let no core dump be made of this process, and nobody of the same user look into it: it holds credentials."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -38,7 +30,7 @@ def shield() -> None:
 
 def hide(folders: list[str]) -> None:
     """Let this process and its children read everything but these folders, from now on. OSError where it cannot be."""
-    rules = _call(_CREATE_RULESET, ctypes.byref(_Ruleset(_READ_FILE | _READ_DIR)), 8, 0)
+    rules = _call(_CREATE_RULESET, struct.pack("=Q", _READ_FILE | _READ_DIR), 8, 0)
     for path in _list_others([Path(folder).resolve() for folder in folders], Path("/")):
         _allow(rules, path)
     # Without privileges the kernel wants to be told that none will be gained.
@@ -64,7 +56,7 @@ def _allow(rules: int, path: Path) -> None:
         return
     try:
         access = _READ_FILE | (_READ_DIR if path.is_dir() else 0)
-        _call(_ADD_RULE, rules, _PATH_BENEATH, ctypes.byref(_PathBeneath(access, handle)), 0)
+        _call(_ADD_RULE, rules, _PATH_BENEATH, struct.pack("=Qi", access, handle), 0)
     finally:
         os.close(handle)
 
