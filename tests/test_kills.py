@@ -58,6 +58,7 @@ def launch(tmp_path: Path, server: ApiServer, authority: Authority, nginx_binary
         started.append(daemon)
         daemon.start()
         daemon.wait_for(lambda: daemon.ask("a.dev") == 200)
+        daemon.wait_for_line("applied")  # it may be proven a moment after it serves
         return daemon
 
     yield start
