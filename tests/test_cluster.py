@@ -109,10 +109,9 @@ def test_forbidden(server: ApiServer, cluster: Read, resource: str, watched: str
         _HEAD + b'{"metadata":1},',
         _HEAD + b'{"metadata":1},{"metadata":{"name":"\xff\xfe"}}]}',
         _HEAD + b'{"metadata":1},{"metadata":{"name":"\\ud800"}}]}',
-        _HEAD + b'{"metadata":1},{"other":' + 100_000 * b"[" + 100_000 * b"]" + b"}]}",
         b'{"other":' + 100_000 * b"[",
     ],
-    ids=["nonsense", "cut", "not UTF-8", "half a character", "deep item", "deep"],
+    ids=["nonsense", "cut", "not UTF-8", "half a character", "deep"],
 )
 def test_malformed_behind_what_is_left_out(server: ApiServer, cluster: Read, body: bytes) -> None:
     """Behind an object that is left out alone, what is no JSON is a failure as anywhere else."""
