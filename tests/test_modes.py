@@ -128,7 +128,7 @@ def test_in_a_pod(server: ApiServer, launch: Start, authority: Authority, tmp_pa
     )
     daemon.wait_for(lambda: daemon.ask("a.dev") == 404)
     server.tokens = {"another.token": server.tokens[TOKEN]}
-    daemon.wait_for_line("401")
+    daemon.wait_for_line("401 Unauthorized")
     (account / "token").write_text("another.token")
     daemon.wait_for_line("recovered")
     server.put(namespace("b", {"b.dev": {}}))
