@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -25,6 +26,8 @@ from reconciler.values import Value
 HEAVIEST = 1_000_000
 _MOST_QUANTIFIERS = 4
 _MOST_UNBOUNDED = 2
+# Who writes nothing but nonsense shall cost everyone little: a fault takes longer than what is right.
+_MOST_FAULTS = 200
 _SSL_FIELDS = ("certificate", "certificateKey", "clientCertificate")
 
 
@@ -96,6 +99,7 @@ def parse_hosts(text: str) -> tuple[tuple[HostOptions, ...], tuple[Fault, ...]]:
                 hosts[host] = HostOptions(host, _parse_options(name, options, faults))
             except _Refused as refused:
                 faults.append(refused.fault)
+            _check_number(faults)
     except _Refused as refused:
         faults.append(refused.fault)
     return tuple(sorted(hosts.values(), key=lambda host: host.name)), tuple(faults)
@@ -115,9 +119,15 @@ def parse_paths(text: str, allow_regex: bool) -> tuple[tuple[PathEntry, ...], tu
                 faults += _unknown_keys(raw, ("basePath", "containerPort", "targetPath", "weight"), f"[{place}]")
             except _Refused as refused:
                 faults.append(refused.fault)
+            _check_number(faults)
     except _Refused as refused:
         faults.append(refused.fault)
     return tuple(entries.values()), tuple(faults)
+
+
+def _check_number(faults: list[Fault]) -> None:
+    if len(faults) > _MOST_FAULTS:
+        raise _Refused("", "has too many faults; what comes after them is left out", f"fewer than {_MOST_FAULTS}")
 
 
 def _decode(text: str, expected: type, right: str) -> Any:
@@ -143,9 +153,8 @@ def _show(value: object) -> str:
 
 
 def _unknown_keys(value: dict[str, Any], known: tuple[str, ...], place: str) -> Iterator[Fault]:
-    for key in value:
-        if key not in known:
-            yield Fault(f"{place}.{excerpt(key)}", "is an unknown key, and ignored", f"one of {', '.join(known)}")
+    for key in islice((key for key in value if key not in known), _MOST_FAULTS + 1):
+        yield Fault(f"{place}.{excerpt(key)}", "is an unknown key, and ignored", f"one of {', '.join(known)}")
 
 
 def _parse_host(name: str) -> str:

@@ -36,8 +36,8 @@ def words(*parameters: str) -> Token:
 
 
 def join(*tokens: Token) -> Token:
-    """Put tokens behind one another, a blank between."""
-    return Token(" ".join(tokens))
+    """Put tokens behind one another, a blank between. TypeError for what is no token."""
+    return Token(" ".join(map(_finalize, tokens)))
 
 
 def variable(name: str) -> Token:

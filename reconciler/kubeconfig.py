@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from reconciler.patterns import excerpt
+from reconciler.patterns import FILE_PATH, excerpt
 from reconciler.values import Value
 
 
@@ -121,7 +121,9 @@ def read_context(paths: Iterable[str], name: str = "") -> Context:
     """Read a context, by default the current one, of the files that are there. CredentialsError says why not."""
     files = {path: file for path in paths if path and (file := _read_file(Path(path)))}
     if not files:
-        raise CredentialsError(f"KUBECONFIG: {excerpt(':'.join(paths))} names no file that is there")
+        # Who takes the variable for the content itself must not find that in a log.
+        shown = ":".join(paths) if all(FILE_PATH.accepts("/" + path.lstrip("/")) for path in paths) else "..."
+        raise CredentialsError(f"KUBECONFIG: {excerpt(shown)} names no file that is there")
     name = name or next((file.current_context for file in files.values() if file.current_context), "")
     if not name:
         raise CredentialsError(f"{':'.join(files)}: current-context is missing; `kubectl config use-context` sets it")

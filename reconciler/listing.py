@@ -30,6 +30,10 @@ class Metadata(_Kubernetes, frozen=True):
     creation_timestamp: Timestamp | None = None
     deletion_timestamp: Timestamp | None = None
 
+    def __repr__(self) -> str:
+        # Annotations can hold anything: kubectl's last-applied-configuration holds whole objects.
+        return f"Metadata({self.namespace}/{self.name})"
+
 
 class HttpGet(_Kubernetes, frozen=True):
     port: Int32 | str

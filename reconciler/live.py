@@ -61,6 +61,7 @@ class _Recorded:
 
 def read_cluster(settings: Settings, environment: Mapping[str, str]) -> Listing:
     """Read the cluster once, as it is now. ClusterError, CredentialsError or UsageError where it cannot be."""
+    shield()
     return Cluster(Connection(_find(environment)), settings).read(consistently=True)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from reconciler.settings import Settings
 
 _TEST_TIMEOUT = 60.0
+_VARIABLES = re.compile("PATH|HOME|TMPDIR|TZ|LANG|(?:LC|LD|MALLOC|OPENSSL)_.+")
 
 
 class NginxError(Exception):
@@ -46,6 +47,7 @@ def check_modules(binary: str, settings: Settings) -> None:
     built = _run([binary, "-V"]).stderr
     wanted = {
         "http_auth_request": True,
+        "http_realip": bool(settings.trusted_proxies) or settings.proxy_protocol,
         "http_ssl": bool(settings.ssl_cert),
         "http_v2": settings.http2 and bool(settings.ssl_cert),
     }
@@ -88,11 +90,17 @@ def clean(line: str, tree: Path) -> str:
     return "api-keys.conf is malformed" if "api-keys.conf" in text else re.sub(r"^\d+#\d+: ", "", text)
 
 
+def keep_environment() -> dict[str, str]:
+    """Give the variables that nginx has a use for; others may hold a secret of a plugin that prints credentials."""
+    return {name: value for name, value in os.environ.items() if _VARIABLES.fullmatch(name)}
+
+
 def _run(command: list[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(  # noqa: S603  the binary is a setting
-            command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=_TEST_TIMEOUT, check=False
-        )
+            command, cwd=folder, env=keep_environment(), timeout=_TEST_TIMEOUT, check=False,
+            capture_output=True, text=True, errors="replace",
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise NginxError(f"{command[0]} did not answer within {_TEST_TIMEOUT:.0f} s") from None
     except OSError as error:

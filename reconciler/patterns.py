@@ -71,7 +71,9 @@ REGEX_PATH = Pattern(
 )
 
 HTTP_HEADER = Pattern(
-    r"[A-Za-z0-9_-]+", "an HTTP token of letters, digits, '-' or '_' (nginx reads no other)", longest=128
+    r"(?=.)[A-Za-z0-9]*(?:[_-][A-Za-z0-9]*){0,6}",
+    "an HTTP token of letters, digits, and at most six '-' or '_' (nginx reads no other)",
+    longest=128,
 )
 HTTP_URI = Pattern(
     rf"https?://(?:{_HOST_LABEL}(?:\.{_HOST_LABEL})*|\[[0-9A-Fa-f:.]+\])(?::[1-9][0-9]{{0,4}})?"
@@ -106,6 +108,50 @@ def decode_path(text: str) -> str:
     if len(decoded.encode("utf-8", "surrogateescape")) > LONGEST_LOCATION:
         raise ValueError(f"is longer than {LONGEST_LOCATION} bytes")
     return decoded
+
+
+@dataclass(frozen=True, slots=True)
+class Cidr:
+    """A range of IP addresses: how it is written, and the numbers of its first and last address."""
+
+    text: str
+    first: int
+    last: int
+
+
+def find_cidr(ip: str, cidrs: tuple[Cidr, ...]) -> Cidr | None:
+    """Find the first range in which an address lies that `parse_address` gave."""
+    number = _number(ip)
+    for cidr in cidrs:
+        if cidr.first <= number <= cidr.last:
+            return cidr
+    return None
+
+
+def _number(ip: str) -> int:
+    """Give an address as a number, IPv6's behind all of IPv4's. ipaddress takes longer than all else of a Pod."""
+    if ip.startswith("["):
+        return int(ipaddress.IPv6Address(ip[1:-1])) + 2**32
+    first, second, third, fourth = ip.split(".")
+    return int(first) << 24 | int(second) << 16 | int(third) << 8 | int(fourth)
+
+
+_CIDR = re.compile(r"[0-9A-Fa-f:.]+(?:/[0-9]{1,3})?")
+
+
+def parse_cidrs(text: str) -> tuple[Cidr, ...]:
+    """Read ranges of addresses with commas between; a single address is one too. ValueError for anything else."""
+    found = []
+    for part in map(str.strip, text.split(",") if text else ()):
+        if not _CIDR.fullmatch(part):
+            raise ValueError
+        try:
+            network = ipaddress.ip_network(part)
+        except ValueError as error:
+            raise ValueError("has bits set behind its prefix" if "host bits" in str(error) else "") from None
+        base = 0 if network.version == 4 else 2**32
+        found.append(Cidr(str(network), base + int(network[0]), base + int(network[-1])))
+    return tuple(dict.fromkeys(found))
 
 
 def excerpt(text: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from reconciler import confine
-from reconciler.nginx import NginxError, clean
+from reconciler.nginx import NginxError, clean, keep_environment
 from reconciler.patterns import show
 
 SOCKET = "run/release.sock"
@@ -83,8 +83,8 @@ class Process:
             raise NginxError(f"{self._binary} cannot be run: it is not there, or not executable")
         try:
             self._child = subprocess.Popen(  # noqa: S603  the binary is a setting
-                [*command, "-g", "daemon off;"], cwd=self._folder, stderr=subprocess.PIPE, text=True, errors="replace",
-                env=_MEMORY | os.environ,
+                [*command, "-g", "daemon off;"], cwd=self._folder, env=_MEMORY | keep_environment(),
+                stderr=subprocess.PIPE, text=True, errors="replace",
                 start_new_session=True,  # a terminal's Ctrl-C is for us; nginx is to finish what it serves
             )  # fmt: skip
         except OSError as error:
@@ -133,8 +133,9 @@ class Process:
             for line in stream:
                 if "[emerg]" in line and not self._complaint:
                     self._complaint = clean(line, self._folder / self._tree)
+                said = "nginx: api-keys.conf is malformed" if "api-keys.conf" in line else show(line.rstrip())
                 with suppress(OSError):  # a full disk, for one: nginx is listened to all the same
-                    sys.stderr.write(f"{show(line.rstrip())}\n")
+                    sys.stderr.write(f"{said}\n")
 
     def _ask(self) -> str | None:
         """Ask nginx for the name of the release that it serves."""

@@ -68,7 +68,7 @@ class Recorder:
         kept = {name: text for name, text in (metadata.annotations or {}).items() if name in self._annotations}
         item = replace(item, metadata=replace(metadata, annotations=kept or None))
         if self._stand_ins and isinstance(item, ListedSecret):
-            item = self._stand_ins.replace(item)
+            item = self._stand_ins.replace(replace(item, metadata=replace(item.metadata, labels=None)))
         return {"apiVersion": "v1", "kind": kind, **_drop_absent(item)}
 
 

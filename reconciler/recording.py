@@ -1,6 +1,7 @@
 """Recordings: a Listing as JSON or YAML on disk, as `kubectl get namespaces,pods,secrets -A -o json` prints it."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,7 +125,9 @@ def _split_yaml(data: bytes) -> list[bytes]:
         documents = [document for document in yaml.load_all(data, _Loader) if document is not None]
         encoded = [msgspec.json.encode(document) for document in documents]
     except yaml.MarkedYAMLError as error:
-        raise _Fault(f"{_place(error.problem_mark)}is not YAML: {error.problem}") from None
+        # Of a tag or an alias it tells the name, which is a value that somebody forgot to quote.
+        problem = re.sub(r"['\"].{2,}['\"]", "...", error.problem or "", flags=re.DOTALL)
+        raise _Fault(f"{_place(error.problem_mark)}is not YAML: {problem}") from None
     except (yaml.YAMLError, UnicodeError):
         raise _Fault("is not UTF-8 text") from None
     except (

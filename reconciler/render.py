@@ -1,7 +1,8 @@
 """RoutingTable + templates -> Files: the tree that `nginx -p DIR -c nginx.conf` runs as it lies."""
 
+import re
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import groupby, product
 from operator import attrgetter
 
 from reconciler import conf
@@ -23,6 +24,18 @@ _HTTP2_DIRECTIVE = (1, 25, 1)  # https://nginx.org/en/docs/http/ngx_http_v2_modu
 # https://nginx.org/en/docs/http/ngx_http_core_module.html#keepalive_min_timeout
 _KEEPALIVE_MIN_TIMEOUT = "10s"
 _KEEPALIVE_MIN_DIRECTIVE = (1, 27, 4)
+_IDENTITY = ("X-SSL-Client-Verify", "X-SSL-Client-Subject-DN", "X-SSL-Client-Fingerprint", "X-SSL-Client-Serial")
+# What a Pod may read as a router's word and which this one does not say, and what is for one connection alone.
+_NEVER = (
+    "Forwarded", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Protocol", "X-Forwarded-Scheme",
+    "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Original-URL", "X-Rewrite-URL", "Proxy", "Proxy-Authorization",
+    "Proxy-Connection", "Trailer", "HTTP2-Settings",
+)  # fmt: skip
+# What nginx writes for a Pod, and no client in another spelling.
+_WRITTEN = (
+    "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Request-ID", *_IDENTITY,
+    "Content-Length", "Content-Type", "Transfer-Encoding",
+)  # fmt: skip
 
 
 class _Pair(Value, frozen=True):
@@ -47,6 +60,20 @@ class _Location(Value, frozen=True):
     keyed: tuple[Token, ...] = ()
     passes: tuple[Token, ...] = ()
     returns: tuple[int, ...] = ()
+
+
+class _RealIp(Value, frozen=True):
+    header: Token
+    proxies: tuple[Token, ...]
+
+
+class _Trust(Value, frozen=True):
+    proxies: tuple[Token, ...]
+
+
+class _KeyCheck(Value, frozen=True):
+    header: Token
+    others: tuple[int, ...]
 
 
 class _Check(Value, frozen=True):
@@ -107,11 +134,18 @@ def _render_main(routes: Routes, settings: Settings) -> Token:
         worker_shutdown_timeout=quote(settings.worker_shutdown_timeout),
         worker_connections=settings.worker_connections,
         underscores_in_headers=quote("on" if "_" in settings.api_key_header else "off"),
+        hidden_headers=[quote(header) for header in _hidden_headers(settings)],
         max_client_body_size=quote(settings.max_client_body_size),
         keepalive_min_timeouts=_keepalive_min_timeouts(settings),
+        client_header_timeout=settings.client_header_timeout,
+        client_body_timeout=settings.client_body_timeout,
         server_names_hash_max_size=routes.names_hash_size,
         server_names_hash_bucket_size=bucket_size(longest),
-        map_hash_max_size=power_of_two(2 * len(routes.api_keys), 2048),
+        map_hash_max_size=power_of_two(2 * sum(len(key.values) for _, key in routes.api_keys), 2048),
+        real_ips=list(_real_ips(settings)),
+        trusts=[_Trust(_proxies(settings))] if settings.trusted_proxies else [],
+        forwarded_proto=conf.variable("forwarded_proto" if settings.trusted_proxies else "scheme"),
+        forwarded_host=conf.variable("forwarded_host" if settings.trusted_proxies else "sent_host"),
         tls_defaults=list(_tls_defaults(settings)),
         default_servers=list(_default_servers(settings)),
         status_path=quote(settings.status_path, expands_variables=False),
@@ -122,6 +156,19 @@ def _render_main(routes: Routes, settings: Settings) -> Token:
 
 def _keepalive_min_timeouts(settings: Settings) -> list[Token]:
     return [quote(_KEEPALIVE_MIN_TIMEOUT)] if settings.nginx_version >= _KEEPALIVE_MIN_DIRECTIVE else []
+
+
+def _proxies(settings: Settings) -> tuple[Token, ...]:
+    return tuple(quote(cidr.text) for cidr in settings.trusted_proxies)
+
+
+def _real_ips(settings: Settings) -> Iterator[_RealIp]:
+    """Give where the client's address is read from, and whom it is believed."""
+    proxies = _proxies(settings)
+    if settings.proxy_protocol:
+        yield _RealIp(quote("proxy_protocol"), proxies or (quote("0.0.0.0/0"), quote("::/0")))
+    elif proxies:
+        yield _RealIp(quote("X-Forwarded-For"), proxies)
 
 
 def _tls_defaults(settings: Settings) -> Iterator[_TlsDefaults]:
@@ -150,9 +197,8 @@ def _listens(settings: Settings, *, tls: bool, options: tuple[str, ...] = ()) ->
     port = settings.ssl_port if tls else settings.port
     http2 = settings.http2 and settings.nginx_version < _HTTP2_DIRECTIVE
     tls_options = ("ssl", "http2") if http2 else ("ssl",)
-    return tuple(
-        words(f"{address}:{port}", *options, *(tls_options if tls else ())) for address in settings.listen_addresses
-    )
+    options += (tls_options if tls else ()) + (("proxy_protocol",) if settings.proxy_protocol else ())
+    return tuple(words(f"{address}:{port}", *options) for address in settings.listen_addresses)
 
 
 def _directory(settings: Settings) -> str:
@@ -205,7 +251,7 @@ def _render_host(host: Host, settings: Settings) -> Token:
         name=quote(host.name),
         tls=(_Pair(quote(certificate), quote(key)),) if host.tls else (),
         clients=(quote(client),) if host.tls and host.tls.client else (),
-        api_key_headers=[_header_variable(settings.api_key_header)] if any(view.keyed for view in locations) else [],
+        key_checks=_key_checks(host, settings),
         locations=locations,
     )
 
@@ -213,8 +259,28 @@ def _render_host(host: Host, settings: Settings) -> Token:
 _hosts = Memo(_render_host)
 
 
-def _header_variable(header: str) -> Token:
-    return conf.variable("http_" + header.lower().replace("-", "_"))
+def _key_checks(host: Host, settings: Settings) -> tuple[_KeyCheck, ...]:
+    """Give the host's check of API keys, if one is needed: it compares as many as its Namespaces have."""
+    more = [location.more_keys for location in host.locations if location.api_key and not location.closed]
+    header = conf.variable("http_" + settings.api_key_header.lower().replace("-", "_"))
+    return (_KeyCheck(header, tuple(range(max(more)))),) if more else ()
+
+
+def _hidden_headers(settings: Settings) -> Iterator[str]:
+    """List the headers that do not go on to a Pod, in each spelling that nginx lets in."""
+    key = settings.api_key_header
+    hidden = (*_NEVER, *(() if settings.ssl_cert else _IDENTITY), *(() if settings.api_key_forward else (key,)))
+    if "_" in key:
+        spelled = {spelling: None for header in (*hidden, *_WRITTEN) for spelling in _spellings(header)}
+        hidden = tuple(spelling for spelling in spelled if spelling in hidden or spelling not in _WRITTEN)
+    yield from (header for header in hidden if not settings.api_key_forward or header.lower() != key.lower())
+
+
+def _spellings(header: str) -> Iterator[str]:
+    """Spell a header in each way that is the same one to nginx's variables, and to many a Pod."""
+    first, *others = re.split("[-_]", header)
+    for separators in product("-_", repeat=len(others)):
+        yield first + "".join(map("".join, zip(separators, others, strict=True)))
 
 
 def _default_location(settings: Settings) -> _Location:
@@ -240,5 +306,5 @@ def _view_location(location: Location) -> _Location:
 
 def _api_keys(routes: Routes) -> Iterator[_ApiKey]:
     for namespace, key in routes.api_keys:
-        if key.value is not None:
-            yield _ApiKey(quote(f"/{namespace}"), quote(key.value))
+        for place, value in enumerate(key.values):
+            yield _ApiKey(quote(f"/{namespace}{'/' * place}"), quote(value))

@@ -159,7 +159,10 @@ def _read_items(lines: set[bytes]) -> _Items:
 
 def _read_secrets(tree: Files) -> _Items:
     keys = tree[API_KEYS_FILE].content.decode().splitlines() if API_KEYS_FILE in tree else []
-    items: _Items = {("key", f"of Namespace {line.split()[0].lstrip('/')}"): {"value": line} for line in keys}
+    items: _Items = {}
+    for line in keys:
+        name, _ = line.split()
+        items.setdefault(("key", f"of Namespace {name.strip('/')}"), {})[name] = line
     for path, file in tree.items():
         folder, _, name = path.rpartition("/")
         if name in _PEM_FILES:

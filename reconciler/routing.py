@@ -22,7 +22,10 @@ _Place = tuple[str, str]
 
 
 class Location(Value, frozen=True):
-    """One nginx location of a host. `target` is the URI put in its place, None for the request's own."""
+    """One nginx location of a host. `target` is the URI put in its place, None for the request's own.
+
+    `more_keys` is how many API keys open it besides the first one.
+    """
 
     match: Match
     path: str
@@ -31,6 +34,7 @@ class Location(Value, frozen=True):
     target: str | None
     api_key: bool
     closed: bool
+    more_keys: int
 
 
 class Host(Value, frozen=True):
@@ -170,7 +174,8 @@ def _build_locations(host: str, tenants: list[Tenant], problems: list[Problem]) 
                 upstream=claim.path.upstream.name,
                 target=claim.target,
                 api_key=claim.tenant.api_key is not None,
-                closed=claim.tenant.api_key is not None and claim.tenant.api_key.value is None,
+                closed=claim.tenant.api_key is not None and not claim.tenant.api_key.values,
+                more_keys=len(claim.tenant.api_key.values[1:]) if claim.tenant.api_key else 0,
             )
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from reconciler import patterns
 from reconciler.certificates import CertificateError, parse_chain, parse_key
-from reconciler.patterns import Pattern, decode_path, excerpt, parse_address
+from reconciler.patterns import Cidr, Pattern, decode_path, excerpt, parse_address, parse_cidrs
 from reconciler.selector import Selector, parse_selector
 
 # Mozilla's "intermediate" list without DHE, which needs parameters of its own: https://wiki.mozilla.org/Security/Server_Side_TLS
@@ -23,6 +23,12 @@ _CIPHERS = ":".join(
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 # OpenSSL reads a variable SSL_CERT_DIR too, and many machines set it for everyone: https://docs.openssl.org/master/man7/openssl-env/
 _TRUST_STORES = ("/etc/ssl/certs", "/etc/pki/tls/certs", "/usr/lib/ssl/certs", "/usr/local/ssl/certs")
+# Where no Pod is: this machine, its link (clouds answer there for a node's credentials), all and several machines.
+# What IPv4 is mapped to in IPv6 is no Pod's address in any case.
+_NO_POD = (
+    "0.0.0.0/8,127.0.0.0/8,169.254.0.0/16,224.0.0.0/4,255.255.255.255,"
+    "::/96,::ffff:0.0.0.0/96,fe80::/10,fd00:ec2::254,fd20:ce::254,ff00::/8"
+)
 _RELATIVE_PATH = Pattern(r"(?:[A-Za-z0-9._-]+|/)(?:[A-Za-z0-9._-]|/)*", "a path", longest=200)
 _SIZE_LIMIT = 2**40
 
@@ -122,6 +128,10 @@ def _parse_addresses(text: str) -> tuple[str, ...]:
     return addresses
 
 
+def _parse_denied(text: str) -> tuple[Cidr, ...]:
+    return () if text == "none" else parse_cidrs(text)
+
+
 def _parse_namespaces(text: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in text.split(",")) if text else ()
     if len(set(names)) < len(names) or not all(map(patterns.DNS_LABEL.accepts, names)):
@@ -179,6 +189,7 @@ class Settings:
     app_name_label: str = _variable("APP_NAME_LABEL", "github.com/30x.dispatcher.app.name", patterns.QUALIFIED_NAME)
     app_rev_label: str = _variable("APP_REV_LABEL", "github.com/30x.dispatcher.app.rev", patterns.QUALIFIED_NAME)
     api_key_header: str = _variable("API_KEY_HEADER", "X-ROUTING-API-KEY", patterns.HTTP_HEADER)
+    api_key_forward: bool = _variable("API_KEY_FORWARD", "false", _parse_boolean, "true or false")
     default_location_return: int | str = _variable(
         "DEFAULT_LOCATION_RETURN", "404", _parse_return, "a status 100-999, or an absolute http or https URI"
     )
@@ -188,6 +199,10 @@ class Settings:
     max_client_body_size: str = _variable(
         "NGINX_MAX_CLIENT_BODY_SIZE", "0", _parse_size, "an nginx size such as 0, 512k or 10m, at most 1024g"
     )
+    client_header_timeout: int = _variable(
+        "NGINX_CLIENT_HEADER_TIMEOUT", "20", _parse_number(1, 3600), "1-3600 seconds"
+    )
+    client_body_timeout: int = _variable("NGINX_CLIENT_BODY_TIMEOUT", "60", _parse_number(1, 3600), "1-3600 seconds")
     status_path: str = _variable("NGINX_STATUS_PATH", "/dispatcher/status", _parse_location, patterns.URL_PATH.allowed)
     port: int = _variable("PORT", "80", _parse_number(1, 65535), "1-65535")
     ssl_port: int = _variable("SSL_PORT", "443", _parse_number(1, 65535), "1-65535, and not PORT")
@@ -205,8 +220,18 @@ class Settings:
         _parse_addresses,
         "IP addresses with commas between, each once",
     )
+    trusted_proxies: tuple[Cidr, ...] = _variable(
+        "TRUSTED_PROXIES", "", parse_cidrs, "ranges of IP addresses such as 10.0.0.0/8 with commas between"
+    )
+    proxy_protocol: bool = _variable("PROXY_PROTOCOL", "false", _parse_boolean, "true or false")
     allow_regex_paths: bool = _variable("ALLOW_REGEX_PATHS", "false", _parse_boolean, "true or false")
     ignore_pod_readiness: bool = _variable("IGNORE_POD_READINESS", "false", _parse_boolean, "true or false")
+    deny_pod_cidrs: tuple[Cidr, ...] = _variable(
+        "DENY_POD_CIDRS",
+        _NO_POD,
+        _parse_denied,
+        "ranges of IP addresses such as 10.0.0.0/8 with commas between, or none",
+    )
     max_hosts: int = _variable("MAX_HOSTS_PER_NAMESPACE", "1000", _parse_number(1, 1000), "1-1000")
     max_locations: int = _variable("MAX_LOCATIONS_PER_NAMESPACE", "4000", _parse_number(2, 100_000), "2-100000")
     max_changes: int = _variable(
@@ -247,6 +272,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             shown = text if variable.parse is not _parse_file or _RELATIVE_PATH.accepts(text) else "..."
             lines.append(_refusal(given, shown, why, variable.allowed))
     lines += _check_ports(values) + _check_certificate(values, environment)
+    if values.get("deny_pod_cidrs"):
+        values["deny_pod_cidrs"] += _find_api_server(environment)
     if lines:
         raise SettingsError(lines)
     return Settings(**values)
@@ -256,6 +283,12 @@ def describe_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """Give the variables that are set, as they were written. None of them holds a secret: keys are in files."""
     names = [name for variable in VARIABLES.values() for name in variable.names]
     return {name: excerpt(environment[name])[1:-1] for name in names if environment.get(name)}
+
+
+def _find_api_server(environment: Mapping[str, str]) -> tuple[Cidr, ...]:
+    """Give the API server's address, which Kubernetes tells every Pod; nothing where it is a name."""
+    address = parse_address(environment.get("KUBERNETES_SERVICE_HOST", ""))
+    return parse_cidrs(address.strip("[]")) if address else ()
 
 
 def _check_ports(values: Mapping[str, Any]) -> list[str]:

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from reconciler.certificates import LONGEST_PEM, CertificateError, parse_chain
 from reconciler.listing import Secret
-from reconciler.tenant import LONGEST_KEY
+from reconciler.tenant import LONGEST_KEY, is_key_field
 from reconciler.values import Value
 
 _BROKEN = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -48,7 +48,7 @@ class StandIns:
     """Replaces what Secrets hold, for as long as it lives equal by equal and different by different values.
 
     `salt` is 32 random bytes that must be stored nowhere, for whoever has it can try values against their stand-ins;
-    `key_field` is the field with the API key.
+    `key_field` is the field with the API key; a rotation's other keys are told from it.
     """
 
     def __init__(self, salt: bytes, key_field: str) -> None:
@@ -84,7 +84,7 @@ class StandIns:
         too_long = len(value) > LONGEST_KEY
         if b"-----BEGIN" in value:
             pem = self._replace_pem(value)
-            if field != self._key_field or (len(pem) > LONGEST_KEY) is too_long:
+            if not is_key_field(field, self._key_field) or (len(pem) > LONGEST_KEY) is too_long:
                 return pem
         text = self._digest(value, b"text").hex().encode()
         return text.ljust(LONGEST_KEY + 1, b".") if too_long else text

@@ -7,14 +7,17 @@ from hashlib import blake2b
 from msgspec.structs import replace
 
 from reconciler.annotations import Fault, HostOptions, Match, PathEntry, parse_hosts, parse_paths
-from reconciler.patterns import PROBE_PATH, excerpt, parse_address
+from reconciler.patterns import PROBE_PATH, excerpt, find_cidr, parse_address
 from reconciler.settings import Settings
 from reconciler.snapshot import Namespace, Pod, Port, Probe, Resource, Secret
 from reconciler.tls import SecretFields, Tls, TlsRefused, read_tls
 from reconciler.values import Value
 
 LONGEST_KEY = 2048
+MOST_KEYS = 8  # during a rotation
 LONGEST_PROBE = 86400
+# Each is a server of an upstream; 100,000 of them cost a router less than a second, and 100 MiB.
+_SERVERS_A_LOCATION = 25
 
 
 class Problem(Value, frozen=True, order=True):
@@ -75,12 +78,12 @@ class TenantHost(Value, frozen=True):
 
 
 class ApiKey(Value, frozen=True):
-    """What a request must bring: the header's value, or None where the key is unusable and nothing may pass."""
+    """What a request must bring: one of the header's values, of which there is none where nothing may pass."""
 
-    value: str | None
+    values: tuple[str, ...]
 
     def __repr__(self) -> str:
-        return f"ApiKey({'usable' if self.value else 'unusable'})"
+        return f"ApiKey({len(self.values)} usable)"
 
 
 class Tenant(Value, frozen=True):
@@ -101,7 +104,7 @@ def read_tenant(namespace: Namespace, settings: Settings) -> Tenant:
     annotation = settings.hosts_annotation
     problems += (_problem(namespace.resource, annotation, fault) for fault in faults)
     paths = tuple(_read_paths(namespace.pods, settings, problems))
-    fields = dict(namespace.secret.data) if namespace.secret else None
+    fields = SecretFields(namespace.secret.data) if namespace.secret else None
     hosts = tuple(_read_host(host, namespace.resource, fields, settings) for host in names)
     hosts, paths = _limit(namespace.resource, hosts, paths, settings, problems)
     return Tenant(
@@ -136,23 +139,34 @@ def _problem(resource: Resource, annotation: str, fault: Fault) -> Problem:
 
 
 def _read_api_key(secret: Secret | None, settings: Settings, problems: list[Problem]) -> ApiKey | None:
-    fields = dict(secret.data) if secret else {}
-    field = settings.api_key_secret_field
-    if not secret or field not in fields:
-        return None
-    value = fields[field]
-    if value and len(value) <= LONGEST_KEY:
-        return ApiKey(base64.b64encode(value).decode())
-    why = "is not base64" if value is None else "is too long" if value else "is empty"
-    problems.append(
-        Problem(
-            secret.resource, f"field {field}", f"{why}: all paths answer 403", f"1 to {LONGEST_KEY} bytes in base64"
-        )
+    """Read all valid keys of a Namespace: one, or during a rotation several, the field's own name first."""
+    fields = (
+        [(name, value) for name, value in secret.data if is_key_field(name, settings.api_key_secret_field)]
+        if secret
+        else []
     )
-    return ApiKey(None)
+    if not secret or not fields:
+        return None
+    usable = [(name, value) for name, value in fields if value and len(value) <= LONGEST_KEY]
+    effect = "it opens nothing" if usable else "all paths answer 403"
+    for name, value in fields:
+        if (name, value) not in usable:
+            why = "is not base64" if value is None else "is too long" if value else "is empty"
+            shown = name if name == settings.api_key_secret_field else excerpt(name)
+            right = f"1 to {LONGEST_KEY} bytes in base64"
+            problems.append(Problem(secret.resource, f"field {shown}", f"{why}: {effect}", right))
+    if len(usable) > MOST_KEYS:
+        why = f"are {len(usable)}; the first {MOST_KEYS} by name open"
+        problems.append(Problem(secret.resource, "API keys", why, f"at most {MOST_KEYS}"))
+    return ApiKey(tuple(dict.fromkeys(base64.b64encode(value).decode() for _, value in usable[:MOST_KEYS])))
 
 
-def _read_host(host: HostOptions, resource: Resource, fields: SecretFields, settings: Settings) -> TenantHost:
+def is_key_field(field: str, key_field: str) -> bool:
+    """Tell whether a Secret's field holds a valid API key: `key_field` itself, or that with a dot and anything."""
+    return field == key_field or field.startswith(f"{key_field}.")
+
+
+def _read_host(host: HostOptions, resource: Resource, fields: SecretFields | None, settings: Settings) -> TenantHost:
     if not host.tls or host.broken:
         return TenantHost(host.name, not host.broken)
     try:
@@ -173,9 +187,17 @@ class _Claim(Value, frozen=True):
 
 def _read_paths(pods: tuple[Pod, ...], settings: Settings, problems: list[Problem]) -> Iterator[Path]:
     claims: dict[tuple[Match, str], list[_Claim]] = {}
-    parsed = {text: parse_paths(text, settings.allow_regex_paths) for text in {pod.paths for pod in pods}}
+    parsed: dict[str, tuple[tuple[PathEntry, ...], tuple[Fault, ...]]] = {}
+    left = _SERVERS_A_LOCATION * settings.max_locations
     for pod in sorted(pods, key=lambda pod: (pod.created, pod.name)):
-        entries, faults = parsed[pod.paths]
+        if pod.paths not in parsed and left > 0:
+            parsed[pod.paths] = parse_paths(pod.paths, settings.allow_regex_paths)
+        entries, faults = parsed.get(pod.paths, ((), ()))
+        left -= len(entries)
+        if left < 0:
+            why, right = "is left out: older Pods of the Namespace have too many entries", "fewer Pods, or fewer paths"
+            problems.append(Problem(pod.resource, settings.paths_annotation, why, right))
+            continue
         problems += (_problem(pod.resource, settings.paths_annotation, fault) for fault in faults)
         for claim in _claim(pod, entries, settings, problems):
             claims.setdefault((claim.entry.match, claim.entry.path), []).append(claim)
@@ -196,6 +218,10 @@ def _claim(pod: Pod, entries: tuple[PathEntry, ...], settings: Settings, problem
         problems.append(
             Problem(pod.resource, "podIP", f"{excerpt(pod.ip)} is no IP address", "an IPv4 or IPv6 address")
         )
+        return
+    if denied := find_cidr(ip, settings.deny_pod_cidrs):
+        why = f"{ip} lies in {denied.text}, which DENY_POD_CIDRS forbids"
+        problems.append(Problem(pod.resource, "podIP", why, "an address of the Pods' network"))
         return
     declared: dict[int | str | None, Port] = {}
     for port in pod.ports:

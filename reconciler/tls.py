@@ -5,8 +5,12 @@ from reconciler.certificates import CertificateError, Chain, parse_chain, parse_
 from reconciler.settings import Settings
 from reconciler.values import Value
 
-# A routing Secret's fields, None for one that is not base64; None: there is no Secret.
-SecretFields = dict[str, bytes | None] | None
+
+class SecretFields(dict[str, bytes | None]):
+    """A routing Secret's fields by name; None is a value that is not base64."""
+
+    def __repr__(self) -> str:
+        return f"SecretFields({', '.join(self)})"
 
 
 class Tls(Value, frozen=True):
@@ -29,8 +33,11 @@ class TlsRefused(Exception):
         self.right = right
 
 
-def read_tls(names: TlsFields, fields: SecretFields, settings: Settings) -> Tls:
-    """Read what a host's options refer to. TlsRefused where any of it is missing or cannot be served."""
+def read_tls(names: TlsFields, fields: SecretFields | None, settings: Settings) -> Tls:
+    """Read what a host's options refer to; no `fields`: there is no Secret.
+
+    TlsRefused where any of it is missing or cannot be served.
+    """
     if not settings.ssl_cert:
         raise TlsRefused("asks for TLS, which is off", "no ssl, or a router with SSL_CERT and SSL_KEY set")
     chain = _read_chain(fields, names.certificate, "a PEM of the host's certificates, its own first")
@@ -42,7 +49,7 @@ def read_tls(names: TlsFields, fields: SecretFields, settings: Settings) -> Tls:
     return Tls(chain, key, _read_chain(fields, names.client, clients) if names.client else None)
 
 
-def _read_field(fields: SecretFields, field: str) -> bytes:
+def _read_field(fields: SecretFields | None, field: str) -> bytes:
     if fields is None:
         raise TlsRefused("refers to a Secret that is not there", "a routing Secret in the Namespace")
     value = fields.get(field)
@@ -51,7 +58,7 @@ def _read_field(fields: SecretFields, field: str) -> bytes:
     return value
 
 
-def _read_chain(fields: SecretFields, field: str, right: str) -> Chain:
+def _read_chain(fields: SecretFields | None, field: str, right: str) -> Chain:
     try:
         return parse_chain(_read_field(fields, field))
     except CertificateError as error:

@@ -23,11 +23,11 @@ class Authority:
     """Signs certificates. `folder` keeps what has to lie in files: clients' pairs and the default server's."""
 
     def __init__(self, folder: Path, name: str = "Tests") -> None:
-        self._folder = folder
+        self.folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._certificate = self._sign(self._name, self._key, [], range(-1, 30))
-        self.default = self._write("default", *self.issue("default.invalid"))
+        self.default = self.write("default", *self.issue("default.invalid"))
 
     @property
     def pem(self) -> bytes:
@@ -49,7 +49,7 @@ class Authority:
         """Make a client's context that trusts this authority, with a client certificate of that name."""
         context = ssl.create_default_context(cadata=self.pem.decode())
         if client:
-            certificate, key = self._write(client, *self.issue(client))
+            certificate, key = self.write(client, *self.issue(client))
             context.load_cert_chain(certificate, key)
         return context
 
@@ -80,8 +80,9 @@ class Authority:
             builder = builder.add_extension(signs, critical=True)
         return builder.sign(self._key, hashes.SHA256())
 
-    def _write(self, name: str, certificate: bytes, key: bytes) -> tuple[Path, Path]:
-        paths = self._folder / f"{name}.crt", self._folder / f"{name}.key"
+    def write(self, name: str, certificate: bytes, key: bytes) -> tuple[Path, Path]:
+        """Write a certificate and its key to files."""
+        paths = self.folder / f"{name}.crt", self.folder / f"{name}.key"
         for path, pem in zip(paths, (certificate, key), strict=True):
             path.write_bytes(pem)
         return paths

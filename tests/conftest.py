@@ -16,6 +16,7 @@ from reconciler.nginx import find_binary
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite", action="store_true", help="write the fixtures' expectations anew")
+    parser.addoption("--batches", type=int, default=25, help="how many batches of hostile tenants nginx meets")
 
 
 @pytest.fixture(scope="session")

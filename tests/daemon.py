@@ -45,6 +45,7 @@ class Daemon:
             "SSL_PORT": str(free_port()),
             "HEALTH_PORT": str(self.health_port),
             "RECONCILE_INTERVAL": "1",
+            "DENY_POD_CIDRS": "none",
             "MIN_RELOAD_INTERVAL": "0",
             "MAX_CHANGES_PER_NAMESPACE": "0",
             "API_TIMEOUT": "2",

@@ -109,7 +109,8 @@ probes = st.fixed_dictionaries(
     {"httpGet": http_probes},
     optional={"periodSeconds": seconds, "timeoutSeconds": seconds, "failureThreshold": seconds},
 )
-secret_fields = st.dictionaries(st.sampled_from(["api_key", "ssl_crt", "x"]), st.binary(max_size=60))
+secret_names = st.sampled_from(["api_key", "api-key.next", "api-key.x", "ssl_crt", "x"])
+secret_fields = st.dictionaries(secret_names, st.binary(max_size=60))
 
 
 @st.composite

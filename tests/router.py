@@ -45,7 +45,7 @@ class Router:
                 {
                     "PORT": str(self.port), "SSL_PORT": str(self.ssl_port), "LISTEN_ADDRESSES": "127.0.0.1",
                     "SSL_CERT": str(certificate), "SSL_KEY": str(key), "NGINX_BINARY": nginx_binary,
-                    "MAX_CHANGES_PER_NAMESPACE": "0", **environment,
+                    "MAX_CHANGES_PER_NAMESPACE": "0", "DENY_POD_CIDRS": "none", **environment,
                 }
             ),
             nginx_version=find_version(nginx_binary),
@@ -69,13 +69,15 @@ class Router:
             http.client.HTTPConnection("127.0.0.1", self.port, timeout=20), host, uri, method, body, headers
         )
 
-    def ask_tls(self, host: str, uri: str, sni: str | None = None, context: ssl.SSLContext | None = None) -> Answer:
+    def ask_tls(
+        self, host: str, uri: str, sni: str | None = None, context: ssl.SSLContext | None = None, **headers: str
+    ) -> Answer:
         """Send a request over TLS, as a client that trusts the tests' authority."""
         context = context or self._authority.trust()
         raw = socket.create_connection(("127.0.0.1", self.ssl_port), timeout=20)
         connection = http.client.HTTPConnection("127.0.0.1", self.ssl_port)
         connection.sock = context.wrap_socket(raw, server_hostname=sni or host)
-        return self._ask(connection, host, uri, "GET", None, {})
+        return self._ask(connection, host, uri, "GET", None, headers)
 
     def trusting_all(self) -> ssl.SSLContext:
         """Make a client's context that takes any certificate."""

@@ -50,6 +50,7 @@ def locations_of(cluster: list[objects.Object]) -> list[Location]:
 
 REACHED: dict[str, Callable[[Location], bool]] = {
     "an API key on a path that needs escapes": lambda place: place.api_key and not place.closed and "\\" in place.path,
+    "several API keys": lambda place: place.more_keys == 2,
     "a closed path": lambda place: place.closed,
     "a regular expression": lambda place: place.match is Match.IREGEX,
     "a target with a dollar": lambda place: "%24" in (place.target or ""),

@@ -128,7 +128,7 @@ def show(table: RoutingTable) -> object:
         (host.name, host.namespace, host.locations, host.tls and (host.tls.chain.not_before, host.tls.client is None))
         for host in table.routes.hosts
     ]
-    keys = [(name, key.value is None) for name, key in table.routes.api_keys]
+    keys = [(name, len(key.values)) for name, key in table.routes.api_keys]
     return hosts, table.routes.upstreams, keys, table.problems
 
 

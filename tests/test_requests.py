@@ -2,20 +2,30 @@
 
 import base64
 import http.client
+import json
 import socket
 import ssl
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from authority import Authority
 from backends import Backends
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from objects import namespace, pod, secret, tls
 from ports import free_port, has_ipv6, loopback
 from router import Router
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+
+from reconciler.routes import compare
 
 Start = Callable[..., Router]
 PORT = free_port()
@@ -229,7 +239,7 @@ def test_regular_expressions_are_for_the_host_s_owner(router: Start, ips: list[s
         ("/foo", "/$request_uri", "/foo/x", "/%24request_uri/x"),
         ("/foo", "/a%20b", "/foo/x", "/a%20b/x"),
         ("=/foo", "/bar", "/foo?q", "/bar?q"),
-        ("/foo", None, "/foo//a/%2e%2e/b%2Fc?x=%20", "/foo//a/%2e%2e/b%2Fc?x=%20"),
+        ("/foo", None, "/foo//a%2e/...//b%2Fc;d?x=%20/../", "/foo//a%2e/...//b%2Fc;d?x=%20/../"),
         ("/foo", None, "/foo", "/foo"),
     ],
 )
@@ -566,6 +576,53 @@ def test_key_settings(router: Start, ips: list[str]) -> None:
     assert here.ask(HOST, "/foo", X_ROUTING_API_KEY=SENT).status == 403
 
 
+def send(router: Router, *lines: str) -> dict[str, str]:
+    """Send a request's header lines as they are, and give the headers that reached the Pod."""
+    connection = http.client.HTTPConnection("127.0.0.1", router.port, timeout=20)
+    connection.putrequest("GET", "/foo", skip_accept_encoding=True, skip_host=True)
+    for name, _, value in (line.partition(": ") for line in (f"Host: {HOST}", *lines)):
+        connection.putheader(name, value)
+    connection.endheaders()
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    return dict(json.loads(body)["headers"]) if response.status == 200 else {"status": str(response.status)}
+
+
+@pytest.mark.parametrize(
+    ("header", "lines"),
+    [
+        ("X-ROUTING-API-KEY", ["X-ROUTING-API-KEY"]),
+        ("X-ROUTING-API-KEY", ["x-Routing-api-KEY"]),
+        ("X-ROUTING-API-KEY", ["X-ROUTING-API-KEY", "X-Routing-Api-Key"]),
+        ("X-ROUTING-API-KEY", ["X-ROUTING-API-KEY", "X_ROUTING_API_KEY", "X-ROUTING_API-KEY"]),
+        ("X_My-Key", ["X_My-Key"]),
+        ("X_My-Key", ["X-My-Key"]),
+        ("X_My-Key", ["x-my_key", "X_MY_KEY", "X-MY-KEY"]),
+        ("_-x-", ["_-X-", "--x_", "__x_"]),
+        ("Authorization", ["Authorization"]),
+    ],
+)
+def test_key_does_not_go_on(router: Start, ips: list[str], header: str, lines: list[str]) -> None:
+    """The API key reaches no Pod: in no case, spelling or repetition of its header, with the check or without."""
+    here = router(API_KEY_HEADER=header)
+    for served in ("api_key", "other"):
+        serve_with_key(here, ips[0], KEY, field=served)
+        told = send(here, *(f"{line}: {SENT}" for line in lines), "X-Other: y")
+        # nginx 1.23 and later read repeated headers as one value, which is no key.
+        if told != {"status": "403"} or len(lines) == 1 or served == "other":
+            assert told["x-other"] == "y"
+            assert SENT not in str(told)
+
+
+def test_key_can_go_on(router: Start, ips: list[str]) -> None:
+    """With API_KEY_FORWARD the API key goes on to the Pod, in whatever header it is."""
+    for header in ("X-ROUTING-API-KEY", "X_KEY", "forwarded", "Proxy-Authorization"):
+        here = router(API_KEY_FORWARD="true", API_KEY_HEADER=header)
+        serve_with_key(here, ips[0], KEY)
+        assert send(here, f"{header}: {SENT}")[header.lower()] == SENT
+
+
 def test_keys_are_the_namespaces_own(router: Start, ips: list[str]) -> None:
     """A Namespace's key, even one that is called default, opens its own paths and no other's."""
     here = router()
@@ -595,6 +652,136 @@ def test_rotated_key(router: Start, ips: list[str]) -> None:
     before, after = (base64.b64encode(key).decode() for key in (b"before", b"after"))
     assert here.ask(HOST, "/foo", X_ROUTING_API_KEY=before).status == 403
     assert here.ask(HOST, "/foo", X_ROUTING_API_KEY=after).status == 200
+
+
+def encode(key: str) -> str:
+    return base64.b64encode(key.encode()).decode()
+
+
+def serve_with_keys(router: Router, ip: str, keys: dict[str, str | bytes]) -> None:
+    router.serve(namespace("a", {HOST: {}}), pod("a", "web-0", ip, [entry("/foo")], DECLARED), secret("a", **keys))
+
+
+def find_opening(router: Router, *keys: str) -> list[str]:
+    """List the keys that open a path."""
+    return [key for key in keys if router.ask(HOST, "/foo", X_ROUTING_API_KEY=encode(key)).status == 200]
+
+
+def test_several_keys(router: Start, ips: list[str]) -> None:
+    """Each of a rotation's keys opens, exactly as it is written; others do not, nor several at once."""
+    here = router()
+    keys = {"api-key": "one", "api-key.next": "Two", "api-key.a.b-c": "3", "api-keys": "4", "api-key-5": "5"}
+    serve_with_keys(here, ips[0], {**keys, "api-key.old": "one"})
+    assert find_opening(here, "one", "Two", "3", "4", "5", "two", "", "one Two", "oneTwo") == ["one", "Two", "3"]
+    assert here.ask(HOST, "/foo").status == 403
+    assert here.last
+    assert here.last.table.problems == ()
+
+
+def test_another_field_is_enough(router: Start, ips: list[str]) -> None:
+    """A key beside an absent field is asked for: a rotation that ends in the wrong order opens nothing."""
+    here = router()
+    serve_with_keys(here, ips[0], {"api-key.next": "two"})
+    assert find_opening(here, "two", "one", "") == ["two"]
+
+
+def test_unusable_keys_of_several(router: Start, ips: list[str]) -> None:
+    """An unusable key among usable ones opens nothing and closes nothing; where none is usable all is closed."""
+    here = router()
+    serve_with_keys(here, ips[0], {"api-key": "", "api-key.next": "two", "api-key.long": b"x" * 2049})
+    assert find_opening(here, "two", "", "x" * 2049) == ["two"]
+    assert here.last
+    assert [problem.what for problem in here.last.table.problems] == ["field 'api-key.long'", "field api-key"]
+    assert all("opens nothing" in problem.why for problem in here.last.table.problems)
+    serve_with_keys(here, ips[0], {"api-key": "", "api-key.next": ""})
+    assert find_opening(here, "two", "") == []
+    assert [problem.why for problem in here.last.table.problems] == ["is empty: all paths answer 403"] * 2
+
+
+def test_most_keys(router: Start, ips: list[str]) -> None:
+    """Of more than eight keys the first ones by name open, and it is told."""
+    here = router()
+    serve_with_keys(here, ips[0], {"api-key": "main", **{f"api-key.{place:02}": f"k{place:02}" for place in range(12)}})
+    assert find_opening(here, "main", *(f"k{place:02}" for place in range(12))) == [
+        "main",
+        *(f"k{place:02}" for place in range(7)),
+    ]
+    assert here.last
+    (problem,) = here.last.table.problems
+    assert str(problem) == "Secret a/routing: API keys are 13; the first 8 by name open; right would be: at most 8"
+
+
+def test_several_keys_are_the_namespaces_own(router: Start, ips: list[str]) -> None:
+    """On a shared host each Namespace has as many keys as it has, and none opens another's paths."""
+    here = router()
+    homes = [namespace(name, {HOST: {}}) for name in ("a", "b", "c")]
+    pods = [pod(name, "web-0", ips[0], [entry(f"/{name}")], DECLARED) for name in ("a", "b", "c")]
+    keys = [secret("a", api_key="a1"), secret("b", **{"api-key": "b1", "api-key.2": "b2", "api-key.3": "b3"})]
+    here.serve(*homes, *pods, *keys)
+    opened = {
+        (key, path)
+        for key in ("a1", "b1", "b2", "b3")
+        for path in ("a", "b")
+        if here.ask(HOST, f"/{path}", X_ROUTING_API_KEY=encode(key)).status == 200
+    }
+    assert opened == {("a1", "a"), ("b1", "b"), ("b2", "b"), ("b3", "b")}
+    assert here.ask(HOST, "/c").status == 200
+
+
+def test_rotation_is_compared(router: Start, ips: list[str]) -> None:
+    """What `--diff` tells of a rotation is that the Namespace's key changed, at each of its steps, and no key."""
+    here = router()
+    trees = []
+    for keys in ({}, {"api-key": "old"}, {"api-key": "old", "api-key.next": "new"}, {"api-key": "new"}, {}):
+        serve_with_keys(here, ips[0], dict(keys))
+        assert here.last
+        trees.append(here.last.files)
+    told = [[str(change) for change in compare(old, new) if change.kind == "key"] for old, new in pairwise(trees)]
+    changed = ["~ key of Namespace a (changed)"]
+    assert told == [["+ key of Namespace a"], changed, changed, ["- key of Namespace a"]]
+
+
+def test_rotation_loses_no_request(router: Start, ips: list[str]) -> None:
+    """From the old key over both to the new one every request with a valid key is served, and none is shut out."""
+    here = router()
+    old, new = {"api-key": "old"}, {"api-key": "new"}
+    serve_with_keys(here, ips[0], old)
+    with asking(here, "old") as statuses:
+        serve_with_keys(here, ips[0], {**old, "api-key.next": "new"})
+    with asking(here, "new") as more:
+        serve_with_keys(here, ips[0], {**new, "api-key.old": "old"})
+    assert find_opening(here, "old", "new") == ["old", "new"]
+    with asking(here, "new") as most:
+        serve_with_keys(here, ips[0], new)
+    assert {*statuses, *more, *most} == {200}
+    assert find_opening(here, "old", "new") == ["new"]
+
+
+@contextmanager
+def asking(router: Router, key: str) -> Iterator[list[int]]:
+    """Send requests, one after the other, while the block runs and a few before and after; give what they got."""
+    statuses: list[int] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            statuses.append(router.ask(HOST, "/foo", X_ROUTING_API_KEY=encode(key)).status)
+
+    def wait_for_more() -> None:
+        seen = len(statuses)
+        while len(statuses) < seen + 5:
+            assert thread.is_alive()
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        wait_for_more()
+        yield statuses
+        wait_for_more()
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_no_client_can_ask_for_the_key_check(router: Start, ips: list[str]) -> None:
@@ -670,6 +857,69 @@ def test_client_certificates(router: Start, ips: list[str], authority: Authority
     serve_tls(here, ips[0], pems, tls(client="client.crt"))
     assert here.ask_tls("secure.dev", "/").status == 400
     assert here.ask_tls("secure.dev", "/", context=authority.trust(client="ann")).status == 200
+
+
+FORGED = {
+    "X_SSL_Client_Verify": "SUCCESS", "X_SSL_Client_Subject_DN": "CN=root", "X_SSL_Client_Fingerprint": "f00",
+    "X_SSL_Client_Serial": "f00",
+}  # fmt: skip
+
+
+def identity(told: dict[str, Any]) -> dict[str, str]:
+    """Give what a Pod learned of a client's certificate, in any spelling."""
+    return {name: value for name, value in told["headers"].items() if "ssl-client" in name.replace("_", "-")}
+
+
+@pytest.mark.parametrize("header", ["X-ROUTING-API-KEY", "X_KEY"])
+def test_client_s_identity_goes_on(router: Start, ips: list[str], authority: Authority, header: str) -> None:
+    """The Pod learns who the client is from the verified certificate alone, whatever the client says itself."""
+    here = router(API_KEY_HEADER=header)
+    certificate, key = authority.issue("secure.dev")
+    pems = {"ssl_crt": certificate, "ssl_key": key, "client_crt": authority.pem}
+    serve_tls(here, ips[0], pems, tls(client="client.crt"))
+    context = authority.trust(client="ann, CN=root")
+    known = x509.load_pem_x509_certificate((authority.folder / "ann, CN=root.crt").read_bytes())
+    told = identity(here.ask_tls("secure.dev", "/", context=context, **FORGED).told)
+    assert int(told.pop("x-ssl-client-serial"), 16) == known.serial_number
+    assert told == {
+        "x-ssl-client-verify": "SUCCESS",
+        "x-ssl-client-subject-dn": r"CN=ann\, CN=root",
+        "x-ssl-client-fingerprint": known.fingerprint(hashes.SHA1()).hex(),
+    }
+
+
+@pytest.mark.parametrize("environment", [{}, {"API_KEY_HEADER": "X_KEY"}, {"SSL_CERT": "", "SSL_KEY": ""}])
+def test_no_identity_without_a_certificate(
+    router: Start, ips: list[str], authority: Authority, environment: dict[str, str]
+) -> None:
+    """On hosts that verify nobody, plain or with TLS, no client can claim an identity, in no spelling."""
+    here = router(**environment)
+    spelled = [name.replace("_", "-", dashes) for name in FORGED for dashes in range(5)]
+    serve_paths(here, ips[0], entry("/"))
+    assert identity({"headers": send(here, "X-Other: y", *(f"{name}: SUCCESS" for name in spelled))}) == {}
+    if "SSL_CERT" not in environment:
+        certificate, key = authority.issue("secure.dev")
+        serve_tls(here, ips[0], {"ssl_crt": certificate, "ssl_key": key})
+        for context in (None, authority.trust(client="ann")):
+            assert identity(here.ask_tls("secure.dev", "/", context=context, **FORGED).told) == {}
+
+
+def test_identity_stays_with_its_host(router: Start, ips: list[str], authority: Authority, tmp_path: Path) -> None:
+    """Whoever one Namespace's authority vouches for is nobody on another Namespace's host, on one connection too."""
+    here = router()
+    other = Authority(tmp_path, "Another")
+    (mine, my_key), (yours, your_key) = authority.issue("mine.dev"), authority.issue("yours.dev")
+    here.serve(
+        namespace("mine", {"mine.dev": tls(client="client.crt")}),
+        namespace("yours", {"yours.dev": tls()}),
+        secret("mine", ssl_crt=mine, ssl_key=my_key, client_crt=other.pem),
+        secret("yours", ssl_crt=yours, ssl_key=your_key),
+        *(pod(name, "web-0", ips[0], [entry("/")], DECLARED) for name in ("mine", "yours")),
+    )
+    context = authority.trust()
+    context.load_cert_chain(*other.write("root", *other.issue("root")))
+    assert identity(here.ask_tls("mine.dev", "/", context=context).told)["x-ssl-client-subject-dn"] == "CN=root"
+    assert identity(here.ask_tls("yours.dev", "/", sni="mine.dev", context=context).told) == {}
 
 
 def test_client_certificates_cannot_be_avoided(router: Start, ips: list[str], authority: Authority) -> None:

@@ -53,6 +53,28 @@ def test_hosts_and_paths_are_limited(how: Settings) -> None:
     assert "are 600; the first 3 by name are served" in str(table.problems[0])
 
 
+def test_servers_are_limited(how: Settings) -> None:
+    """The Pods and paths of a Namespace together are limited too: its youngest Pods are left out, and told."""
+    pods = [
+        pod(
+            "greedy",
+            f"web-{place}",
+            f"10.0.0.{place}",
+            entries(30),
+            DECLARED,
+            creationTimestamp=f"2026-11-22T18:{place}:00Z",
+        )
+        for place in range(10, 20)
+    ]
+    table = build(replace(how, max_locations=10), namespace("greedy", {"greedy.dev": {}}), *pods)
+    greedy = [upstream for upstream in table.routes.upstreams if upstream.namespace == "greedy"]
+    assert {server.pod for upstream in greedy for server in upstream.servers} == {
+        f"web-{place}" for place in range(10, 18)
+    }
+    told = [str(problem.resource) for problem in table.problems if "older Pods" in problem.why]
+    assert told == ["Pod greedy/web-18", "Pod greedy/web-19"]
+
+
 def test_a_thousand_hosts(how: Settings) -> None:
     """More hosts than a Namespace may have are left out, and those that remain load even if all their names collide."""
     # Of these every one has the same hash in nginx: 31 * ord("a") + ord("n") == 31 * ord("c") + ord("0").
@@ -89,11 +111,65 @@ def test_problems_of_one_object_are_told_in_few_lines(how: Settings, paths: list
     assert "more problems" in str(table.problems)
 
 
+def test_nonsense_is_read_to_an_end(how: Settings) -> None:
+    """Of an annotation that is full of faults the rest is left out, told, and costs nothing."""
+    hosts: dict[str, object] = {f"-{place:06}": {} for place in range(20_000)}
+    for wrong in ([7] * 500_000, [{"basePath": "/odd", "containerPort": 3000, **hosts}]):
+        right: list[object] = [*entries(1), *wrong, {"basePath": "/last", "containerPort": 3000}]
+        table = build(how, namespace("odd", {"odd.dev": {}}), pod("odd", "web-0", "10.0.0.1", right, DECLARED))
+        (odd,) = [host for host in table.routes.hosts if host.name == "odd.dev"]
+        paths = {location.path for location in odd.locations}
+        assert "/p0000" in paths
+        assert "/last" not in paths
+        assert "has too many faults" in str(table.problems[0])
+    assert "has too many faults" in str(build(how, namespace("odd", {"a.dev": {}, **hosts})).problems[0])
+
+
 @pytest.mark.parametrize("name", ["a" * 64, "a" * 200 + ".b", "0"])
 def test_long_names_of_objects(how: Settings, name: str) -> None:
     """A Pod's name may hold labels of more than 63 characters, as Kubernetes allows."""
     table = build(how, namespace("odd", {"odd.dev": {}}), pod("odd", name, "10.0.0.1", entries(1), DECLARED))
     assert len(table.routes.hosts) == 2
+
+
+DENIED = [
+    *("127.0.0.1", "127.8.9.10", "169.254.169.254", "169.254.0.1", "0.0.0.0", "0.1.2.3", "224.0.0.1", "239.9.9.9"),
+    *("255.255.255.255", "::", "::1", "::7f00:1", "fe80::1", "fd00:ec2::254", "fd20:ce::254", "ff02::1", "10.96.0.1"),
+    "0:0:0:0:0:0:0:1",
+]
+MAPPED = ["::ffff:127.0.0.1", "::ffff:10.0.0.1", "fe80::1%eth0", "0127.0.0.1", "127.1", "2130706433", "localhost"]
+
+
+@pytest.mark.parametrize("ip", DENIED + MAPPED)
+def test_addresses_that_no_pod_has(how: Settings, ip: str) -> None:
+    """A Pod with an address of this machine, its link, its cloud or the API server is left out, and told."""
+    how = replace(how, deny_pod_cidrs=read_settings({"KUBERNETES_SERVICE_HOST": "10.96.0.1"}).deny_pod_cidrs)
+    table = build(how, namespace("odd", {"odd.dev": {}}), pod("odd", "web-0", ip, entries(3), DECLARED))
+    assert {upstream.namespace for upstream in table.routes.upstreams} == {"good"}
+    (problem,) = table.problems
+    assert "Pod odd/web-0: podIP" in str(problem)
+    assert ("DENY_POD_CIDRS" in str(problem)) is (ip in DENIED)
+
+
+@pytest.mark.parametrize(
+    "ip",
+    ["10.0.0.1", "126.255.255.255", "128.0.0.1", "169.253.255.255", "240.0.0.1", "fd00:ec2::253", "fec0::1", "1::1"],
+)
+def test_addresses_that_pods_have(how: Settings, ip: str) -> None:
+    """Any other address may be a Pod's, a node's too."""
+    table = build(how, namespace("odd", {"odd.dev": {}}), pod("odd", "web-0", ip, entries(1), DECLARED))
+    assert len(table.routes.upstreams) == 2
+
+
+def test_denied_addresses_are_a_setting(how: Settings) -> None:
+    """DENY_POD_CIDRS names other ranges, such as the nodes' for Pods on the nodes' network; none turns it off."""
+    addresses = {"10.0.0.1": "10.0.0.0/30", "127.0.0.1": "10.0.0.0/30,::/0", "::1": "none"}
+    served = []
+    for ip, ranges in addresses.items():
+        chosen = replace(how, deny_pod_cidrs=read_settings({"DENY_POD_CIDRS": ranges}).deny_pod_cidrs)
+        table = build(chosen, namespace("odd", {"odd.dev": {}}), pod("odd", "web-0", ip, entries(1), DECLARED))
+        served.append(len(table.routes.upstreams) == 2)
+    assert served == [False, True, True]
 
 
 def test_null_is_no_text(how: Settings) -> None:

@@ -10,13 +10,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from reconciler.patterns import Cidr, find_cidr, parse_address, parse_cidrs
 from reconciler.selector import parse_selector
 from reconciler.settings import VARIABLES, SettingsError, read_settings
 
 QUALIFIED = "an optional DNS prefix and '/', then at most 63 letters, digits, '-', '_' or '.'"
 SECRET_NAME = "lower-case letters, digits, '-' and '.', at most 253"
 DATA_KEY = "at most 253 letters, digits, '-', '_' or '.', not beginning with '..'"
-HEADER = "an HTTP token of letters, digits, '-' or '_' (nginx reads no other)"
+HEADER = "an HTTP token of letters, digits, and at most six '-' or '_' (nginx reads no other)"
 SELECTOR = "a label selector such as 'a=b,c!=d,e in (f,g),h notin (i),j,!k'"
 RETURN = "a status 100-999, or an absolute http or https URI"
 BOOLEAN = "true or false"
@@ -25,6 +26,8 @@ PATH = "an absolute path of URL characters, others percent-encoded, at most 1024
 NO_PATH = "holds a control character, '//', '/./' or '/../', which no request's path has in nginx"
 PORT, SSL_PORT = "1-65535", "1-65535, and not PORT"
 HEALTH_PORT = "0-65535, and neither PORT nor SSL_PORT"
+DENIED = "ranges of IP addresses such as 10.0.0.0/8 with commas between, or none"
+PROXIES = "ranges of IP addresses such as 10.0.0.0/8 with commas between"
 NAMESPACES = "names of Namespaces with commas between, each once"
 CERT = "a file with a PEM of certificates, together with SSL_KEY"
 KEY = "a file with the PEM of SSL_CERT's private key"
@@ -34,6 +37,7 @@ ADDRESSES = "IP addresses with commas between, each once"
 BINARY = "nginx's file, or its name on the PATH"
 TIME = "a number of seconds, or of ms, s, m, h or d"
 VERSION = "a version such as 1.26.3"
+BASE = 2**32 + 1  # the number of ::1, behind all of IPv4's
 FIELDS = {name: field for field, variable in VARIABLES.items() for name in variable.names}
 
 
@@ -61,10 +65,13 @@ def refuse(environment):
         ("APP_NAME_LABEL", "github.com/30x.dispatcher.app.name"),
         ("APP_REV_LABEL", "github.com/30x.dispatcher.app.rev"),
         ("API_KEY_HEADER", "X-ROUTING-API-KEY"),
+        ("API_KEY_FORWARD", False),
         ("DEFAULT_LOCATION_RETURN", 404),
         ("NGINX_ENABLE_HEALTH_CHECKS", False),
         ("ENABLE_NGINX_UPSTREAM_CHECK", False),
         ("NGINX_MAX_CLIENT_BODY_SIZE", "0"),
+        ("NGINX_CLIENT_HEADER_TIMEOUT", 20),
+        ("NGINX_CLIENT_BODY_TIMEOUT", 60),
         ("NGINX_STATUS_PATH", "/dispatcher/status"),
         ("PORT", 80),
         ("SSL_PORT", 443),
@@ -74,8 +81,17 @@ def refuse(environment):
         ("SSL_PROTOCOLS", ("TLSv1.2", "TLSv1.3")),
         ("NGINX_HTTP2", True),
         ("LISTEN_ADDRESSES", ("0.0.0.0",)),
+        ("TRUSTED_PROXIES", ()),
+        ("PROXY_PROTOCOL", False),
         ("ALLOW_REGEX_PATHS", False),
         ("IGNORE_POD_READINESS", False),
+        (
+            "DENY_POD_CIDRS",
+            parse_cidrs(
+                "0.0.0.0/8,127.0.0.0/8,169.254.0.0/16,224.0.0.0/4,255.255.255.255,"
+                "::/96,::ffff:0.0.0.0/96,fe80::/10,fd00:ec2::254,fd20:ce::254,ff00::/8"
+            ),
+        ),
         ("MAX_HOSTS_PER_NAMESPACE", 1000),
         ("MAX_LOCATIONS_PER_NAMESPACE", 4000),
         ("MAX_CHANGES_PER_NAMESPACE", 12),
@@ -118,6 +134,8 @@ def test_default_ciphers():
         ("APP_NAME_LABEL", "a.b/c.d", "a.b/c.d"),
         ("APP_REV_LABEL", "a.b/c.d", "a.b/c.d"),
         ("API_KEY_HEADER", "x_key-1", "x_key-1"),
+        ("API_KEY_HEADER", "-a--b_-_", "-a--b_-_"),
+        ("API_KEY_FORWARD", "true", True),
         ("DEFAULT_LOCATION_RETURN", "100", 100),
         ("DEFAULT_LOCATION_RETURN", "999", 999),
         ("DEFAULT_LOCATION_RETURN", "https://[::1]:8443/a%20b", "https://[::1]:8443/a%20b"),
@@ -125,6 +143,8 @@ def test_default_ciphers():
         ("NGINX_ENABLE_HEALTH_CHECKS", "0", False),
         ("NGINX_MAX_CLIENT_BODY_SIZE", "1024G", "1024G"),
         ("NGINX_MAX_CLIENT_BODY_SIZE", "00k", "00k"),
+        ("NGINX_CLIENT_HEADER_TIMEOUT", "1", 1),
+        ("NGINX_CLIENT_BODY_TIMEOUT", "3600", 3600),
         ("NGINX_STATUS_PATH", "/", "/"),
         ("NGINX_STATUS_PATH", "/a%20%22", '/a "'),
         ("PORT", "1", 1),
@@ -136,8 +156,12 @@ def test_default_ciphers():
         ("SSL_CIPHERS", "HIGH:!aNULL:@STRENGTH", "HIGH:!aNULL:@STRENGTH"),
         ("NGINX_HTTP2", "off", False),
         ("LISTEN_ADDRESSES", "127.0.0.1, ::1", ("127.0.0.1", "[::1]")),
+        ("TRUSTED_PROXIES", "0.0.0.0/0,::1", (Cidr("0.0.0.0/0", 0, 2**32 - 1), Cidr("::1/128", BASE, BASE))),
+        ("PROXY_PROTOCOL", "1", True),
         ("ALLOW_REGEX_PATHS", "yes", True),
         ("IGNORE_POD_READINESS", "On", True),
+        ("DENY_POD_CIDRS", "none", ()),
+        ("DENY_POD_CIDRS", "10.0.0.0/08, ::1", (Cidr("10.0.0.0/8", 167772160, 184549375), Cidr("::1/128", BASE, BASE))),
         ("MAX_HOSTS_PER_NAMESPACE", "1", 1),
         ("MAX_LOCATIONS_PER_NAMESPACE", "100000", 100_000),
         ("MAX_CHANGES_PER_NAMESPACE", "0", 0),
@@ -182,7 +206,10 @@ REFUSALS = [
         )
         for text in ("a/b/c", "A.io/b", "/b", "a/", "-a", "a b", "é", "n" * 64, "a\n")
     ],
-    *[("API_KEY_HEADER", text, "", HEADER) for text in ("X KEY", "X:KEY", "X.KEY", "X-KEY\r\n", "é", "X" * 129)],
+    *[
+        ("API_KEY_HEADER", text, "", HEADER)
+        for text in ("X KEY", "X:KEY", "X.KEY", "X-KEY\r\n", "é", "X" * 129, "a-b-c-d-e-f-g-h")
+    ],
     *[
         ("DEFAULT_LOCATION_RETURN", text, "", RETURN)
         for text in (
@@ -204,7 +231,9 @@ REFUSALS = [
         for variable in (
             "NGINX_ENABLE_HEALTH_CHECKS",
             "ENABLE_NGINX_UPSTREAM_CHECK",
+            "API_KEY_FORWARD",
             "NGINX_HTTP2",
+            "PROXY_PROTOCOL",
             "ALLOW_REGEX_PATHS",
             "IGNORE_POD_READINESS",
         )
@@ -215,6 +244,11 @@ REFUSALS = [
         for text in ("k", "-1", "1t", "1.5m", "10 m", "10mb", "1" * 10, "1\n")
     ],
     *[("NGINX_MAX_CLIENT_BODY_SIZE", text, "is more than 1024g", SIZE) for text in ("1025g", "1048577m", "999999999G")],
+    *[
+        (variable, text, "", "1-3600 seconds")
+        for variable in ("NGINX_CLIENT_HEADER_TIMEOUT", "NGINX_CLIENT_BODY_TIMEOUT")
+        for text in ("0", "3601", "20s")
+    ],
     *[
         ("NGINX_STATUS_PATH", text, "", PATH)
         for text in ("status", "/a b", "/a?b", "/%", "/é", "/a\n", "/" + "a" * 1024)
@@ -249,6 +283,16 @@ REFUSALS = [
             "0.0.0.0/0",
         )
     ],
+    *[
+        ("DENY_POD_CIDRS", text, "", DENIED)
+        for text in ("None", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/255.0.0.0", "::1%eth0", "10.0.0.0/8,", "a", "1\n")
+    ],
+    ("DENY_POD_CIDRS", "10.0.0.1/8", "has bits set behind its prefix", DENIED),
+    *[
+        ("TRUSTED_PROXIES", text, "", PROXIES)
+        for text in ("all", "none", "10.0.0.0/33", "unix:", "10.0.0.1;", " ", ",")
+    ],
+    ("TRUSTED_PROXIES", "fd00::1/64", "has bits set behind its prefix", PROXIES),
     *[("MAX_HOSTS_PER_NAMESPACE", text, "", "1-1000") for text in ("0", "1001", "all")],
     *[("MAX_LOCATIONS_PER_NAMESPACE", text, "", "2-100000") for text in ("1", "100001", "1e3")],
     *[("MAX_CHANGES_PER_NAMESPACE", text, "", "0-3600 a minute, 0 for any") for text in ("3601", "-1", "any")],
@@ -338,6 +382,21 @@ def test_ports_may_change_places():
 def test_the_trust_store_is_no_folder_to_write_to(folder):
     """SSL_CERT_DIR counts as not given when it names the system's trust store, for OpenSSL reads it too."""
     assert read_one("SSL_CERT_DIR", folder) == ""
+
+
+@pytest.mark.parametrize("host", ["10.96.0.1", "fd00:10:96::1", "2001:DB8::0:1"])
+@pytest.mark.parametrize("ranges", ["", "10.244.0.0/16"])
+def test_the_api_server_is_denied(host, ranges):
+    """The API server's address, which Kubernetes tells, is no Pod's, whatever else is denied; with none it may be."""
+    environment = {"KUBERNETES_SERVICE_HOST": host, "DENY_POD_CIDRS": ranges}
+    assert find_cidr(parse_address(host), read_settings(environment).deny_pod_cidrs)
+    assert read_settings({**environment, "DENY_POD_CIDRS": "none"}).deny_pod_cidrs == ()
+
+
+@pytest.mark.parametrize("host", ["kubernetes.default", "", "10.96.0.1/0", "0.0.0.0/0"])
+def test_an_api_server_with_a_name_is_not_denied(host):
+    """An API server that is told by a name changes nothing."""
+    assert read_settings({"KUBERNETES_SERVICE_HOST": host}) == read_settings({})
 
 
 def test_other_variables_are_nobodys_business():

@@ -50,10 +50,12 @@ def read_servers(http: list[dict[str, Any]]) -> dict[str, Server]:
         if block["directive"] == "server":
             lines = block["block"]
             shapes = Counter(line["directive"] for line in lines)
-            assert set(shapes) <= {"listen", "server_name", "location", "set"}, shapes
+            assert set(shapes) <= {"listen", "server_name", "location", "set", "if"}, shapes
             (names,) = [line["args"] for line in lines if line["directive"] == "server_name"]
             (name,) = names
             assert name not in servers
+            checks = [read_location([line, *line["block"]]) for line in lines if line["directive"] == "if"]
+            assert checks == (["if $misleading; return 400"] if name else [])
             servers[name] = {
                 tuple(map(unescape, line["args"])): read_location(line["block"])
                 for line in lines
@@ -68,14 +70,15 @@ def read_location(lines: list[dict[str, Any]]) -> str:
 
 
 def expect_servers(routes: Routes, how: Settings) -> dict[str, Server]:
-    check = "internal; if $http_x_routing_api_key != $api_key; return 204"
     servers: dict[str, Server] = {"": {("=", how.status_path): "return 200", ("/",): "return 444"}}
     for host in routes.hosts:
         here = servers[host.name] = {expect_place(location): expect_location(location) for location in host.locations}
         if not any(location.match is Match.PREFIX and location.path == "/" for location in host.locations):
             here["/",] = "return 404"
-        if any(location.api_key and not location.closed for location in host.locations):
-            here["=", "api-key"] = check
+        if checked := [location for location in host.locations if location.api_key and not location.closed]:
+            more = "if $http_x_routing_api_key = $api_key; set $key_of $key_of/; "
+            most = max(location.more_keys for location in checked)
+            here["=", "api-key"] = f"internal; {more * most}if $http_x_routing_api_key != $api_key; return 204"
     return servers
 
 
@@ -88,7 +91,7 @@ def expect_place(location: Location) -> tuple[str, ...]:
 def expect_location(location: Location) -> str:
     if location.closed:
         return "return 403"
-    key = f"set $namespace {location.namespace}; auth_request api-key; " if location.api_key else ""
+    key = f"set $key_of {location.namespace}; auth_request api-key; " if location.api_key else ""
     return f"{key}proxy_pass http://{location.upstream}{location.target or ''}"
 
 

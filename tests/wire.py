@@ -91,4 +91,4 @@ class Wire:
                 if not (more := connection.recv(1)):
                     return ""
                 head += more
-        return head.decode()
+        return head.decode("latin-1")

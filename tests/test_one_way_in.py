@@ -1,0 +1,398 @@
+"""One way in: text from outside reaches nginx's files through `conf.quote` alone. What goes round it fails here."""
+
+import ast
+import enum
+import re
+import types
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+
+import hostile
+import jinja2
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from jinja2 import meta, nodes
+from markupsafe import Markup
+from test_properties import CHECKS, REGEX
+
+import reconciler
+from reconciler import conf
+from reconciler.annotations import Match
+from reconciler.certificates import Chain
+from reconciler.conf import Token, join, quote
+from reconciler.names import Place
+from reconciler.patterns import DNS_LABEL, DNS_SUBDOMAIN, HOST_NAME, PROBE_PATH, REGEX_PATH, URL_PATH, parse_address
+from reconciler.routing import Host, Location, Routes, build_table
+from reconciler.settings import VARIABLES, read_settings
+from reconciler.snapshot import Probe, normalise
+from reconciler.tenant import ApiKey, Server, Upstream
+from reconciler.tls import Tls
+
+PACKAGE = Path(reconciler.__file__).parent
+MODULES = {path.stem: ast.parse(path.read_text()) for path in sorted(PACKAGE.glob("*.py"))}
+ENVIRONMENT = conf._ENVIRONMENT
+TEMPLATES = {name: ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0] for name in ENVIRONMENT.list_templates(["j2"])}
+
+# Templates
+
+# Text as it stands, a value, a part of a value, and a loop over one. What is not here cannot be used without thought:
+# a filter, a test, an expression, a call, an assignment, a condition, a macro, another file.
+ALLOWED = {nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.For}
+
+
+def find_nodes(node: nodes.Node) -> Iterator[nodes.Node]:
+    yield node
+    for child in node.iter_child_nodes():
+        yield from find_nodes(child)
+
+
+def test_templates_are_found() -> None:
+    """All templates are looked at."""
+    assert set(TEMPLATES) == {path.name for path in (PACKAGE / "templates").iterdir() if path.suffix == ".j2"}
+    assert len(TEMPLATES) >= 5
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_templates_hold_loops_and_values_alone(name: str) -> None:
+    """A template has no filter, call, condition, include or raw text: each value is written as it was quoted."""
+    tree = ENVIRONMENT.parse(TEMPLATES[name])
+    assert {type(node) for node in find_nodes(tree)} <= ALLOWED
+    assert not [*meta.find_referenced_templates(tree)]
+    assert "raw" not in re.findall(r"\{%[-+]?\s*(\w+)", TEMPLATES[name])
+    assert not [node for node in tree.find_all(nodes.For) if node.else_ or node.test or node.recursive]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A value that a template writes, or `nothing` of it; in `path` `[]` stands behind what is looped over."""
+
+    template: str
+    path: str
+    nothing: bool = False
+
+
+def find_written(template: str) -> Iterator[Written]:
+    """Find every value that a template writes, by the way to it from the values that the template is given."""
+
+    def resolve(node: nodes.Expr, loops: dict[str, str]) -> str:
+        if isinstance(node, nodes.Getattr):
+            return f"{resolve(node.node, loops)}.{node.attr}"
+        assert isinstance(node, nodes.Name)
+        return loops.get(node.name, node.name)
+
+    def walk(some: list[nodes.Node], loops: dict[str, str]) -> Iterator[Written]:
+        for node in some:
+            if isinstance(node, nodes.For):
+                yield Written(template, f"{resolve(node.iter, loops)}[]", nothing=True)
+                yield from walk(node.body, loops | {node.target.name: f"{resolve(node.iter, loops)}[]"})
+            elif isinstance(node, nodes.Output):
+                values = [part for part in node.nodes if not isinstance(part, nodes.TemplateData)]
+                yield from (Written(template, resolve(value, loops)) for value in values)
+
+    return walk(ENVIRONMENT.parse(TEMPLATES[template]).body, {})
+
+
+FOUND = sorted({one for name in TEMPLATES for one in find_written(name)}, key=str)
+WRITTEN = [one for one in FOUND if not one.nothing]
+
+
+def fill(template: str, values: dict[str, object]) -> dict[str, object]:
+    """Make what a template is given: quoted text everywhere, but for these values at these places."""
+    given: dict[str, object] = {}
+    for place in {one.path for one in WRITTEN if one.template == template}:
+        here: dict[str, object] = given
+        *steps, last = place.split(".")
+        for step in steps:
+            inner = here.setdefault(step.removesuffix("[]"), [{}] if step.endswith("[]") else {})
+            here = inner[0] if isinstance(inner, list) else inner  # type: ignore[assignment]
+        value = values.get(place, quote("fine"))
+        here[last.removesuffix("[]")] = [value] if last.endswith("[]") else value
+    for one in FOUND:
+        if one.template == template and one.nothing:  # a loop that writes nothing of what it goes over
+            inside: object = given
+            *steps, last = one.path.split(".")
+            for step in steps:
+                inside = inside.setdefault(step.removesuffix("[]"), [{}])[0]  # type: ignore[attr-defined]
+            inside.setdefault(last.removesuffix("[]"), [])  # type: ignore[attr-defined]
+    return given
+
+
+class Disguised(Token):
+    __slots__ = ()
+
+
+class Posing(str):
+    __slots__ = ()
+
+    def __html__(self) -> str:
+        return "text"
+
+
+WRONG = ["text", Markup("text"), b"text", None, 1.5, True, object(), ["text"], ("text",), {"text": 1},
+         Disguised("text"),
+         Posing("text"), Token, Match.EXACT, lambda: "text"]  # fmt: skip
+
+
+def test_every_value_is_looked_at() -> None:
+    """The places found are those that the templates have: as many as there are expressions in them."""
+    for name, source in TEMPLATES.items():
+        assert {one.path.rpartition(".")[2].removesuffix("[]") for one in WRITTEN if one.template == name} or source
+        assert len(set(re.findall(r"\{\{.*?\}\}", source))) <= len([*find_written(name)])
+    assert len(WRITTEN) > 40
+
+
+@pytest.mark.parametrize("one", WRITTEN, ids=lambda one: f"{one.template} {one.path}")
+def test_a_template_writes_what_was_quoted_alone(one: Written) -> None:
+    """Wherever a template writes a value, anything but a quoted text or a whole number is refused unseen."""
+    fine = fill(one.template, {one.path: quote("fine;\n")})
+    assert r'"fine;\n"' in conf.render(one.template, **fine)
+    assert "12345" in conf.render(one.template, **fill(one.template, {one.path: 12345}))
+    for wrong in WRONG:
+        with pytest.raises(TypeError, match="a template may write tokens and numbers, not") as caught:
+            conf.render(one.template, **fill(one.template, {one.path: wrong}))
+        assert "text" not in str(caught.value).replace("Text", "")
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_template_given_less_writes_nothing(name: str) -> None:
+    """A template that is not given all that it names fails, rather than leave something out."""
+    given = fill(name, {})
+    for missing in given:
+        with pytest.raises((jinja2.UndefinedError, TypeError)):
+            conf.render(name, **{key: value for key, value in given.items() if key != missing})
+
+
+# The modules
+
+
+def find_calls(tree: ast.AST, name: str) -> list[ast.Call]:
+    """Find the calls of a function or class by its name, however it was imported."""
+    return [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and (node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")) == name
+    ]
+
+
+def test_one_module_makes_tokens() -> None:
+    """A Token is made in conf.py alone, in the four functions that are tested for it; nobody casts one."""
+    makers = {name: calls for name, tree in MODULES.items() if (calls := find_calls(tree, "Token"))}
+    assert set(makers) == {"conf"}
+    functions = {
+        node.name: len(find_calls(node, "Token")) for node in MODULES["conf"].body if isinstance(node, ast.FunctionDef)
+    }
+    assert {name: count for name, count in functions.items() if count} == {
+        "quote": 1,
+        "join": 1,
+        "variable": 1,
+        "render": 1,
+    }
+    for name, tree in MODULES.items():
+        calls = [call for call in ast.walk(tree) if isinstance(call, ast.Call)]
+        given = [argument for call in calls for argument in (*call.args, *(word.value for word in call.keywords))]
+        assert not [one for one in given if ast.unparse(one).endswith("Token")], name
+        classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+        assert not [one.name for one in classes if any(ast.unparse(base).endswith("Token") for base in one.bases)], name
+
+
+def test_one_module_asks_for_tokens() -> None:
+    """Only render.py has them made, and only conf.py knows the template engine."""
+    imports = {
+        name: {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        }
+        | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        for name, tree in MODULES.items()
+    }
+    assert {name for name, some in imports.items() if {"conf", "reconciler.conf"} & some} == {"render"}
+    assert {name for name, some in imports.items() if {"jinja2", "markupsafe"} & some} == {"conf"}
+
+
+def test_tokens_that_are_not_quoted() -> None:
+    """A variable's name is ours or comes from one setting; what is joined was quoted, and nothing else can be."""
+    assert {ast.unparse(call) for call in find_calls(MODULES["render"], "variable")} == {
+        "conf.variable('forwarded_proto' if settings.trusted_proxies else 'scheme')",
+        "conf.variable('forwarded_host' if settings.trusted_proxies else 'sent_host')",
+        "conf.variable('http_' + settings.api_key_header.lower().replace('-', '_'))",
+    }
+    for wrong in ("text", Disguised("text"), b"text", Markup("text")):
+        with pytest.raises(TypeError):
+            join(quote("a"), wrong)  # type: ignore[arg-type]
+
+
+def test_what_is_written_beside_templates() -> None:
+    """Each file of a release holds what a template gave, the routes as JSON, or a PEM that was written anew."""
+    made = sorted(ast.unparse(call.args[0]) for call in find_calls(MODULES["render"], "File"))
+    assert made == sorted(
+        [
+            "_encode(_render_main(routes, settings))",
+            "write_routes(routes)",
+            "_encode(conf.render('api-keys.conf.j2', keys=list(_api_keys(routes))))",
+            "settings.ssl_cert", "settings.ssl_key", "host.tls.chain.pem", "host.tls.key", "host.tls.client.pem",
+            "_encode(conf.render('release.conf.j2', name=quote(name), socket=quote(socket)))",
+        ]
+    )  # fmt: skip
+    others = {name for name, tree in MODULES.items() if find_calls(tree, "File")}
+    assert others == {"render", "releases", "recorder", "disk"}
+    own = {ast.unparse(call.args[0]) for call in find_calls(MODULES["releases"], "File")}
+    assert own == {"self.name(tree).encode()", "os.urandom(16)"}
+
+
+# The values
+
+_UPSTREAM = re.compile(rf"[0-9a-f]{{32}}\.{DNS_LABEL.expression}")
+_ADDRESS = re.compile(r"([0-9.]+|\[[0-9a-f:.]+\]):([0-9]{1,5})")
+_PEM = re.compile(rb"(-----BEGIN ([A-Z ]+)-----\n([A-Za-z0-9+/=]+\n)+-----END \2-----\n)+")
+Held = Callable[[typing.Any, typing.Any], object]
+
+
+def is_text(text: str) -> bool:
+    return bool(re.fullmatch(r"/[^\x00-\x1f\x7f]*", text)) and len(text.encode("utf-8", "surrogateescape")) <= 254
+
+
+def is_host(name: str) -> bool:
+    return HOST_NAME.accepts(name) or parse_address(name.strip("[]")) == name
+
+
+def is_number(_: object, value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**31
+
+
+def is_target(target: str) -> bool:
+    return "$" not in target and URL_PATH.accepts(target.replace("%24", "$"))
+
+
+def is_path(owner: Location | Upstream, path: str) -> bool:
+    regex = owner.match in (Match.REGEX, Match.IREGEX)
+    return REGEX_PATH.accepts(f"{owner.match.value}{path}") if regex else is_text(path)
+
+
+# By what each text is held that goes from a Snapshot into nginx's files. A new field needs a line here, and a pattern.
+HELD: dict[type, dict[str, Held]] = {
+    Host: {"name": lambda _, name: is_host(name), "namespace": lambda _, name: DNS_LABEL.accepts(name)},
+    Location: {
+        "path": is_path,
+        "namespace": lambda _, name: DNS_LABEL.accepts(name),
+        "upstream": lambda _, name: _UPSTREAM.fullmatch(name),
+        "target": lambda _, target: target is None or is_target(target),
+        "more_keys": is_number,
+    },
+    Upstream: {
+        "name": lambda _, name: _UPSTREAM.fullmatch(name),
+        "namespace": lambda _, name: DNS_LABEL.accepts(name),
+        "path": is_path,
+    },
+    Server: {
+        "address": lambda _, at: (found := _ADDRESS.fullmatch(at)) and parse_address(found[1].strip("[]")) == found[1],
+        "weight": is_number,
+        "pod": lambda _, name: DNS_SUBDOMAIN.accepts(name),
+    },
+    Probe: {
+        "path": lambda _, path: path is None or PROBE_PATH.accepts(path),
+        **dict.fromkeys(("port", "period", "timeout", "rise", "fall"), is_number),
+    },
+    Tls: {"key": lambda _, pem: _PEM.fullmatch(pem)},
+    Chain: {
+        "pem": lambda _, pem: _PEM.fullmatch(pem),
+        "not_before": lambda _, moment: type(moment) is float,
+        "not_after": lambda _, moment: type(moment) is float,
+    },
+    ApiKey: {"values": lambda _, keys: all(re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", key) for key in keys)},
+    Routes: {"names_hash_size": is_number},
+}  # fmt: skip
+# What holds no text of anybody's: numbers of ours, choices, and values that are looked at on their own.
+PLAIN = (bool, enum.Enum)
+
+
+def find_fields(kind: type) -> dict[str, object]:
+    """Name a value's fields with their types."""
+    hints = typing.get_type_hints(kind)
+    names = [field.name for field in fields(kind)] if is_dataclass(kind) else list(kind.__struct_fields__)
+    return {name: hints[name] for name in names if not name.startswith("_")}
+
+
+def find_kinds(hint: object) -> Iterator[type]:
+    """Find the types that a hint is made of."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint):
+        for part in typing.get_args(hint):
+            yield from find_kinds(part)
+    elif isinstance(hint, type):
+        yield hint
+
+
+def find_values(kind: type, seen: set[type]) -> set[type]:
+    """Find all the kinds of values that a value may hold, at any depth."""
+    seen.add(kind)
+    for hint in find_fields(kind).values():
+        for part in find_kinds(hint):
+            if (is_dataclass(part) or issubclass(part, msgspec.Struct)) and part not in seen and part is not Place:
+                find_values(part, seen)
+    return seen
+
+
+def test_every_field_is_held() -> None:
+    """Each text and number in the routes has a pattern; a field that is new fails here until it has one."""
+    kinds = find_values(Routes, set())
+    assert kinds == set(HELD)
+    for kind in kinds:
+        open_ones = {
+            name
+            for name, hint in find_fields(kind).items()
+            if any(part in (str, bytes, int, float) for part in find_kinds(hint))
+            and not (name == "api_keys" or typing.get_args(hint)[:1] == (Place,) or name == "places")
+        }
+        assert open_ones == set(HELD[kind]), kind
+
+
+def check(value: object) -> int:
+    """Check a value and all that is in it: give how many fields were held."""
+    if isinstance(value, tuple):
+        return sum(map(check, value))
+    if type(value) not in HELD:
+        return 0
+    for name, holds in HELD[type(value)].items():
+        assert holds(value, getattr(value, name)), (type(value), name, getattr(value, name))
+    return len(HELD[type(value)]) + sum(check(getattr(value, name)) for name in find_fields(type(value)))
+
+
+@pytest.mark.parametrize("how", [REGEX, CHECKS], ids=["regex", "checks"])
+def test_what_is_held_holds(how: object) -> None:
+    """Whatever tenants write, each field of what comes of it is as its pattern says."""
+    held = 0
+
+    @given(hostile.clusters)
+    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+    def hold(cluster: list[dict[str, object]]) -> None:
+        nonlocal held
+        listing = hostile.objects.listing(cluster)
+        routes = build_table(normalise(listing, how), how, 1_797_600_000.0).routes
+        assert all(DNS_LABEL.accepts(name) for name, _ in routes.api_keys)
+        held += check(routes)
+
+    hold()
+    assert held > 2000
+
+
+SETTINGS = sorted(
+    {
+        node.attr
+        for node in ast.walk(MODULES["render"])
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "settings"
+    }
+)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_are_held(name: str) -> None:
+    """Each setting that is written into a file refuses what would end a directive, a line or a block."""
+    for text in ("x; } server {", "x\ny", '"', "'", "{", "$uri", "\0", "x #"):
+        with pytest.raises(ValueError):
+            VARIABLES[name].parse(text)
+    assert getattr(read_settings({}), name) is not None

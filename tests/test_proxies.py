@@ -1,0 +1,183 @@
+"""Proxies in front: whose word on the client counts, by headers and by the PROXY protocol."""
+
+import json
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from authority import Authority
+from backends import Backends
+from objects import namespace, pod, secret, tls
+from ports import free_port, loopback
+from router import Router
+
+from reconciler.nginx import NginxError, check_modules
+from reconciler.patterns import parse_cidrs
+from reconciler.settings import read_settings
+
+Start = Callable[..., Router]
+PORT = free_port()
+HOST = "test.k8s.local"
+DECLARED = [{"containerPort": PORT}]
+PATHS = [{"basePath": "/", "containerPort": PORT}]
+FORWARDED = ("x-forwarded-for", "x-real-ip", "x-forwarded-proto", "x-forwarded-host")
+
+
+@pytest.fixture(scope="module")
+def ip(backends: Backends) -> str:
+    """Give a Pod's address, with a server."""
+    address = loopback("10.244.7.11")
+    backends.listen(address, PORT)
+    return address
+
+
+def serve(router: Router, ip: str) -> Router:
+    router.serve(namespace("a", {HOST: {}}), pod("a", "web-0", ip, PATHS, DECLARED))
+    return router
+
+
+def exchange(connection: socket.socket, preface: bytes = b"", host: str = HOST) -> bytes:
+    """Send a request behind a preface, and give all that comes back until the connection closes."""
+    with connection:
+        connection.sendall(preface + f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        received = b""
+        try:
+            while more := connection.recv(65536):
+                received += more
+        except ConnectionResetError:
+            pass
+        return received
+
+
+def told(received: bytes) -> list[str]:
+    """Give what the Pod was told of the client."""
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200"), received
+    headers = json.loads(body)["headers"]
+    return [headers.get(name) for name in FORWARDED]
+
+
+def connect(router: Router) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", router.port), timeout=20)
+
+
+def ask(router: Router, **headers: str) -> list[str]:
+    answer = router.ask(HOST, "/", **headers)
+    return [answer.told["headers"].get(name) for name in FORWARDED]
+
+
+@pytest.mark.parametrize(
+    ("sent", "client"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("6.6.6.6, 192.0.2.1", "192.0.2.1"),
+        ("6.6.6.6, 192.0.2.1, 10.1.2.3", "192.0.2.1"),
+        ("6.6.6.6, 192.0.2.1, 10.1.2.3, 127.0.0.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("6.6.6.6, junk", "127.0.0.1"),
+        ("junk, 10.1.2.3", "10.1.2.3"),
+        ("10.1.2.3", "10.1.2.3"),
+        ("", "127.0.0.1"),
+    ],
+)
+def test_client_behind_trusted_proxies(router: Start, ip: str, sent: str, client: str) -> None:
+    """The client is the last address that is not a trusted proxy's, and it alone is told; what it wrote is not."""
+    here = serve(router(TRUSTED_PROXIES="127.0.0.0/8,10.0.0.0/8"), ip)
+    assert ask(here, X_Forwarded_For=sent, X_Real_IP="6.6.6.6") == [client, client, "http", HOST]
+
+
+@pytest.mark.parametrize(
+    ("headers", "proto", "host"),
+    [
+        ({"X_Forwarded_Proto": "https", "X_Forwarded_Host": "shop.dev"}, "https", "shop.dev"),
+        ({"X_Forwarded_Proto": "HTTPS"}, "https", HOST),
+        ({"X_Forwarded_Proto": "gopher", "X_Forwarded_Host": ""}, "http", HOST),
+        ({}, "http", HOST),
+    ],
+)
+def test_what_a_trusted_proxy_says(router: Start, ip: str, headers: dict[str, str], proto: str, host: str) -> None:
+    """A trusted proxy's protocol and host go on, if they are some; the request is routed by its own host."""
+    here = serve(router(TRUSTED_PROXIES="127.0.0.1"), ip)
+    assert ask(here, **headers) == ["127.0.0.1", "127.0.0.1", proto, host]
+
+
+@pytest.mark.parametrize("environment", [{}, {"TRUSTED_PROXIES": "10.0.0.0/8,127.0.0.2,::1"}])
+def test_nobody_else_is_believed(router: Start, ip: str, environment: dict[str, str]) -> None:
+    """Whatever a peer that is not trusted says of the client is replaced."""
+    here = serve(router(**environment), ip)
+    forged = {"X_Forwarded_For": "10.0.0.1", "X_Real_IP": "10.0.0.1", "X_Forwarded_Host": "x", "Forwarded": "for=x"}
+    assert ask(here, X_Forwarded_Proto="https", **forged) == ["127.0.0.1", "127.0.0.1", "http", HOST]
+
+
+V1 = b"PROXY TCP4 192.0.2.1 192.0.2.9 4711 80\r\n"
+V2 = b"\r\n\r\n\0\r\nQUIT\n" + struct.pack("!BBH4s4sHH", 0x21, 0x11, 12, b"\xc0\0\2\1", b"\xc0\0\2\x09", 4711, 80)
+
+
+@pytest.mark.parametrize("preface", [V1, V2], ids=["version 1", "version 2"])
+@pytest.mark.parametrize(
+    ("trusted", "client"), [("", "192.0.2.1"), ("127.0.0.1", "192.0.2.1"), ("10.0.0.0/8", "127.0.0.1")]
+)
+def test_proxy_protocol(router: Start, ip: str, preface: bytes, trusted: str, client: str) -> None:
+    """With PROXY_PROTOCOL the client's address is the one in the connection's first line, if that peer is trusted."""
+    here = serve(router(PROXY_PROTOCOL="true", TRUSTED_PROXIES=trusted), ip)
+    assert told(exchange(connect(here), preface)) == [client, client, "http", HOST]
+
+
+def test_proxy_protocol_over_tls(router: Start, ip: str, authority: Authority) -> None:
+    """TLS begins behind the PROXY protocol's first line."""
+    here = router(PROXY_PROTOCOL="true")
+    certificate, key = authority.issue(HOST)
+    here.serve(
+        namespace("a", {HOST: tls()}),
+        pod("a", "web-0", ip, PATHS, DECLARED),
+        secret("a", ssl_crt=certificate, ssl_key=key),
+    )
+    raw = socket.create_connection(("127.0.0.1", here.ssl_port), timeout=20)
+    raw.sendall(V1)
+    secured: ssl.SSLSocket = authority.trust().wrap_socket(raw, server_hostname=HOST)
+    assert told(exchange(secured)) == ["192.0.2.1", "192.0.2.1", "https", HOST]
+
+
+@pytest.mark.parametrize("preface", [b"", b"PROXY NONSENSE\r\n", b"PROXY TCP4 192.0.2.1"])
+def test_proxy_protocol_is_needed(router: Start, ip: str, preface: bytes) -> None:
+    """With PROXY_PROTOCOL a connection that does not begin with it is closed without an answer."""
+    here = serve(router(PROXY_PROTOCOL="true"), ip)
+    assert exchange(connect(here), preface) == b""
+
+
+def test_proxy_protocol_is_off(router: Start, ip: str) -> None:
+    """Without PROXY_PROTOCOL its first line is no request."""
+    here = serve(router(TRUSTED_PROXIES="127.0.0.1"), ip)
+    assert exchange(connect(here), V1).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("environment", [{"TRUSTED_PROXIES": "10.0.0.1"}, {"PROXY_PROTOCOL": "true"}])
+def test_nginx_without_the_module(nginx_without: Callable[[str], str], environment: dict[str, str]) -> None:
+    """An nginx without the realip module is refused by that name where it is needed, and only there."""
+    binary = nginx_without("http_realip_module")
+    with pytest.raises(NginxError, match="built without ngx_http_realip_module"):
+        check_modules(binary, read_settings(environment))
+    check_modules(binary, read_settings({}))
+
+
+@pytest.fixture
+def nginx_without(tmp_path, nginx_binary: str) -> Callable[[str], str]:
+    """Give an nginx that says of itself that it is built without a module."""
+
+    def make(module: str) -> str:
+        script = tmp_path / "nginx"
+        script.write_text(f"#!/bin/sh\n{nginx_binary} \"$@\" 2>&1 | sed 's/--with-{module}//' >&2\n")
+        script.chmod(0o755)
+        return str(script)
+
+    return make
+
+
+def test_ranges_that_overlap(router: Start, ip: str) -> None:
+    """Ranges that overlap or repeat load."""
+    here = router(TRUSTED_PROXIES="10.0.0.0/8,10.0.0.0/8,10.1.0.0/16,::/0,127.0.0.1")
+    assert here.settings == replace(here.settings, trusted_proxies=parse_cidrs("10.0.0.0/8,10.1.0.0/16,::/0,127.0.0.1"))
+    assert ask(serve(here, ip), X_Forwarded_For="192.0.2.1")[0] == "192.0.2.1"
