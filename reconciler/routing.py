@@ -1,7 +1,7 @@
 """Snapshot -> RoutingTable: who serves what, in serving order; conflicts, and what was left out and why."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from operator import attrgetter
 
@@ -15,7 +15,7 @@ from reconciler.tenant import ApiKey, Path, Problem, Tenant, TenantHost, Upstrea
 from reconciler.tls import Tls
 from reconciler.values import Value
 
-MOST_PROBLEMS = 20
+MOST_PROBLEMS, MOST_PROBLEMS_OF_A_NAMESPACE = 20, 200
 
 # A location's modifier and name.
 _Place = tuple[str, str]
@@ -118,13 +118,22 @@ def _age(tenant: Tenant) -> tuple[float, str]:
     return tenant.created, tenant.name
 
 
-def _cut(problems: list[Problem]) -> Iterator[Problem]:
-    """Sort problems and keep the first of each object: a tenant shall not fill everyone's log."""
-    for resource, group in groupby(sorted(set(problems)), key=attrgetter("resource")):
+def _cut(problems: list[Problem]) -> list[Problem]:
+    """Sort problems and keep the first of each object and Namespace: a tenant shall not fill everyone's log."""
+    of_objects = _keep_first(set(problems), MOST_PROBLEMS, attrgetter("resource"))
+    return sorted(_keep_first(of_objects, MOST_PROBLEMS_OF_A_NAMESPACE, _find_namespace))
+
+
+def _keep_first(problems: Iterable[Problem], most: int, find: Callable[[Problem], Resource]) -> Iterator[Problem]:
+    for resource, group in groupby(sorted(problems, key=lambda problem: (find(problem), problem)), key=find):
         found = tuple(group)
-        yield from found[:MOST_PROBLEMS]
-        if len(found) > MOST_PROBLEMS:
-            yield Problem(resource, "object", f"has {len(found) - MOST_PROBLEMS} more problems", "as above")
+        yield from found[:most]
+        if len(found) > most:
+            yield Problem(resource, "there", f"are {len(found) - most} more problems", "as above")
+
+
+def _find_namespace(problem: Problem) -> Resource:
+    return Resource("Namespace", "", problem.resource.namespace or problem.resource.name)
 
 
 def _build_host(claimants: _Claimants, _: None) -> tuple[Host | None, tuple[Problem, ...]]:

@@ -111,6 +111,16 @@ def test_problems_of_one_object_are_told_in_few_lines(how: Settings, paths: list
     assert "more problems" in str(table.problems)
 
 
+def test_problems_of_one_namespace_are_limited(how: Settings) -> None:
+    """Many faulty objects of one Namespace give a few lines too, and another's are all told."""
+    pods = [pod("greedy", f"web-{number}", "10.0.0.1", [7], DECLARED) for number in range(1000)]
+    table = build(how, namespace("greedy", "{}"), *pods, namespace("other", "{}"), pod("other", "web", "10.0.0.2", [7]))
+    told = [problem.resource for problem in table.problems]
+    assert sum("greedy" in (resource.namespace, resource.name) for resource in told) == 201
+    assert any(resource.namespace == "other" for resource in told)
+    assert any(str(problem).startswith("Namespace greedy: there are ") for problem in table.problems)
+
+
 def test_nonsense_is_read_to_an_end(how: Settings) -> None:
     """Of an annotation that is full of faults the rest is left out, told, and costs nothing."""
     hosts: dict[str, object] = {f"-{place:06}": {} for place in range(20_000)}
