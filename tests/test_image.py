@@ -47,7 +47,7 @@ def test_daemon(server: ApiServer, port: int, authority: Authority, tmp_path: Pa
     settings = {
         "KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.port), "PORT": str(http),
         "SSL_PORT": str(free_port()), "HEALTH_PORT": str(health), "LISTEN_ADDRESSES": "127.0.0.1",
-        "NGINX_WORKER_CONNECTIONS": "256",
+        "NGINX_WORKER_CONNECTIONS": "256", "DENY_POD_CIDRS": "none",
     }  # fmt: skip
     variables = [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
     tight = ["--read-only", "--read-only-tmpfs=false", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
