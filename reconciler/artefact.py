@@ -13,6 +13,7 @@ from pathlib import Path
 from reconciler.disk import SERVING, read_files, try_lock, write_files
 from reconciler.files import Files, name_release
 from reconciler.routes import ROUTES_FILE
+from reconciler.snapshot import NOTHING, Snapshot
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # https://man7.org/linux/man-pages/man2/rename.2.html
@@ -38,7 +39,7 @@ class Artefact:
         self._test = test
         self._salt = os.urandom(16)
 
-    def apply(self, files: Files) -> str:
+    def apply(self, files: Files, _: Snapshot = NOTHING) -> str:
         """Write the tree beside the folder, test it and move it into place. ArtefactError leaves the old tree whole."""
         try:
             self._check_replaceable()
@@ -77,7 +78,7 @@ class Nowhere:
         self._test = test
         self._salt = os.urandom(16)
 
-    def apply(self, files: Files) -> str:
+    def apply(self, files: Files, _: Snapshot = NOTHING) -> str:
         """Test the tree. ArtefactError where it cannot even be written for that."""
         if self._test:
             try:

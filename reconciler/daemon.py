@@ -21,7 +21,7 @@ from reconciler.routes import RoutesError, Size, compare, measure_files, measure
 from reconciler.routing import build_table
 from reconciler.settings import Settings
 from reconciler.signals import Signals, Stopped
-from reconciler.snapshot import normalise
+from reconciler.snapshot import Snapshot, normalise
 
 _LONGEST_BACK_OFF = 30.0
 _LONGEST_RETRY_AFTER = 300.0
@@ -38,20 +38,42 @@ class Source(Protocol):
         """List everything, the very same object where nothing has changed. ClusterError where it cannot be had."""
 
 
+class _Attended:
+    """A sink between whose trials signals and probes are attended to: of one refused tree there may be many."""
+
+    def __init__(self, sink: Sink, signals: Signals, health: Health) -> None:
+        self._sink = sink
+        self._signals = signals
+        self._health = health
+
+    def apply(self, files: Files, snapshot: Snapshot) -> str:
+        """Hand a tree on. Stopped where a signal has come before."""
+        self._attend()
+        return self._sink.apply(files, snapshot)
+
+    def check(self, files: Files) -> None:
+        """Have a tree tested. Stopped where a signal has come before."""
+        self._attend()
+        self._sink.check(files)
+
+    def _attend(self) -> None:
+        self._health.turned()
+        self._signals.check()
+
+
 class Daemon:
-    """Brings a sink to what a source says, again and again. `served` is what a former process left serving."""
+    """Brings a sink to what a source says, again and again. `former` is what a former process left serving."""
 
     def __init__(
-        self, source: Source, settings: Settings, sink: Sink, report: Report, served: Files | None = None
+        self, source: Source, settings: Settings, sink: Sink, report: Report, former: Cycle | None = None
     ) -> None:
         self._source = source
         self._settings = settings
         self._sink = sink
         self._report = report
-        self._served, self._size = _measure(served or {})
+        self._last, self._size = _measure(former)
         self._listing: Listing | None = None
         self._believed: Listing | None = None
-        self._last: Cycle | None = None
         self._error = ""
         self._complaints: tuple[str, ...] = ()
         self._busy = 0
@@ -91,15 +113,13 @@ class Daemon:
         try:
             with signals.interrupting():
                 listing = self._read()
+            self._busy = 0
+            self._reconcile(listing, _Attended(self._sink, signals, self.health))
         except Stopped:
             return
         except ClusterError as error:
             self._fail(str(error))
             self._back_off(error)
-            return
-        self._busy = 0
-        try:
-            self._reconcile(listing)
         except (ArtefactError, NginxError) as error:
             self._fail(str(error))
 
@@ -116,17 +136,17 @@ class Daemon:
         self._complaints = self._source.complaints
         return listing
 
-    def _reconcile(self, listing: Listing) -> None:
+    def _reconcile(self, listing: Listing, sink: Sink) -> None:
         now = time.time()
         if self._last and listing is self._listing and now < self._last.table.good_until:
             self._recover()
             return
-        cycle = reconcile(listing, self._settings, self._sink, self._last, now)
+        cycle = reconcile(listing, self._settings, sink, self._last, now)
         self._recover()
-        self._report.tell_live(cycle, self._last, self._served)
+        self._report.tell_live(cycle, self._last)
         if cycle.applied:
             self._not_before = time.monotonic() + self._settings.min_reload_interval
-            self._served, self._size = cycle.files, measure_routes(cycle.table.routes)
+            self._size = measure_routes(cycle.table.routes)
         self._last, self._listing = cycle, listing
         self.health.serve(cycle.release)
 
@@ -152,13 +172,13 @@ class Daemon:
             self._busy = min(self._busy + 1, 10)
 
 
-def _measure(served: Files) -> tuple[Files, Size]:
+def _measure(former: Cycle | None) -> tuple[Cycle | None, Size]:
     """Measure what a former process left; the tree of a version with other lines counts as none."""
-    try:
-        compare({}, served)
-        return served, measure_files(served)
-    except RoutesError:
-        return {}, Size(0, 0)
+    with suppress(RoutesError):
+        if former:
+            compare({}, former.files)
+            return former, measure_files(former.files)
+    return None, Size(0, 0)
 
 
 def _reap_orphans(own: int | None) -> None:

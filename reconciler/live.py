@@ -12,9 +12,9 @@ from reconciler.cluster import Cluster, ClusterError
 from reconciler.confine import shield
 from reconciler.credentials import Credentials, find_credentials
 from reconciler.daemon import Daemon
-from reconciler.files import Files
 from reconciler.health import serve_health
 from reconciler.listing import Listing
+from reconciler.loop import recall
 from reconciler.nginx import NginxError
 from reconciler.recorder import Recorder
 from reconciler.recording import RecordingError
@@ -104,19 +104,20 @@ def record(given: argparse.Namespace, settings: Settings, report: Report, enviro
 
 def _serve(cluster: Cluster, settings: Settings, nginx: Nginx, report: Report, signals: Signals) -> None:
     """Serve what a former process left, else nothing but the default servers, and from there follow the cluster."""
-    served: Files = {}
+    resumed = None
     try:
-        if resumed := nginx.resume():
-            name, served = resumed
-            report.tell_notice(f"serving release {name}, the last good one, until the cluster is read")
+        resumed = nginx.resume()
+        if resumed:
+            report.tell_notice(f"serving release {resumed.name}, the last good one, until the cluster is read")
         else:
             nginx.apply(render(_NO_ROUTES, settings))
     except NginxError as error:
         report.tell_error(str(error))
-    daemon = Daemon(cluster, settings, nginx, report, served)
+    former = recall(resumed.snapshot, resumed.files, settings) if resumed else None
+    daemon = Daemon(cluster, settings, nginx, report, former)
     daemon.health.is_running = lambda: nginx.pid is not None
-    if served and daemon.routes_something:
-        daemon.health.serve(name)
+    if resumed and daemon.routes_something:
+        daemon.health.serve(resumed.name)
     with ExitStack() as stack:
         if settings.health_port:
             server = serve_health(daemon.health, settings.listen_addresses[0], settings.health_port)

@@ -14,10 +14,9 @@ from reconciler.nginx import RefusedError
 from reconciler.render import render
 from reconciler.routing import Host, Routes, RoutingTable, build_table
 from reconciler.settings import Settings
-from reconciler.snapshot import Snapshot, normalise
+from reconciler.snapshot import NOTHING, Snapshot, normalise
 from reconciler.values import Value
 
-NOTHING = Snapshot((), (), b"")
 # Routes that are nobody's: a host of no Namespace.
 _SOMETHING = Routes((Host("dispatcher.invalid", (), "", None, ()),), (), (), 512)
 # A tree that passes its test and yet does not go live may fail for the machine's sake, so it is tried again, in
@@ -29,8 +28,11 @@ _TRIALS, _RELOADS = 200, 8
 class Sink(Protocol):
     """Where a tree goes."""
 
-    def apply(self, files: Files) -> str:
-        """Take a tree and give its release's name; an error leaves the last tree in place."""
+    def apply(self, files: Files, snapshot: Snapshot) -> str:
+        """Take a tree, and the Snapshot that it was made of, and give its release's name.
+
+        An error leaves the last tree in place.
+        """
 
     def check(self, files: Files) -> None:
         """Test a tree and leave everything as it is. RefusedError where nginx refuses it."""
@@ -47,6 +49,12 @@ class Cycle(Value, frozen=True):
     applied: bool
     held: tuple[Held, ...] = ()
     budget: Budget = Budget(0)
+
+
+def recall(snapshot: Snapshot, files: Files, settings: Settings) -> Cycle:
+    """Make the cycle to go on from where a former process left these serving; the next one applies in any case."""
+    former = msgspec.structs.replace(snapshot, digest=b"")
+    return Cycle(former, (), RoutingTable(_SOMETHING, (), -math.inf), files, "", True, (), Budget(settings.max_changes))
 
 
 def reconcile(listing: Listing, settings: Settings, sink: Sink, last: Cycle | None, now: float) -> Cycle:
@@ -67,15 +75,16 @@ def reconcile(listing: Listing, settings: Settings, sink: Sink, last: Cycle | No
     if last and table.routes == last.table.routes:
         return Cycle(snapshot, changes, table, last.files, last.release, False, wish.held, last.budget)
     files = render(table.routes, settings)
+    budget = wish.pay(last)  # who is refused has had a turn, too
     try:
-        return Cycle(snapshot, changes, table, files, sink.apply(files), True, wish.held, wish.pay(last))
+        return Cycle(snapshot, changes, table, files, sink.apply(files, wish.served), True, wish.held, budget)
     except RefusedError as refusal:
         wish = _isolate(wish, refusal, find_suspects(str(refusal), files, table.routes), sink, last)
     table = wish.build_table()
     if last and table.routes == last.table.routes:
-        return Cycle(snapshot, changes, table, last.files, last.release, False, wish.held, last.budget)
+        return Cycle(snapshot, changes, table, last.files, last.release, False, wish.held, budget)
     files = render(table.routes, settings)
-    return Cycle(snapshot, changes, table, files, sink.apply(files), True, wish.held, wish.pay(last))
+    return Cycle(snapshot, changes, table, files, sink.apply(files, wish.served), True, wish.held, budget)
 
 
 class _Wish(Value, frozen=True):
@@ -86,14 +95,19 @@ class _Wish(Value, frozen=True):
     settings: Settings
     now: float
 
+    @property
+    def served(self) -> Snapshot:
+        """What is served of the Snapshot, or in its Namespaces' places."""
+        return hold(self.snapshot, self.held)
+
     def holding(self, also: tuple[Held, ...]) -> "_Wish":
         """Wish the same, with more of the Namespaces held."""
         return msgspec.structs.replace(self, held=(*self.held, *also))
 
     def find_changed(self, last: Cycle | None, why: str = "", until: float = math.inf) -> tuple[Held, ...]:
         """List the Namespaces that would change what is served, each as if it were to be held."""
-        served = hold(last.snapshot, last.held) if last else NOTHING
-        return find_changed(served, hold(self.snapshot, self.held), why, until)
+        before = hold(last.snapshot, last.held) if last else NOTHING
+        return find_changed(before, self.served, why, until)
 
     def pay(self, last: Cycle | None) -> Budget:
         """Charge the budget for what goes live; what the first cycle finds costs nothing."""
@@ -103,7 +117,7 @@ class _Wish(Value, frozen=True):
 
     def build_table(self) -> RoutingTable:
         """Build its routing table: each held Namespace is a problem there."""
-        table = build_table(hold(self.snapshot, self.held), self.settings, self.now)
+        table = build_table(self.served, self.settings, self.now)
         problems = sorted([*table.problems, *(one.problem for one in self.held)])
         until = min([table.good_until, *(one.until for one in self.held)])
         return RoutingTable(table.routes, tuple(problems), until)
@@ -117,19 +131,26 @@ def _isolate(wish: _Wish, refusal: RefusedError, suspects: frozenset[str], sink:
     """Hold the Namespaces for whose sake nginx refuses a tree; where nobody's change is to blame the refusal stands."""
 
     def works(also: tuple[Held, ...]) -> bool:
+        trial = wish.holding(also)
         try:
-            (sink.check if refusal.tested else sink.apply)(wish.holding(also).render())
+            if refusal.tested:
+                sink.check(trial.render())
+            else:
+                sink.apply(trial.render(), trial.served)
         except RefusedError:
             return False
         return True
 
     retry = wish.now + _RETRY
     changed = wish.find_changed(last, str(refusal), math.inf if refusal.tested else retry)
-    if last is None:
-        if not refusal.tested:
-            raise refusal
-        sink.check(render(_SOMETHING, wish.settings))  # which is refused where the settings are to blame
-    elif refusal.tested and not works(changed):
+    first = not (last and last.release)
+    if first and not refusal.tested:
         raise refusal
+    if refusal.tested and not (last and works(changed)):
+        if not first:
+            raise refusal
+        # What a former process served need not be good with this one's settings and nginx.
+        sink.check(render(_SOMETHING, wish.settings))  # which is refused where the settings are to blame
+        changed = wish.find_changed(None, str(refusal))
     trials = _TRIALS if refusal.tested else _RELOADS
     return wish.holding(find_offenders(changed, suspects, trials, retry, works))

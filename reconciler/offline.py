@@ -40,7 +40,7 @@ def run_once(given: argparse.Namespace, settings: Settings, report: Report, read
             raise NotAnArtefactError(f"{given.diff}: is no artefact of this version: {error}") from None
         Report(sys.stdout, given.log_format).tell_changes(changes)
         found = found or bool(changes)
-        sink.apply(cycle.files)
+        sink.apply(cycle.files, cycle.snapshot)
     elif not given.output:
         sys.stdout.buffer.write(cycle.files["nginx.conf"].content)
         sys.stdout.flush()

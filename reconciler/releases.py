@@ -7,14 +7,29 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
 from reconciler.disk import read_file, replace_file, try_lock, write_files
 from reconciler.files import SECRET, File, Files, name_release
+from reconciler.snapshot import NOTHING, Snapshot
+from reconciler.values import Value
 
 CURRENT = "current"
 _KEPT = 3
-# Beside the tree itself a release holds the server that answers its name, and what its files must add up to.
+# Beside the tree itself a release holds the server that answers its name, what its files must add up to, and the
+# Snapshot that it was made of.
 _OWN = "release/"
 _DIGEST = f"{_OWN}digest"
+_SNAPSHOT = f"{_OWN}snapshot"
+_OUTSIDE = "run/outside"
+
+
+class Release(Value, frozen=True):
+    """A release as it was read back. The Snapshot it was made of is NOTHING where this version cannot read it."""
+
+    name: str
+    files: Files
+    snapshot: Snapshot
 
 
 class Releases:
@@ -41,24 +56,27 @@ class Releases:
         """Tell where a release lies."""
         return self._folder / "releases" / name
 
-    def stage(self, name: str, files: Files) -> Path:
+    def stage(self, name: str, files: Files, snapshot: Snapshot) -> None:
         """Write a release's folder beside its place and move it there; one that is there is whole."""
         release = self.path(name)
         if self._is_whole(release):
             os.utime(release)  # it is the newest again: what is pruned goes by age
-            return release
+            return
         shutil.rmtree(release, ignore_errors=True)
         release.parent.mkdir(exist_ok=True)
         staged = Path(tempfile.mkdtemp(prefix=".", dir=release.parent))
         try:
             inside = {path: file for path, file in files.items() if not path.startswith("/")}
             tree = {path: file for path, file in inside.items() if not path.startswith(_OWN)}
-            write_files({**inside, _DIGEST: File(self.name(tree).encode())}, staged)
+            own = {
+                _DIGEST: File(self.name(tree).encode()),
+                _SNAPSHOT: File(msgspec.msgpack.encode(snapshot), SECRET),
+            }
+            write_files(inside | own, staged)
             staged.chmod(0o755)
             os.rename(staged, release)
         finally:
             shutil.rmtree(staged, ignore_errors=True)  # unless it has been moved
-        return release
 
     def swap(self, name: str | None) -> None:
         """Make a release the live one, in one step; None: no release is."""
@@ -89,14 +107,26 @@ class Releases:
             if path.name not in kept:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def find_whole(self) -> Iterator[tuple[str, Files]]:
+    def find_whole(self) -> Iterator[Release]:
         """Read the releases whose files are all there as they were written, the live one first, then the youngest.
 
         A machine that lost power may have kept a release's name without its files.
         """
         for name in dict.fromkeys([*([self.live] if self.live else []), *(path.name for path in self._by_age())]):
             if self._is_whole(self.path(name)):
-                yield name, self._read(self.path(name))
+                yield Release(name, self._read(self.path(name)), self._read_snapshot(self.path(name)))
+
+    def read_outside(self) -> set[str]:
+        """Read which files outside of the folder are this folder's, be they a former process's."""
+        with suppress(msgspec.MsgspecError):
+            if kept := read_file(self._folder / _OUTSIDE):
+                return msgspec.json.decode(kept.content, type=set[str])
+        return set()
+
+    def write_outside(self, paths: set[str]) -> None:
+        """Write that down, for a later process."""
+        if paths != self.read_outside():
+            replace_file(self._folder / _OUTSIDE, File(msgspec.json.encode(paths, order="deterministic")))
 
     def _by_age(self) -> list[Path]:
         releases = (self._folder / "releases").iterdir() if (self._folder / "releases").is_dir() else ()
@@ -113,6 +143,12 @@ class Releases:
         paths = (path for path in release.rglob("*") if path.is_file())
         found = {str(path.relative_to(release)): read_file(path) for path in paths}
         return {path: file for path, file in found.items() if file and not path.startswith(_OWN)}
+
+    def _read_snapshot(self, release: Path) -> Snapshot:
+        with suppress(OSError, msgspec.MsgspecError):
+            if kept := read_file(release / _SNAPSHOT):
+                return msgspec.msgpack.decode(kept.content, type=Snapshot)
+        return NOTHING
 
     def _read_salt(self) -> bytes:
         """Read the secret that keys release names, made at the folder's first use."""

@@ -9,7 +9,6 @@ from typing import IO, Any
 import msgspec
 
 from reconciler.diff import explain
-from reconciler.files import Files
 from reconciler.loop import Cycle
 from reconciler.routes import RouteChange, compare, measure_routes
 from reconciler.tenant import Problem
@@ -74,10 +73,11 @@ class Report:
             self._write(record, f"{name}: {self._paint('idle', 'idle')}: {why}{listed}")
         self._tell_problems(cycle, last, "  ")
 
-    def tell_live(self, cycle: Cycle, last: Cycle | None, served: Files) -> None:
-        """Tell what a cycle over a live cluster changed in what is `served`, and problems that came and went."""
+    def tell_live(self, cycle: Cycle, last: Cycle | None) -> None:
+        """Tell what a cycle over a live cluster changed in what is served, and problems that came and went."""
         if cycle.applied:
-            changes, size = compare(served, cycle.files), measure_routes(cycle.table.routes)
+            changes = compare(last.files if last else {}, cycle.files)
+            size = measure_routes(cycle.table.routes)
             record = {"event": "applied", "release": cycle.release, "hosts": size.hosts, "pods": size.pods}
             what = f"{size.hosts} hosts, {size.pods} Pods"
             self._write(record, f"{self._paint('applied', 'applied')} {cycle.release}: {what}")

@@ -11,10 +11,11 @@ from reconciler.disk import read_file, restore_files, write_files
 from reconciler.files import File, Files
 from reconciler.nginx import NginxError, RefusedError, check_modules, run_test
 from reconciler.process import SOCKET, Process
-from reconciler.releases import CURRENT, Releases
+from reconciler.releases import CURRENT, Release, Releases
 from reconciler.render import render_release
 from reconciler.routes import ROUTES_FILE
 from reconciler.settings import Settings
+from reconciler.snapshot import NOTHING, Snapshot
 
 # Seconds before nginx is started again, for each time that it ended within _STABLE seconds.
 _BACK_OFF = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
@@ -41,7 +42,6 @@ class Nginx:
         self._folder = Path(os.path.abspath(folder))
         self._settings = settings
         self._tell = tell
-        self._outside: Files = {}
         self._process = Process(settings.nginx_binary, self._folder, CURRENT, hidden)
         self._turn = threading.RLock()
         self._over = threading.Event()
@@ -62,12 +62,12 @@ class Nginx:
         """The process number of nginx's master, while it runs."""
         return self._process.pid
 
-    def apply(self, files: Files) -> str:
+    def apply(self, files: Files, snapshot: Snapshot = NOTHING) -> str:
         """Serve a tree and give the release's name. NginxError leaves the last release serving."""
         name = self._releases.name(files)
         with self._turn:
             try:
-                self._serve(name, files)
+                self._serve(name, files, snapshot)
             except OSError as error:
                 raise NginxError(f"{self._folder}: release {name} cannot be written: {error.strerror}") from None
         return name
@@ -77,7 +77,7 @@ class Nginx:
         name = self._releases.name(files)
         with self._turn:
             try:
-                replaced = self._stage(name, files)
+                replaced = self._stage(name, files, NOTHING)
                 try:
                     self._test(name)
                 finally:
@@ -87,16 +87,25 @@ class Nginx:
             except OSError as error:
                 raise NginxError(f"{self._folder}: release {name} cannot be written: {error.strerror}") from None
 
-    def resume(self) -> tuple[str, Files] | None:
-        """Serve the last good release that a former process left: give its name and files. None where there is none."""
+    def resume(self) -> Release | None:
+        """Serve the last good release that a former process left, and give it. None where there is none.
+
+        NginxError where there is one and it cannot be served; the last one is then tried again for as long as nothing
+        else is to be served.
+        """
         with self._turn:
             try:
-                for name, files in self._releases.find_whole():
-                    if self._resume(name):
-                        return name, files
+                last = self._releases.live
+                tried = None
+                for tried in self._releases.find_whole():
+                    if self._resume(tried.name):
+                        return tried
+                if tried is None:
+                    return None
+                self._releases.swap(last)
             except OSError as error:
                 raise NginxError(f"{self._folder}: no former release can be read: {error.strerror}") from None
-        return None
+        raise NginxError("no former release can be served")
 
     def stop(self, patience: float | None = None) -> None:
         """End nginx: let it finish what it serves, SHUTDOWN_TIMEOUT seconds at most unless told otherwise."""
@@ -109,11 +118,11 @@ class Nginx:
             self._watch.join()
             self._releases.close()
 
-    def _serve(self, name: str, files: Files) -> None:
+    def _serve(self, name: str, files: Files, snapshot: Snapshot) -> None:
         if self._process.pid and self._releases.live == name:
             return
         before = self._releases.live
-        replaced = self._stage(name, files)
+        replaced = self._stage(name, files, snapshot)
         try:
             self._test(name)
             self._releases.swap(name)
@@ -124,17 +133,18 @@ class Nginx:
             finally:
                 self._roll_back(before, name)
             raise
-        outside = {path: file for path, file in files.items() if path.startswith("/")}
-        for path in self._outside.keys() - outside.keys():
+        outside = {path for path in files if path.startswith("/")}
+        for path in self._releases.read_outside() - outside:
             Path(path).unlink(missing_ok=True)
-        self._outside = outside
+        self._releases.write_outside(outside)
         self._releases.prune(name)
 
-    def _stage(self, name: str, files: Files) -> dict[str, File | None]:
+    def _stage(self, name: str, files: Files, snapshot: Snapshot) -> dict[str, File | None]:
         """Write a release, and what of it lies outside: give what was there before."""
-        self._releases.stage(name, {**files, "release/name.conf": render_release(name, SOCKET)})
+        self._releases.stage(name, {**files, "release/name.conf": render_release(name, SOCKET)}, snapshot)
         outside = {path: file for path, file in files.items() if path.startswith("/")}
         replaced = {path: read_file(Path(path)) for path in outside}
+        self._releases.write_outside(self._releases.read_outside() | outside.keys())
         try:
             write_files(outside, self._folder)
         except OSError:

@@ -44,13 +44,17 @@ class Signals:
         came, self._now = self._now, False
         return came
 
+    def check(self) -> None:
+        """Raise Stopped where a signal to stop has come."""
+        if self.stopping:
+            raise Stopped(signal.SIGTERM)
+
     @contextmanager
     def interrupting(self) -> Iterator[None]:
         """Let the first signal to stop raise Stopped too, in work that may be left at any point."""
         self._interruptible = True
         try:
-            if self.stopping:
-                raise Stopped(signal.SIGTERM)
+            self.check()
             yield
         finally:
             self._interruptible = False

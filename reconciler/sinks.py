@@ -14,6 +14,7 @@ from reconciler.nginx import check_modules, check_tree, find_binary, find_versio
 from reconciler.report import Report
 from reconciler.serving import Nginx
 from reconciler.settings import Settings
+from reconciler.snapshot import NOTHING, Snapshot
 
 _DEFAULT_VERSION = (1, 26, 3)
 
@@ -24,9 +25,9 @@ class Printed:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
 
-    def apply(self, files: Files) -> str:
+    def apply(self, files: Files, snapshot: Snapshot = NOTHING) -> str:
         """Hand a tree on, and print it once it was taken."""
-        name = self._sink.apply(files)
+        name = self._sink.apply(files, snapshot)
         sys.stdout.buffer.write(files["nginx.conf"].content)
         sys.stdout.flush()
         return name

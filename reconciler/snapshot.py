@@ -110,6 +110,9 @@ class Snapshot(Value, frozen=True):
         return f"Snapshot({len(self.namespaces)} namespaces)"
 
 
+NOTHING = Snapshot((), (), b"")
+
+
 class _Group(Value, frozen=True):
     """What one Namespace is made of, as it was listed; its Pods by name, so that their order does not show."""
 

@@ -13,6 +13,7 @@ from reconciler.files import Files
 from reconciler.isolation import Held
 from reconciler.loop import Cycle, reconcile
 from reconciler.settings import read_settings
+from reconciler.snapshot import Snapshot
 
 SETTINGS = read_settings({"MAX_CHANGES_PER_NAMESPACE": "6"})
 
@@ -23,7 +24,7 @@ class Kept:
     def __init__(self) -> None:
         self.trees: list[Files] = []
 
-    def apply(self, files: Files) -> str:
+    def apply(self, files: Files, _: Snapshot) -> str:
         self.trees.append(files)
         return str(len(self.trees))
 

@@ -21,6 +21,7 @@ from reconciler.recording import find_recordings, read_recordings
 from reconciler.render import render
 from reconciler.report import Report
 from reconciler.settings import Settings, read_settings
+from reconciler.snapshot import Snapshot
 
 SCENARIOS = sorted(path.parent for path in FIXTURES.glob("*/settings.env"))
 NOW = 1_797_600_000.0  # in December 2026, when the recorded certificates are good
@@ -32,7 +33,7 @@ class Kept:
     def __init__(self) -> None:
         self.trees: list[Files] = []
 
-    def apply(self, files: Files) -> str:
+    def apply(self, files: Files, _: Snapshot) -> str:
         self.trees.append(files)
         return name_release(files, b"the same in every run")
 

@@ -6,19 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from objects import Object, namespace, pod
+from apiserver import ApiServer
+from daemon import Daemon
+from objects import Object, listing, namespace, pod
 from router import Router
 
 from reconciler.files import File
 from reconciler.isolation import Held, find_offenders, find_suspects
+from reconciler.loop import recall
 from reconciler.nginx import RefusedError
 from reconciler.routing import Routes
+from reconciler.snapshot import Snapshot, normalise
 
 Start = Callable[..., Router]
 
 # nginx itself judges all but one name; of that one the script says what nginx would say of a line that it refuses.
 _JUDGE = """#!/bin/sh
 case "$*" in *-t*)
+    echo trial >>{log}
     conf=$(printf '%s\\n' "$@" | grep nginx.conf)
     line=$(grep -n 'server_name refused' "$conf" | head -1 | cut -d: -f1)
     if [ -n "$line" ]; then
@@ -31,14 +36,24 @@ exec {nginx} "$@"
 
 
 @pytest.fixture
-def judged(tmp_path: Path, nginx_binary: str, router: Start) -> Start:
-    """Start routers whose nginx refuses the hosts refused*.dev; `message` is what it says then, beside the line."""
+def judge(tmp_path: Path, nginx_binary: str) -> Callable[[str], str]:
+    """Make an nginx that refuses the hosts refused*.dev; `message` is what it says then, beside the line."""
+
+    def write(message: str = "no such thing") -> str:
+        binary = tmp_path / "judge"
+        binary.write_text(_JUDGE.format(nginx=nginx_binary, message=message, log=tmp_path / "trials"))
+        binary.chmod(0o755)
+        return str(binary)
+
+    return write
+
+
+@pytest.fixture
+def judged(judge: Callable[[str], str], router: Start) -> Start:
+    """Start routers with such an nginx."""
 
     def start(message: str = "no such thing", **settings: str) -> Router:
-        judge = tmp_path / "judge"
-        judge.write_text(_JUDGE.format(nginx=nginx_binary, message=message))
-        judge.chmod(0o755)
-        return router(NGINX_BINARY=str(judge), **settings)
+        return router(NGINX_BINARY=judge(message), **settings)
 
     return start
 
@@ -128,7 +143,7 @@ def test_not_proven(router: Start, tmp_path: Path, nginx_binary: str) -> None:
     judge.write_text(f'#!/bin/sh\ncase "$*" in *-t*) exit 0 ;; esac\nexec {nginx_binary} "$@"\n')
     good = here.nginx.apply
 
-    def spoil(files: dict[str, File]) -> str:
+    def spoil(files: dict[str, File], _: Snapshot) -> str:
         text = files["nginx.conf"].content.replace(b"server_name spoilt.dev;", b"nonsense;")
         return good({**files, "nginx.conf": File(text)})
 
@@ -139,6 +154,62 @@ def test_not_proven(router: Start, tmp_path: Path, nginx_binary: str) -> None:
     assert here.last and now + 50 < here.last.held[0].until < math.inf
     assert now < here.last.table.good_until < math.inf
     assert here.ask("a2.dev", "/").status == 502
+
+
+def test_restart_remembers(server: ApiServer, launch: Callable[..., Daemon], judge: Callable[[], str]) -> None:
+    """What a former process served of a Namespace is its last good state, though nothing else is known of then."""
+    server.load([*team("a", "a.dev"), *team("b", "b.dev")])
+    daemon = launch(NGINX_BINARY=judge())
+    daemon.wait_for(lambda: daemon.ask("b.dev") == 502)
+    assert daemon.end() == 0
+    server.put(namespace("a", {"a2.dev": {}}))
+    server.put(namespace("b", {"refused.dev": {}}))
+    daemon.start()
+    daemon.wait_for(lambda: daemon.ask("a2.dev") == 502)
+    assert daemon.ask("b.dev") == 502
+    daemon.wait_for_line("Namespace b: its change is held back, its last good state is served")
+
+
+def test_former_state_is_refused_too(judged: Start, judge: Callable[[], str]) -> None:
+    """Where this nginx refuses what a former process served, that is nobody's good state: the rest goes live."""
+    here = judged()
+    here.serve(*team("a", "a.dev"), *team("b", "b.dev"))
+    assert here.last
+    served = normalise(listing([*team("a", "a.dev"), *team("b", "refused.dev")]), here.settings)
+    here.last = recall(served, here.last.files, here.settings)
+    here.serve(*team("a", "a2.dev"), *team("b", "refused2.dev"))
+    assert hosts(here) == ["a2.dev"]
+    assert "none of it is served" in problems(here)[0]
+
+
+def test_signal_ends_the_search(
+    server: ApiServer, launch: Callable[..., Daemon], judge: Callable[[], str], tmp_path: Path
+) -> None:
+    """Who stops the daemon need not wait until all who are to blame are found."""
+    trials = tmp_path / "trials"
+    server.load(team("a", "a.dev"))
+    daemon = launch(NGINX_BINARY=judge())
+    daemon.wait_for(lambda: daemon.ask("a.dev") == 502)
+    slow = Path(judge())
+    slow.write_text(slow.read_text().replace("echo trial", "sleep 0.5; echo trial"))
+    before = len(trials.read_text().splitlines())
+    for number in range(40):
+        for one in team(f"b{number}", f"refused{number}.dev"):
+            server.put(one)
+    daemon.wait_for(lambda: len(trials.read_text().splitlines()) > before + 5)
+    assert daemon.end() == 0
+    assert len(trials.read_text().splitlines()) < before + 20
+
+
+def test_who_is_refused_has_had_a_turn(judged: Start) -> None:
+    """What nginx refuses counts as a change that went live: nobody makes it look for an offender all the time."""
+    here = judged(MAX_CHANGES_PER_NAMESPACE="3")
+    here.serve(*team("a", "a.dev"), *team("b", "b.dev"))
+    for number in range(4):
+        here.serve(*team("a", "a.dev"), *team("b", f"refused{number}.dev"))
+    (told,) = problems(here)
+    assert "it may change 3 times a minute" in told
+    assert hosts(here) == ["a.dev", "b.dev"]
 
 
 def made(*names: str) -> tuple[Held, ...]:

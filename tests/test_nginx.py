@@ -178,5 +178,7 @@ def test_certificates_outside_of_the_tree(router: Start, tmp_path: Path) -> None
     with pytest.raises(NginxError, match="nonsense"):
         here.nginx.apply({"nginx.conf": File(b"nonsense;"), certificate: File(b"second", 0o600)})
     assert Path(certificate).read_bytes() == b"first"
+    here.nginx.stop()
+    here.nginx = Nginx(here.folder, here.settings)  # another process
     here.nginx.apply({**files, "another": File(b"")})
     assert not Path(certificate).exists()

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from daemon import wait_until
 from objects import namespace
 from router import Router
 
+from reconciler.nginx import NginxError
 from reconciler.process import Process, find_workers
 from reconciler.serving import Nginx
 
@@ -94,8 +96,10 @@ def test_resume_serves_the_last_good_release(router: Start) -> None:
     serving_again(here, [])
     resumed = here.nginx.resume()
     assert resumed
-    assert resumed[0] == release
-    assert resumed[1] == files
+    assert resumed.name == release
+    assert resumed.files == files
+    assert here.last
+    assert resumed.snapshot == here.last.snapshot
     assert answers(here, "one.dev")
 
 
@@ -161,7 +165,9 @@ def test_resume_passes_over_what_nginx_refuses(router: Start, tmp_path: Path, ng
     other = router(NGINX_BINARY=str(judge))
     other.nginx.stop()
     other.nginx = Nginx(here.folder, other.settings, said.append)
-    assert other.nginx.resume() is None
+    with pytest.raises(NginxError, match="no former release can be served"):
+        other.nginx.resume()
+    assert (here.folder / "current").readlink().name == release
     serving = other.nginx.pid
     assert serving is None
     assert said == [f"the former release {release} cannot be served: nginx refuses release {release}: too old"]
