@@ -156,7 +156,7 @@ def check_folder(folder: Path, nginx_binary: str) -> None:
     """Look at what a killed daemon left: what is live is whole, and nginx takes it."""
     releases = Releases(folder)
     assert releases.mine
-    assert next(releases.find_whole())[0] == releases.live
+    assert next(releases.find_whole()).name == releases.live
     releases.close()
     assert run_test(nginx_binary, folder, folder / "current") == []
 
