@@ -24,8 +24,9 @@ from reconciler.patterns import (
 from reconciler.values import Value
 
 HEAVIEST = 1_000_000
-_MOST_QUANTIFIERS = 4
 _MOST_UNBOUNDED = 2
+# In how many ways PCRE may try one expression at one place of a path, but for * and +.
+_MOST_WAYS = 30
 # Who writes nothing but nonsense shall cost everyone little: a fault takes longer than what is right.
 _MOST_FAULTS = 200
 _SSL_FIELDS = ("certificate", "certificateKey", "clientCertificate")
@@ -38,6 +39,11 @@ class Match(Enum):
     PREFIX = ""
     REGEX = "~"
     IREGEX = "~*"
+
+    @property
+    def is_regex(self) -> bool:
+        """Tell whether the location is a regular expression."""
+        return self in (Match.REGEX, Match.IREGEX)
 
 
 class Fault(Value, frozen=True, order=True):
@@ -242,20 +248,38 @@ def _parse_regex(text: str, what: str, allow_regex: bool) -> tuple[Match, str]:
     _accept(REGEX_PATH, text, what)
     match = Match.IREGEX if text.startswith("~*") else Match.REGEX
     pattern = text.removeprefix(match.value)
-    quantifiers = re.findall(r"(?<!\()[*+?]", pattern)
-    if len(quantifiers) > _MOST_QUANTIFIERS or len(quantifiers) - quantifiers.count("?") > _MOST_UNBOUNDED:
-        raise _Refused(what, f"{excerpt(text)} repeats too much", REGEX_PATH.allowed)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             re.compile(pattern)
     except (re.error, FutureWarning) as error:
         raise _Refused(what, f"{excerpt(text)} is no regular expression ({error})", REGEX_PATH.allowed) from None
+    if not _is_cheap(pattern):
+        raise _Refused(what, f"{excerpt(text)} can be tried in too many ways", REGEX_PATH.allowed)
     return match, pattern
 
 
+def _is_cheap(pattern: str) -> bool:
+    """Tell whether nobody can send a path that a regular expression takes long over.
+
+    Without '^' it is tried at each place of a path, so what can itself go on for as long as the path needs one.
+    """
+    bare = re.sub(r"\\.|\[[^]]*\]|(?<=\()\?", "", pattern)
+    ways, alternatives = 2 ** bare.count("?"), [1]
+    for sign in bare:
+        if sign == "(":
+            alternatives.append(1)
+        elif sign == "|":
+            alternatives[-1] += 1
+        elif sign == ")":
+            ways *= alternatives.pop()
+    anchored = pattern.startswith("^") and alternatives[0] == 1
+    unbounded = bare.count("*") + bare.count("+")
+    return ways * alternatives[0] <= _MOST_WAYS and unbounded <= (_MOST_UNBOUNDED if anchored else 0)
+
+
 def _parse_target(text: str, match: Match, what: str) -> str:
-    if match in (Match.REGEX, Match.IREGEX):
+    if match.is_regex:
         raise _Refused(what, "cannot go with a regular expression", "no targetPath, or a basePath that is a path")
     _accept(URL_PATH, text, what)
     return text.replace("$", "%24")  # nginx would expand a variable there

@@ -61,12 +61,13 @@ PROBE_PATH = Pattern(
 
 # What Python's `re` and nginx's PCRE read alike: no counted repeats, look-arounds, back references, named groups,
 # inline flags, POSIX classes or possessive and doubled quantifiers. A group is not repeated, for that lets a request
-# keep a worker busy; annotations.py counts the quantifiers for the same reason.
+# keep a worker busy; annotations.py counts the ways for the same reason.
 _REGEX_CLASS = r"\[\^?(?![.:=])(?:[A-Za-z0-9/_.~%-]|\\[dws.\-])+\]"
 _REGEX_ATOM = rf"(?:[A-Za-z0-9/_.~!@,;:=&%' -]|\\[dwsDWSbB./^$|()?*+\[\]\\-]|{_REGEX_CLASS}"
 REGEX_PATH = Pattern(
     rf"~\*?(?:{_REGEX_ATOM}|[(](?:\?:)?|[)^$|]|(?<=[^()|^*?+~])[*?+]\??)+)",
-    "'~' or '~*' and literals, classes, groups, '|', two '*' or '+' and with '?' four, no group repeated, at most 200",
+    "'~' or '~*' and at most 200 of literals, classes, groups, '|' and '?' in at most 30 ways, and behind a '^' "
+    "two '*' or '+', none on a group",
     longest=200,
 )
 

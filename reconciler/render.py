@@ -24,12 +24,15 @@ _HTTP2_DIRECTIVE = (1, 25, 1)  # https://nginx.org/en/docs/http/ngx_http_v2_modu
 # https://nginx.org/en/docs/http/ngx_http_core_module.html#keepalive_min_timeout
 _KEEPALIVE_MIN_TIMEOUT = "10s"
 _KEEPALIVE_MIN_DIRECTIVE = (1, 27, 4)
+# PCRE gives up after so many steps, and the request gets 500: https://www.pcre.org/current/doc/html/pcre2pattern.html
+_MATCH_LIMIT = "(*LIMIT_MATCH=2000)"
 _IDENTITY = ("X-SSL-Client-Verify", "X-SSL-Client-Subject-DN", "X-SSL-Client-Fingerprint", "X-SSL-Client-Serial")
 # What a Pod may read as a router's word and which this one does not say, and what is for one connection alone.
 _NEVER = (
     "Forwarded", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Protocol", "X-Forwarded-Scheme",
     "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Original-URL", "X-Rewrite-URL", "Proxy", "Proxy-Authorization",
-    "Proxy-Connection", "Trailer", "HTTP2-Settings",
+    "Proxy-Connection", "Trailer", "HTTP2-Settings", "X-Scheme", "X-Original-URI", "Front-End-Https", "Client-Cert",
+    "Client-Cert-Chain", "X-Forwarded-Client-Cert", "X-SSL-Client-Cert", "X-SSL-Client-DN", "X-SSL-Client-S-DN",
 )  # fmt: skip
 # What nginx writes for a Pod, and no client in another spelling.
 _WRITTEN = (
@@ -129,6 +132,8 @@ def _render_main(routes: Routes, settings: Settings) -> Token:
     upstreams = _upstreams.round({namespace: tuple(group) for namespace, group in by_namespace}, None)
     hosts = _hosts.round({host.name: host for host in routes.hosts}, settings)
     longest = max((len(host.name) for host in routes.hosts), default=0)
+    # Who speaks the PROXY protocol writes no headers: those that come behind it are the client's.
+    believed = settings.trusted_proxies and not settings.proxy_protocol
     return conf.render(
         "nginx.conf.j2",
         worker_shutdown_timeout=quote(settings.worker_shutdown_timeout),
@@ -143,9 +148,10 @@ def _render_main(routes: Routes, settings: Settings) -> Token:
         server_names_hash_bucket_size=bucket_size(longest),
         map_hash_max_size=power_of_two(2 * sum(len(key.values) for _, key in routes.api_keys), 2048),
         real_ips=list(_real_ips(settings)),
-        trusts=[_Trust(_proxies(settings))] if settings.trusted_proxies else [],
-        forwarded_proto=conf.variable("forwarded_proto" if settings.trusted_proxies else "scheme"),
-        forwarded_host=conf.variable("forwarded_host" if settings.trusted_proxies else "sent_host"),
+        too_long=_too_long(settings.allow_regex_paths),
+        trusts=[_Trust(_proxies(settings))] if believed else [],
+        forwarded_proto=conf.variable("forwarded_proto" if believed else "scheme"),
+        forwarded_host=conf.variable("forwarded_host" if believed else "sent_host"),
         tls_defaults=list(_tls_defaults(settings)),
         default_servers=list(_default_servers(settings)),
         status_path=quote(settings.status_path, expands_variables=False),
@@ -251,12 +257,17 @@ def _render_host(host: Host, settings: Settings) -> Token:
         name=quote(host.name),
         tls=(_Pair(quote(certificate), quote(key)),) if host.tls else (),
         clients=(quote(client),) if host.tls and host.tls.client else (),
+        too_long=_too_long(any(location.match.is_regex for location in host.locations)),
         key_checks=_key_checks(host, settings),
         locations=locations,
     )
 
 
 _hosts = Memo(_render_host)
+
+
+def _too_long(asks_regexes: bool) -> tuple[int, ...]:
+    return (414,) if asks_regexes else ()
 
 
 def _key_checks(host: Host, settings: Settings) -> tuple[_KeyCheck, ...]:
@@ -293,7 +304,8 @@ def _default_location(settings: Settings) -> _Location:
 
 
 def _view_location(location: Location) -> _Location:
-    path = quote(location.path, expands_variables=False)
+    limit = _MATCH_LIMIT if location.match.is_regex else ""
+    path = quote(f"{limit}{location.path}", expands_variables=False)
     match = conf.join(quote(location.match.value), path) if location.match.value else path
     if location.closed:
         return _Location(match, returns=(403,))

@@ -124,7 +124,7 @@ def _write_paths(locations: tuple[Location, ...]) -> Iterator[tuple[str, dict[st
 
 def show_path(match: Match, path: str) -> str:
     """Give a path as a tenant writes it, percent-encoded."""
-    regex = match in (Match.REGEX, Match.IREGEX)
+    regex = match.is_regex
     return f"{match.value}{path if regex else quote(path, safe=_AS_WRITTEN, errors='surrogateescape')}"
 
 

@@ -162,7 +162,7 @@ def _build_locations(host: str, tenants: list[Tenant], problems: list[Problem]) 
     for tenant in tenants:
         for path in sorted(tenant.paths, key=lambda path: path.match is not Match.EXACT):
             what = f"host {host} path {excerpt(path.match.value + path.path)}"
-            if path.match in (Match.REGEX, Match.IREGEX) and tenant is not tenants[0]:
+            if path.match.is_regex and tenant is not tenants[0]:
                 # nginx asks regular expressions first: a younger Namespace's could take the paths of all others.
                 why = f"is a regular expression, and Namespace {tenants[0].name}, which is older, has the host"
                 problems.append(_conflict(tenant, what, why, "an absolute path, or a host of this Namespace alone"))

@@ -271,7 +271,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             # Who takes SSL_KEY for the key itself must not find it in a log.
             shown = text if variable.parse is not _parse_file or _RELATIVE_PATH.accepts(text) else "..."
             lines.append(_refusal(given, shown, why, variable.allowed))
-    lines += _check_ports(values) + _check_certificate(values, environment)
+    lines += _check_ports(values) + _check_headers(values) + _check_certificate(values, environment)
     if values.get("deny_pod_cidrs"):
         values["deny_pod_cidrs"] += _find_api_server(environment)
     if lines:
@@ -301,6 +301,14 @@ def _check_ports(values: Mapping[str, Any]) -> list[str]:
             lines.append(_refusal(name.upper(), str(number), why, VARIABLES[name].allowed))
         taken[number] = name
     return lines
+
+
+def _check_headers(values: Mapping[str, Any]) -> list[str]:
+    """To let in a header with '_' is to let in X_Forwarded_Host, which nginx does not tell from the proxy's own."""
+    header = values.get("api_key_header", "")
+    if "_" not in header or not values.get("trusted_proxies") or values.get("proxy_protocol"):
+        return []
+    return [_refusal("API_KEY_HEADER", header, "has a '_', and TRUSTED_PROXIES is set", "then one without '_'")]
 
 
 def _check_certificate(values: dict[str, Any], environment: Mapping[str, str]) -> list[str]:

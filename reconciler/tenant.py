@@ -15,6 +15,7 @@ from reconciler.values import Value
 
 LONGEST_KEY = 2048
 MOST_KEYS = 8  # during a rotation
+MOST_REGEXES = 20  # nginx asks one after the other, for each request
 LONGEST_PROBE = 86400
 # Each is a server of an upstream; 100,000 of them cost a router less than a second, and 100 MiB.
 _SERVERS_A_LOCATION = 25
@@ -103,7 +104,7 @@ def read_tenant(namespace: Namespace, settings: Settings) -> Tenant:
     names, faults = parse_hosts(namespace.hosts) if namespace.hosts is not None else ((), ())
     annotation = settings.hosts_annotation
     problems += (_problem(namespace.resource, annotation, fault) for fault in faults)
-    paths = tuple(_read_paths(namespace.pods, settings, problems))
+    paths = _limit_regexes(namespace.resource, tuple(_read_paths(namespace.pods, settings, problems)), problems)
     fields = SecretFields(namespace.secret.data) if namespace.secret else None
     hosts = tuple(_read_host(host, namespace.resource, fields, settings) for host in names)
     hosts, paths = _limit(namespace.resource, hosts, paths, settings, problems)
@@ -132,6 +133,15 @@ def _limit(
             limits = f"{settings.max_hosts} hosts, and {settings.max_locations} locations of two a path and host"
             problems.append(Problem(resource, what, f"are {asked}; the first {most} by name are served", limits))
     return hosts[:most_hosts], paths[:most_paths]
+
+
+def _limit_regexes(resource: Resource, paths: tuple[Path, ...], problems: list[Problem]) -> tuple[Path, ...]:
+    regexes = [path for path in paths if path.match.is_regex]
+    if len(regexes) > MOST_REGEXES:
+        why = f"are {len(regexes)}; the first {MOST_REGEXES} by name are served"
+        problems.append(Problem(resource, "regular expressions", why, f"at most {MOST_REGEXES}"))
+    late = regexes[MOST_REGEXES:]
+    return tuple(path for path in paths if path not in late) if late else paths
 
 
 def _problem(resource: Resource, annotation: str, fault: Fault) -> Problem:

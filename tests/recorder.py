@@ -10,10 +10,14 @@ _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 class Recorder(Wire):
-    """`requests` holds each request's line, its headers (lower-case names, in order) and its body, decoded."""
+    """`requests` holds each request's line, its headers (lower-case names, in order) and its body, decoded.
+
+    `reply` is what each of them gets; nothing: its connection is closed.
+    """
 
     def __init__(self) -> None:
         super().__init__(self._record)
+        self.reply = _ANSWER
         self.requests: list[tuple[str, list[tuple[str, str]], bytes]] = []
 
     def get(self, name: str) -> list[str]:
@@ -25,7 +29,9 @@ class Recorder(Wire):
         line, *fields = self.heads[-1].rstrip("\r\n").split("\r\n")
         headers = [(name.lower(), value) for name, _, value in (field.partition(": ") for field in fields)]
         self.requests.append((line, headers, self._read_body(dict(headers), connection)))
-        connection.sendall(_ANSWER)
+        if not self.reply:
+            raise ConnectionError
+        connection.sendall(self.reply)
 
     def _read_body(self, headers: dict[str, str], connection: socket.socket) -> bytes:
         if "transfer-encoding" not in headers:

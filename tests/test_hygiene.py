@@ -263,7 +263,9 @@ ONE_CONNECTION = {
 CLAIMS = {
     "Proxy": "http://evil.dev", "Forwarded": "for=6.6.6.6;proto=https", "X-Original-URL": "/admin",
     "X-Rewrite-URL": "/admin", "X-Forwarded-Port": "1", "X-Forwarded-Prefix": "/x", "X-Forwarded-Server": "x",
-    "X-Forwarded-Ssl": "on", "X-Forwarded-Scheme": "https", "X-Forwarded-Protocol": "ssl",
+    "X-Forwarded-Ssl": "on", "X-Forwarded-Scheme": "https", "X-Forwarded-Protocol": "ssl", "X-Scheme": "https",
+    "X-Original-URI": "/admin", "Front-End-Https": "on", "Client-Cert": "x", "Client-Cert-Chain": "x",
+    "X-Forwarded-Client-Cert": "x", "X-SSL-Client-Cert": "x", "X-SSL-Client-DN": "x", "X-SSL-Client-S-DN": "x",
 }  # fmt: skip
 
 
@@ -297,11 +299,48 @@ def test_address_from_outside(router: Start, heard: Recorder, header: str) -> No
 def test_upgrades_that_do_not_go_on(router: Start, heard: Recorder, upgrade: str) -> None:
     """Only an upgrade to WebSocket and nothing else is passed on."""
     here = serve(router(), heard)
-    assert exchange(here, f"GET / HTTP/1.1\r\n{HOST}{CLOSE}Upgrade: {upgrade}\r\n\r\n") == [200]
+    asked = f"Connection: close, upgrade\r\nUpgrade: {upgrade}\r\n"
+    assert exchange(here, f"GET / HTTP/1.1\r\n{HOST}{asked}\r\n") == [200]
     assert (heard.get("upgrade"), heard.get("connection")) == ([], [])
 
 
 # Slow clients
+
+
+@pytest.mark.parametrize("connection", ["close", "keep-alive", "upgraded", "x-upgrade"])
+def test_upgrade_that_the_connection_does_not_name(router: Start, heard: Recorder, connection: str) -> None:
+    """An upgrade is one of the connection, or none."""
+    here = serve(router(), heard)
+    asked = f"Connection: {connection}\r\nUpgrade: websocket\r\n"
+    with socket.create_connection(("127.0.0.1", here.port), timeout=30) as client:
+        client.sendall(f"GET / HTTP/1.1\r\n{HOST}{asked}\r\n".encode())
+        assert read_statuses(client.recv(65536)) == [200]
+    assert heard.get("upgrade") == []
+
+
+# What a Pod answers
+
+
+def test_long_head_of_an_answer(router: Start, heard: Recorder) -> None:
+    """A Pod's head may be as long as its cookies make it, up to 16 KiB."""
+    cookies = b"".join(b"Set-Cookie: c%d=%b\r\n" % (number, b"x" * 3000) for number in range(5))
+    heard.reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + cookies + b"\r\n"
+    assert exchange(serve(router(), heard), f"GET / HTTP/1.1\r\n{HOST}{CLOSE}\r\n") == [200]
+
+
+def test_request_that_breaks_pods(router: Start) -> None:
+    """A request at which a Pod drops the connection is tried with one other, and not with all."""
+    here = router()
+    with Recorder() as one, Recorder() as two, Recorder() as three, Recorder() as four:
+        recorders = (one, two, three, four)
+        pods = []
+        for recorder in recorders:
+            recorder.reply = b""
+            entries, ports = [{"basePath": "/", "containerPort": recorder.port}], [{"containerPort": recorder.port}]
+            pods.append(pod("a", f"web-{recorder.port}", "127.0.0.1", entries, ports))
+        here.serve(namespace("a", {NAME: {}}), *pods)
+        assert exchange(here, f"GET / HTTP/1.1\r\n{HOST}{CLOSE}\r\n") == [502]
+        assert sum(len(recorder.requests) for recorder in recorders) == 2
 
 
 def test_slow_heads(router: Start, heard: Recorder) -> None:
@@ -431,6 +470,15 @@ def test_odd_http2(secure: Router, heard: Recorder, authority: Authority, name: 
     """HTTP/2 has no other way in: what could become another request in HTTP/1.1 is refused."""
     assert ask_http2(secure, authority, ODD_HTTP2[name]) in ("400", "405", "dropped", "closed")
     assert heard.requests == []
+
+
+def test_answer_s_connection_headers(secure: Router, heard: Recorder, authority: Authority) -> None:
+    """What a Pod says of its connection does not reach a client, whose HTTP/2 would end at it."""
+    heard.reply = (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nUpgrade: h2,h2c\r\nConnection: Upgrade, Keep-Alive\r\n"
+        b"Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\n\r\n"
+    )
+    assert ask_http2(secure, authority, GET) == "200"
 
 
 @pytest.mark.parametrize("name", CLEAN_HTTP2)

@@ -218,8 +218,8 @@ def test_one_module_asks_for_tokens() -> None:
 def test_tokens_that_are_not_quoted() -> None:
     """A variable's name is ours or comes from one setting; what is joined was quoted, and nothing else can be."""
     assert {ast.unparse(call) for call in find_calls(MODULES["render"], "variable")} == {
-        "conf.variable('forwarded_proto' if settings.trusted_proxies else 'scheme')",
-        "conf.variable('forwarded_host' if settings.trusted_proxies else 'sent_host')",
+        "conf.variable('forwarded_proto' if believed else 'scheme')",
+        "conf.variable('forwarded_host' if believed else 'sent_host')",
         "conf.variable('http_' + settings.api_key_header.lower().replace('-', '_'))",
     }
     for wrong in ("text", Disguised("text"), b"text", Markup("text")):

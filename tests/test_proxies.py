@@ -39,10 +39,11 @@ def serve(router: Router, ip: str) -> Router:
     return router
 
 
-def exchange(connection: socket.socket, preface: bytes = b"", host: str = HOST) -> bytes:
+def exchange(connection: socket.socket, preface: bytes = b"", host: str = HOST, headers: bytes = b"") -> bytes:
     """Send a request behind a preface, and give all that comes back until the connection closes."""
     with connection:
-        connection.sendall(preface + f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        request = f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n".encode()
+        connection.sendall(preface + request + headers + b"\r\n")
         received = b""
         try:
             while more := connection.recv(65536):
@@ -124,6 +125,13 @@ def test_proxy_protocol(router: Start, ip: str, preface: bytes, trusted: str, cl
     """With PROXY_PROTOCOL the client's address is the one in the connection's first line, if that peer is trusted."""
     here = serve(router(PROXY_PROTOCOL="true", TRUSTED_PROXIES=trusted), ip)
     assert told(exchange(connect(here), preface)) == [client, client, "http", HOST]
+
+
+def test_headers_behind_the_proxy_protocol(router: Start, ip: str) -> None:
+    """Who speaks the PROXY protocol writes no headers: those that come are the client's, and count for nothing."""
+    here = serve(router(PROXY_PROTOCOL="true", TRUSTED_PROXIES="127.0.0.1"), ip)
+    forged = b"X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Host: evil.dev\r\nX-Forwarded-Proto: https\r\n"
+    assert told(exchange(connect(here), V1, headers=forged)) == ["192.0.2.1", "192.0.2.1", "http", HOST]
 
 
 def test_proxy_protocol_over_tls(router: Start, ip: str, authority: Authority) -> None:

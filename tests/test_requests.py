@@ -208,6 +208,18 @@ def test_regular_expressions(router: Start, ips: list[str]) -> None:
     assert answers == {"/v1/x": 200, "/V1/x": 404, "/a/B.PNG": 200, "/a.gif": 404}
 
 
+def test_regular_expressions_cost_little(router: Start, ips: list[str]) -> None:
+    """PCRE gives up where an expression takes long over a path, and asks none about a long one."""
+    here = router(ALLOW_REGEX_PATHS="true")
+    serve_paths(here, ips[0], entry("/"), *(entry(f"~^/[a-z]*[a-z]*z{number}") for number in range(30)))
+    assert here.ask(HOST, "/aaz1").status == 200
+    assert here.ask(HOST, "/" + "a" * 500 + "0123456789").status == 500
+    assert [here.ask(HOST, "/" + "-" * length + "?" + "q" * 5000).status for length in (1023, 1024)] == [200, 414]
+    assert here.last
+    assert "regular expressions are 30; the first 20 by name are served" in str(here.last.table.problems[0])
+    assert len([one for one in here.last.table.routes.hosts[0].locations if one.match.is_regex]) == 20
+
+
 def test_regular_expressions_are_for_the_host_s_owner(router: Start, ips: list[str]) -> None:
     """On a shared host the oldest Namespace's regular expressions count, and a younger one's are a problem."""
     here = router(ALLOW_REGEX_PATHS="true")
@@ -215,7 +227,7 @@ def test_regular_expressions_are_for_the_host_s_owner(router: Start, ips: list[s
         namespace("old", {HOST: {}}, created="2026-11-22T18:06:04Z"),
         namespace("young", {HOST: {}, "young.dev": {}}, created="2026-11-22T18:06:05Z"),
         pod("old", "web-0", ips[0], [entry("/old"), entry("~^/v[0-9]")], DECLARED),
-        pod("young", "web-0", ips[1], [entry("~.*"), entry("/")], DECLARED),
+        pod("young", "web-0", ips[1], [entry("~^.*"), entry("/")], DECLARED),
     )
     assert here.ask(HOST, "/old/x").told["pod"].startswith(ips[0])
     assert here.ask(HOST, "/v1/x").told["pod"].startswith(ips[0])

@@ -359,6 +359,14 @@ def test_health_checks_have_two_names(environment, value):
     assert read_settings(environment).health_checks is value
 
 
+def test_underscores_and_trusted_proxies():
+    """A header with '_' goes with no proxy whose headers are believed; with the PROXY protocol none are."""
+    both = {"API_KEY_HEADER": "X_KEY", "TRUSTED_PROXIES": "10.0.0.0/8"}
+    why = "has a '_', and TRUSTED_PROXIES is set"
+    assert refuse(both) == [f"API_KEY_HEADER: 'X_KEY' {why}; allowed: then one without '_'"]
+    assert read_settings({**both, "PROXY_PROTOCOL": "true"}).api_key_header == "X_KEY"
+
+
 @pytest.mark.parametrize(
     ("environment", "text"),
     [

@@ -55,7 +55,9 @@ def read_servers(http: list[dict[str, Any]]) -> dict[str, Server]:
             (name,) = names
             assert name not in servers
             checks = [read_location([line, *line["block"]]) for line in lines if line["directive"] == "if"]
-            assert checks == (["if $misleading; return 400"] if name else [])
+            asks_regexes = any(line["args"][0] in ("~", "~*") for line in lines if line["directive"] == "location")
+            expected = ["if $misleading; return 400", *(["if $too_long; return 414"] if asks_regexes else [])]
+            assert checks == (expected if name else [])
             servers[name] = {
                 tuple(map(unescape, line["args"])): read_location(line["block"])
                 for line in lines
@@ -85,6 +87,7 @@ def expect_servers(routes: Routes, how: Settings) -> dict[str, Server]:
 def expect_place(location: Location) -> tuple[str, ...]:
     modifier = location.match.value
     path = location.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # as crossplane opens files
+    path = f"(*LIMIT_MATCH=2000){path}" if location.match.is_regex else path
     return (modifier, path) if modifier else (path,)
 
 
