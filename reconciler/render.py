@@ -1,14 +1,14 @@
 """RoutingTable + templates -> Files: the tree that `nginx -p DIR -c nginx.conf` runs as it lies."""
 
-import re
 from collections.abc import Iterator
-from itertools import groupby, product
+from itertools import groupby
 from operator import attrgetter
 
 from reconciler import conf
 from reconciler.annotations import Match
 from reconciler.conf import Token, quote, words
 from reconciler.files import SECRET, File, Files
+from reconciler.headers import find_hidden
 from reconciler.memo import Memo
 from reconciler.names import bucket_size, power_of_two
 from reconciler.routes import API_KEYS_FILE, DEFAULT_SERVER, ROUTES_FILE, write_routes
@@ -26,19 +26,6 @@ _KEEPALIVE_MIN_TIMEOUT = "10s"
 _KEEPALIVE_MIN_DIRECTIVE = (1, 27, 4)
 # PCRE gives up after so many steps, and the request gets 500: https://www.pcre.org/current/doc/html/pcre2pattern.html
 _MATCH_LIMIT = "(*LIMIT_MATCH=2000)"
-_IDENTITY = ("X-SSL-Client-Verify", "X-SSL-Client-Subject-DN", "X-SSL-Client-Fingerprint", "X-SSL-Client-Serial")
-# What a Pod may read as a router's word and which this one does not say, and what is for one connection alone.
-_NEVER = (
-    "Forwarded", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Protocol", "X-Forwarded-Scheme",
-    "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Original-URL", "X-Rewrite-URL", "Proxy", "Proxy-Authorization",
-    "Proxy-Connection", "Trailer", "HTTP2-Settings", "X-Scheme", "X-Original-URI", "Front-End-Https", "Client-Cert",
-    "Client-Cert-Chain", "X-Forwarded-Client-Cert", "X-SSL-Client-Cert", "X-SSL-Client-DN", "X-SSL-Client-S-DN",
-)  # fmt: skip
-# What nginx writes for a Pod, and no client in another spelling.
-_WRITTEN = (
-    "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Request-ID", *_IDENTITY,
-    "Content-Length", "Content-Type", "Transfer-Encoding",
-)  # fmt: skip
 
 
 class _Pair(Value, frozen=True):
@@ -139,7 +126,7 @@ def _render_main(routes: Routes, settings: Settings) -> Token:
         worker_shutdown_timeout=quote(settings.worker_shutdown_timeout),
         worker_connections=settings.worker_connections,
         underscores_in_headers=quote("on" if "_" in settings.api_key_header else "off"),
-        hidden_headers=[quote(header) for header in _hidden_headers(settings)],
+        hidden_headers=[quote(header) for header in find_hidden(settings)],
         max_client_body_size=quote(settings.max_client_body_size),
         keepalive_min_timeouts=_keepalive_min_timeouts(settings),
         client_header_timeout=settings.client_header_timeout,
@@ -275,23 +262,6 @@ def _key_checks(host: Host, settings: Settings) -> tuple[_KeyCheck, ...]:
     more = [location.more_keys for location in host.locations if location.api_key and not location.closed]
     header = conf.variable("http_" + settings.api_key_header.lower().replace("-", "_"))
     return (_KeyCheck(header, tuple(range(max(more)))),) if more else ()
-
-
-def _hidden_headers(settings: Settings) -> Iterator[str]:
-    """List the headers that do not go on to a Pod, in each spelling that nginx lets in."""
-    key = settings.api_key_header
-    hidden = (*_NEVER, *(() if settings.ssl_cert else _IDENTITY), *(() if settings.api_key_forward else (key,)))
-    if "_" in key:
-        spelled = {spelling: None for header in (*hidden, *_WRITTEN) for spelling in _spellings(header)}
-        hidden = tuple(spelling for spelling in spelled if spelling in hidden or spelling not in _WRITTEN)
-    yield from (header for header in hidden if not settings.api_key_forward or header.lower() != key.lower())
-
-
-def _spellings(header: str) -> Iterator[str]:
-    """Spell a header in each way that is the same one to nginx's variables, and to many a Pod."""
-    first, *others = re.split("[-_]", header)
-    for separators in product("-_", repeat=len(others)):
-        yield first + "".join(map("".join, zip(separators, others, strict=True)))
 
 
 def _default_location(settings: Settings) -> _Location:
