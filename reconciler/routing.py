@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from reconciler.annotations import Match
 from reconciler.memo import Memo
-from reconciler.names import Place, find_crowded, find_places, hash_size
+from reconciler.names import Named, Place, find_crowded, find_places, hash_size
 from reconciler.patterns import excerpt
 from reconciler.settings import Settings
 from reconciler.snapshot import Resource, Snapshot
@@ -92,10 +92,10 @@ def build_table(snapshot: Snapshot, settings: Settings, now: float) -> RoutingTa
             claims.setdefault(wish.name, []).append((tenant, wish))
     built = _hosts.round({name: tuple(claims[name]) for name in sorted(claims)}, None)
     hosts = tuple(host for host, _ in built.values() if host)
-    # The youngest Namespaces' last: who adds a thousand names of one hash has them left out, and nobody else.
+    # The youngest Namespaces' last.
     size = hash_size(len(hosts))
     in_order = sorted(hosts, key=lambda host: _age(claims[host.name][0][0]))
-    crowded = {*find_crowded(((host.name, host.places) for host in in_order), size)}
+    crowded = {*find_crowded([Named(host.name, host.namespace, host.places) for host in in_order], size)}
     left_out = [host for host in hosts if host.name in crowded]
     hosts = tuple(host for host in hosts if host.name not in crowded) if crowded else hosts
     problems = [problem for tenant in tenants for problem in tenant.problems]

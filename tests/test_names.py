@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
-from reconciler.names import bucket_size, find_crowded, find_places, hash_size
+from reconciler.names import Named, bucket_size, find_crowded, find_places, hash_size
 from reconciler.nginx import NginxError, check_tree
 
 
 def hash_of(text: str) -> int:
     ((_, key, _),) = find_places(text)
     return key
+
+
+def own(names: list[str], owner: str = "a") -> list[Named]:
+    return [Named(name, owner, find_places(name)) for name in names]
 
 
 def load(binary: str, folder: Path, names: list[str], size: int) -> bool:
@@ -38,14 +42,24 @@ def test_only_what_would_stop_nginx_is_crowded(tmp_path: Path, nginx_binary: str
     names = [prefix + end for prefix in prefixes][:450]
     assert {hash_of(name) % size for name in names} == {7}
     # No one hash alone would fill a bucket: it is the size that brings them together.
-    assert not [*find_crowded(((name, find_places(name)) for name in names), 2**64)]
-    crowded = {*find_crowded(((name, find_places(name)) for name in names), size)}
+    assert not [*find_crowded(own(names), 2**64)]
+    crowded = {*find_crowded(own(names), size)}
     assert 0 < len(crowded) < len(names)
     assert not load(nginx_binary, tmp_path / "all", names, size)
     assert load(nginx_binary, tmp_path / "fitting", [name for name in names if name not in crowded], size)
 
 
+def test_nobody_pushes_anothers_name_out() -> None:
+    """Names that meet a younger one's in its bucket are left out themselves; who has few there keeps them."""
+    place = ("", 7, "x" * 200)
+    flood = [Named(f"evil-{number}", "evil", (("", 7, f"{number:0200}"),)) for number in range(400)]
+    guests = [Named(f"guest-{number}", "guest", (("", 7, f"{number:0199}"),)) for number in range(3)]
+    crowded = [*find_crowded([*flood, *guests, Named("victim", "victim", (place,))], 512)]
+    assert crowded == [f"evil-{number}" for number in range(400 - len(crowded), 400)]
+    assert len(crowded) > 100
+
+
 def test_ordinary_names_are_never_crowded() -> None:
     """Ten thousand ordinary names fit."""
     names = [f"{prefix}team-{number}.example.com" for number in range(5000) for prefix in ("", "*.")]
-    assert not [*find_crowded(((name, find_places(name)) for name in names), hash_size(len(names)))]
+    assert not [*find_crowded(own(names), hash_size(len(names)))]
