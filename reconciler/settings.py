@@ -23,11 +23,14 @@ _CIPHERS = ":".join(
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 # OpenSSL reads a variable SSL_CERT_DIR too, and many machines set it for everyone: https://docs.openssl.org/master/man7/openssl-env/
 _TRUST_STORES = ("/etc/ssl/certs", "/etc/pki/tls/certs", "/usr/lib/ssl/certs", "/usr/local/ssl/certs")
-# Where no Pod is: this machine, its link (clouds answer there for a node's credentials), all and several machines.
+# Where no Pod is: this machine, its link (clouds answer there for a node's credentials) and other places where clouds
+# do, all and several machines, and what leads to an IPv4 address. Not 240.0.0.0/4, from which Pods can have theirs:
+# https://cloud.google.com/kubernetes-engine/docs/concepts/alias-ips
 # What IPv4 is mapped to in IPv6 is no Pod's address in any case.
 _NO_POD = (
-    "0.0.0.0/8,127.0.0.0/8,169.254.0.0/16,224.0.0.0/4,255.255.255.255,"
-    "::/96,::ffff:0.0.0.0/96,fe80::/10,fd00:ec2::254,fd20:ce::254,ff00::/8"
+    "0.0.0.0/8,127.0.0.0/8,169.254.0.0/16,168.63.129.16,100.100.100.200,192.0.0.0/24,224.0.0.0/4,255.255.255.255,"
+    "::/96,::ffff:0.0.0.0/96,::ffff:0:0:0/96,64:ff9b::/96,64:ff9b:1::/48,2001::/32,2002::/16,fe80::/10,"
+    "fd00:ec2::/32,fd20:ce::254,ff00::/8"
 )
 _RELATIVE_PATH = Pattern(r"(?:[A-Za-z0-9._-]+|/)(?:[A-Za-z0-9._-]|/)*", "a path", longest=200)
 _SIZE_LIMIT = 2**40

@@ -17,8 +17,8 @@ LONGEST_KEY = 2048
 MOST_KEYS = 8  # during a rotation
 MOST_REGEXES = 20  # nginx asks one after the other, for each request
 LONGEST_PROBE = 86400
-# Each is a server of an upstream; 100,000 of them cost a router less than a second, and 100 MiB.
-_SERVERS_A_LOCATION = 25
+# Each is a server of an upstream; 20,000 of them cost a router 20 MiB, again in each generation of nginx's workers.
+_SERVERS_A_LOCATION = 5
 
 
 class Problem(Value, frozen=True, order=True):

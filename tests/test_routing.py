@@ -66,7 +66,7 @@ def test_servers_are_limited(how: Settings) -> None:
         )
         for place in range(10, 20)
     ]
-    table = build(replace(how, max_locations=10), namespace("greedy", {"greedy.dev": {}}), *pods)
+    table = build(replace(how, max_locations=50), namespace("greedy", {"greedy.dev": {}}), *pods)
     greedy = [upstream for upstream in table.routes.upstreams if upstream.namespace == "greedy"]
     assert {server.pod for upstream in greedy for server in upstream.servers} == {
         f"web-{place}" for place in range(10, 18)
@@ -145,7 +145,8 @@ def test_long_names_of_objects(how: Settings, name: str) -> None:
 DENIED = [
     *("127.0.0.1", "127.8.9.10", "169.254.169.254", "169.254.0.1", "0.0.0.0", "0.1.2.3", "224.0.0.1", "239.9.9.9"),
     *("255.255.255.255", "::", "::1", "::7f00:1", "fe80::1", "fd00:ec2::254", "fd20:ce::254", "ff02::1", "10.96.0.1"),
-    "0:0:0:0:0:0:0:1",
+    *("168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::23", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1"),
+    *("2002:a9fe:a9fe::1", "2001::1", "::ffff:0:a9fe:a9fe", "0:0:0:0:0:0:0:1"),
 ]
 MAPPED = ["::ffff:127.0.0.1", "::ffff:10.0.0.1", "fe80::1%eth0", "0127.0.0.1", "127.1", "2130706433", "localhost"]
 
@@ -163,7 +164,17 @@ def test_addresses_that_no_pod_has(how: Settings, ip: str) -> None:
 
 @pytest.mark.parametrize(
     "ip",
-    ["10.0.0.1", "126.255.255.255", "128.0.0.1", "169.253.255.255", "240.0.0.1", "fd00:ec2::253", "fec0::1", "1::1"],
+    [
+        "10.0.0.1",
+        "126.255.255.255",
+        "128.0.0.1",
+        "169.253.255.255",
+        "240.0.0.1",
+        "100.100.100.201",
+        "fd00:ec3::1",
+        "fec0::1",
+        "1::1",
+    ],
 )
 def test_addresses_that_pods_have(how: Settings, ip: str) -> None:
     """Any other address may be a Pod's, a node's too."""
