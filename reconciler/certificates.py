@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 LONGEST_CHAIN = 16
 LONGEST_PEM = 65536
-_REMEMBERED = 512
+# Twice the hosts of the largest Namespace: a change of another of its objects must not have them all parsed again.
+_REMEMBERED = 2048
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _Oid = x509.SignatureAlgorithmOID
 _SIGNATURES = (
@@ -76,7 +77,8 @@ def _parse_key(pem: bytes, chain: Chain) -> bytes | str:
     if len(pem) > LONGEST_PEM:
         return f"is longer than {LONGEST_PEM} bytes"
     try:
-        # Whether a tenant's own primes are primes is the tenant's business, and can take minutes to find out.
+        # Whether a tenant's own primes are primes is the tenant's business, and can take minutes to find out; how large
+        # its numbers are is not.
         key = serialization.load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True)
     except TypeError:
         return "is encrypted; a key without a passphrase is needed"
@@ -86,7 +88,16 @@ def _parse_key(pem: bytes, chain: Chain) -> bytes | str:
     spki = (Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     if key.public_key().public_bytes(*spki) != leaf.public_key().public_bytes(*spki):
         return "does not belong to the certificate"
+    if isinstance(key, rsa.RSAPrivateKey) and not _is_bounded(key.private_numbers()):
+        return "has numbers that do not belong together"
     return key.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def _is_bounded(key: rsa.RSAPrivateNumbers) -> bool:
+    """Tell whether no number of an RSA key is too large: OpenSSL computes with them in each handshake."""
+    factors = key.p * key.q == key.public_numbers.n and key.p > 1 and key.q > 1
+    exponents = 0 < key.d < key.public_numbers.n and 0 < key.dmp1 < key.p and 0 < key.dmq1 < key.q
+    return factors and exponents and 0 < key.iqmp < key.p
 
 
 def _judge(certificate: x509.Certificate) -> str | None:
@@ -97,9 +108,9 @@ def _judge(certificate: x509.Certificate) -> str | None:
     if certificate.public_key_algorithm_oid == x509.PublicKeyAlgorithmOID.RSASSA_PSS:
         return "has a key for RSA-PSS alone"
     if isinstance(key, rsa.RSAPublicKey):
-        return (
-            None if 2048 <= key.key_size <= 8192 else f"has an RSA key of {key.key_size} bits; 2048 to 8192 are served"
-        )
+        if not 2048 <= key.key_size <= 8192:
+            return f"has an RSA key of {key.key_size} bits; 2048 to 8192 are served"
+        return None if key.public_numbers().e.bit_length() <= 64 else "has an RSA key with an exponent above 64 bits"
     if isinstance(key, ec.EllipticCurvePublicKey):
         return None if isinstance(key.curve, _CURVES) else "has a key on another curve than P-256, P-384 and P-521"
     return None if isinstance(key, ed25519.Ed25519PublicKey) else "has a key that is neither RSA nor EC nor Ed25519"

@@ -103,6 +103,41 @@ def test_key_of_a_wrong_length(keys):
         parse_key(b"-----BEGIN PRIVATE KEY-----\n" + encoded + b"-----END PRIVATE KEY-----\n", chain)
 
 
+def write_rsa(*numbers):
+    """Write the numbers of an RSA key as PKCS #1, whatever they are."""
+
+    def encode(tag, content):
+        size = len(content)
+        long = size.to_bytes((size.bit_length() + 7) // 8, "big")
+        return bytes([tag]) + (bytes([size]) if size < 128 else bytes([128 + len(long)]) + long) + content
+
+    integers = (encode(2, number.to_bytes(number.bit_length() // 8 + 1, "big")) for number in (0, *numbers))
+    der = encode(0x30, b"".join(integers))
+    return b"-----BEGIN RSA PRIVATE KEY-----\n" + base64.encodebytes(der) + b"-----END RSA PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("which", range(2, 8))
+@pytest.mark.parametrize("bits", [2049, 40_000])
+def test_numbers_without_bounds(rsa_key, which, bits):
+    """None of an RSA key's numbers but the public two is longer than it must be, or each handshake would take long."""
+    numbers = rsa_key.private_numbers()
+    public = numbers.public_numbers
+    right = (public.n, public.e, numbers.d, numbers.p, numbers.q, numbers.dmp1, numbers.dmq1, numbers.iqmp)
+    chain = parse_chain(write(make_certificate(rsa_key)))
+    assert parse_key(write_rsa(*right), chain)
+    wrong = [*right[:which], 2**bits + 1, *right[which + 1 :]]
+    with pytest.raises(CertificateError, match="has numbers that do not belong together"):
+        parse_key(write_rsa(*wrong), chain)
+
+
+def test_exponent_without_bounds(ec_key):
+    """Nor is the public exponent."""
+    key = rsa.RSAPublicNumbers(2**64 + 1, 2**2048 - 1).public_key()
+    builder = x509.CertificateBuilder(name("issuer.example"), name("leaf.example"), key, 7, START, END)
+    with pytest.raises(CertificateError, match="has an RSA key with an exponent above 64 bits"):
+        parse_chain(write(builder.sign(ec_key, hashes.SHA256())))
+
+
 def test_weak_key_behind_the_leaf(keys):
     """Each certificate of a chain is judged, not the first one alone."""
     pem = write(make_certificate(keys["P-256"])) + write(make_certificate(keys["RSA 1024"]))
