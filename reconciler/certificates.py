@@ -35,6 +35,11 @@ class Chain:
     not_before: float
     not_after: float
 
+    @property
+    def weight(self) -> int:
+        """What nginx has to load: so many certificates, or pieces of 4 KiB where these are more."""
+        return max(self.pem.count(b"-----BEGIN"), -(-len(self.pem) // 4096))
+
 
 def parse_chain(pem: bytes) -> Chain:
     """Parse certificates, leaf first. CertificateError where OpenSSL at its usual security level would refuse one."""

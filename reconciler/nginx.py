@@ -19,6 +19,10 @@ class NginxError(Exception):
     """nginx is not there, refuses a tree or does not serve it; the text is one line without secrets."""
 
 
+class _LateError(NginxError):
+    """nginx has not ended in time."""
+
+
 class RefusedError(NginxError):
     """nginx is there, and will not have this one tree; `tested`: its test says so, and nothing was touched."""
 
@@ -79,7 +83,11 @@ def _scratch() -> Iterator[Path]:
 
 def run_test(binary: str, prefix: Path, tree: Path) -> list[str]:
     """Run `nginx -t` on a tree: what it finds wrong, a line each; empty where it is content. `prefix` is its folder."""
-    tested = _run([binary, "-t", "-q", "-e", "stderr", "-p", f"{prefix}/", "-c", f"{tree}/nginx.conf"], folder=prefix)
+    command = [binary, "-t", "-q", "-e", "stderr", "-p", f"{prefix}/", "-c", f"{tree}/nginx.conf"]
+    try:
+        tested = _run(command, folder=prefix)
+    except _LateError:  # it may be the tree's fault
+        return [f"its test took more than {_TEST_TIMEOUT:.0f} s"]
     lines = [clean(line, tree) for line in tested.stderr.splitlines() if "[emerg]" in line]
     return lines or ([f"exit status {tested.returncode}"] if tested.returncode else [])
 
@@ -102,6 +110,6 @@ def _run(command: list[str], folder: Path | None = None) -> subprocess.Completed
             capture_output=True, text=True, errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise NginxError(f"{command[0]} did not answer within {_TEST_TIMEOUT:.0f} s") from None
+        raise _LateError(f"{command[0]} did not answer within {_TEST_TIMEOUT:.0f} s") from None
     except OSError as error:
         raise NginxError(f"{command[0]} cannot be run: {error.strerror}") from None

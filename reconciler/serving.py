@@ -46,6 +46,7 @@ class Nginx:
         self._turn = threading.RLock()
         self._over = threading.Event()
         self._said = ""
+        self._timeout = float(settings.reload_timeout)
         try:
             if (self._folder / ROUTES_FILE).exists():
                 raise NginxError(f"{self._folder}: holds an artefact; releases need a folder of their own")
@@ -126,7 +127,7 @@ class Nginx:
         try:
             self._test(name)
             self._releases.swap(name)
-            self._load(name, self._settings.reload_timeout)
+            self._load(name)
         except (NginxError, OSError):
             try:
                 restore_files(replaced)
@@ -153,13 +154,17 @@ class Nginx:
         return replaced
 
     def _test(self, name: str) -> None:
-        if refusals := run_test(self._settings.nginx_binary, self._folder, self._releases.path(name)):
+        started = time.monotonic()
+        refusals = run_test(self._settings.nginx_binary, self._folder, self._releases.path(name))
+        # What takes long to test takes as long to load, and that is no fault of it.
+        self._timeout = self._settings.reload_timeout + 2 * (time.monotonic() - started)
+        if refusals:
             raise RefusedError(f"nginx refuses release {name}: {refusals[0]}", tested=True)
 
-    def _load(self, name: str, timeout: float) -> None:
+    def _load(self, name: str) -> None:
         old = self._process.load()
         try:
-            self._process.prove(name, old, timeout)
+            self._process.prove(name, old, self._timeout)
         except NginxError as error:
             raise RefusedError(str(error), tested=False) from None
 
@@ -170,7 +175,7 @@ class Nginx:
             self._releases.swap(before)
         if before and (swapped or not self._process.pid):
             try:
-                self._load(before, self._settings.reload_timeout)
+                self._load(before)
             except NginxError as error:
                 self._say(f"the former release {before} cannot be served: {error}")
         if before != failed:
@@ -180,7 +185,7 @@ class Nginx:
         try:
             self._test(name)
             self._releases.swap(name)
-            self._load(name, self._settings.reload_timeout)
+            self._load(name)
         except NginxError as error:
             self._say(f"the former release {name} cannot be served: {error}")
             return False
@@ -205,7 +210,7 @@ class Nginx:
             if self._over.is_set() or self._process.ending is None or not live:
                 return
             try:
-                self._load(live, self._settings.reload_timeout)
+                self._load(live)
                 self._say(f"nginx runs again, with release {live}")
             except (NginxError, OSError) as error:
                 self._say(f"nginx cannot be started again: {error}")

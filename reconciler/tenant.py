@@ -107,6 +107,7 @@ def read_tenant(namespace: Namespace, settings: Settings) -> Tenant:
     paths = _limit_regexes(namespace.resource, tuple(_read_paths(namespace.pods, settings, problems)), problems)
     fields = SecretFields(namespace.secret.data) if namespace.secret else None
     hosts = tuple(_read_host(host, namespace.resource, fields, settings) for host in names)
+    hosts = tuple(_limit_certificates(hosts, namespace.resource, settings))
     hosts, paths = _limit(namespace.resource, hosts, paths, settings, problems)
     return Tenant(
         name=namespace.name,
@@ -133,6 +134,19 @@ def _limit(
             limits = f"{settings.max_hosts} hosts, and {settings.max_locations} locations of two a path and host"
             problems.append(Problem(resource, what, f"are {asked}; the first {most} by name are served", limits))
     return hosts[:most_hosts], paths[:most_paths]
+
+
+def _limit_certificates(hosts: tuple[TenantHost, ...], resource: Resource, settings: Settings) -> Iterator[TenantHost]:
+    """Do without the hosts, last names first, whose certificates are beyond one Namespace's share of nginx's time."""
+    left = settings.max_certificates
+    for host in hosts:
+        left -= host.tls.weight if host.tls else 0
+        if host.tls and left < 0:
+            why = f"is left out: hosts before it have {settings.max_certificates} certificates, or as many times 4 KiB"
+            problem = Problem(resource, f"host {host.name}", why, "MAX_CERTIFICATES_PER_NAMESPACE at most")
+            yield TenantHost(host.name, served=False, problem=problem)
+        else:
+            yield host
 
 
 def _limit_regexes(resource: Resource, paths: tuple[Path, ...], problems: list[Problem]) -> tuple[Path, ...]:

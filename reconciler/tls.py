@@ -23,6 +23,11 @@ class Tls(Value, frozen=True):
     def __repr__(self) -> str:
         return f"Tls(client={self.client is not None})"
 
+    @property
+    def weight(self) -> int:
+        """The weight of its certificates."""
+        return self.chain.weight + (self.client.weight if self.client else 0)
+
 
 class TlsRefused(Exception):
     """A host's TLS cannot be had: why, and what would be right. It never leaves the reading of one Tenant."""

@@ -212,6 +212,18 @@ def test_who_is_refused_has_had_a_turn(judged: Start) -> None:
     assert hosts(here) == ["a.dev", "b.dev"]
 
 
+def test_slow_test_is_a_refusal(judged: Start, judge: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose tree nginx does not test in time is found as if nginx had refused it."""
+    here = judged()
+    here.serve(*team("a", "a.dev"), *team("b", "b.dev"))
+    slow = Path(judge())
+    slow.write_text(slow.read_text().replace('echo "nginx', 'exec sleep 60; echo "nginx'))
+    monkeypatch.setattr("reconciler.nginx._TEST_TIMEOUT", 2.0)
+    here.serve(*team("a", "a2.dev"), *team("b", "refused.dev"))
+    assert hosts(here) == ["a2.dev", "b.dev"]
+    assert "its test took more than 2 s" in problems(here)[0]
+
+
 def made(*names: str) -> tuple[Held, ...]:
     return tuple(Held(name, None, None, "", math.inf) for name in names)
 

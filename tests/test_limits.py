@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Callable
 
 import pytest
+from authority import Authority, write_key
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -22,6 +23,37 @@ def certify(bits: int) -> bytes:
     builder = x509.CertificateBuilder(name, name, public, 7, start, start + datetime.timedelta(days=9999))
     signed = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
     return signed.public_bytes(serialization.Encoding.PEM)
+
+
+def test_certificates_of_a_namespace(router: Start, authority: Authority) -> None:
+    """The hosts of one Namespace have so many certificates together; those beyond are claimed, left out and told."""
+    here = router(MAX_CERTIFICATES_PER_NAMESPACE="10")
+    certificate, key = authority.issue("*.many.dev")
+    hosts = {f"h{number}.many.dev": tls(client="client.crt") for number in range(4)}
+    chain = certificate + authority.pem  # with the clients' authority each host has three
+    fields = {"ssl_crt": chain, "ssl_key": key, "client_crt": authority.pem}
+    younger = namespace("younger", {"h3.many.dev": {}}, "2027-01-01T00:00:00Z")
+    cycle = here.serve(namespace("many", hosts), secret("many", **fields), younger)
+    assert [host.name for host in cycle.table.routes.hosts] == ["h0.many.dev", "h1.many.dev", "h2.many.dev"]
+    assert "host h3.many.dev is left out: hosts before it have 10 certificates" in str(cycle.table.problems[0])
+
+
+def test_size_of_certificates_counts(router: Start, authority: Authority) -> None:
+    """A certificate of many names counts as often as it has 4 KiB."""
+    here = router(MAX_CERTIFICATES_PER_NAMESPACE="4")
+    names = [x509.DNSName(f"{number:060}.dev") for number in range(250)]
+    certificate, key = sign_names("a.dev", names)
+    cycle = here.serve(namespace("a", {"a.dev": tls()}), secret("a", ssl_crt=certificate, ssl_key=key))
+    assert len(certificate) > 4 * 4096
+    assert cycle.table.routes.hosts == ()
+
+
+def sign_names(subject: str, names: list[x509.DNSName]) -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name, start = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]), datetime.datetime(2024, 1, 1)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 7, start, start + datetime.timedelta(days=9999))
+    signed = builder.add_extension(x509.SubjectAlternativeName(names), critical=False).sign(key, hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM), write_key(key)
 
 
 @pytest.mark.parametrize("bits", [8193, 16384])

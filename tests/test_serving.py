@@ -173,6 +173,16 @@ def test_resume_passes_over_what_nginx_refuses(router: Start, tmp_path: Path, ng
     assert said == [f"the former release {release} cannot be served: nginx refuses release {release}: too old"]
 
 
+def test_large_tree_has_longer(router: Start, tmp_path: Path, nginx_binary: str) -> None:
+    """What takes long to test may take as long to load, whatever RELOAD_TIMEOUT says."""
+    slow = tmp_path / "slow"
+    slow.write_text(f'#!/bin/sh\ncase "$*" in *-t*|*-g*) sleep 2 ;; esac\nexec {nginx_binary} "$@"\n')
+    slow.chmod(0o755)
+    here = router(NGINX_BINARY=str(slow), RELOAD_TIMEOUT="1")
+    here.serve(ONE)
+    assert answers(here, "one.dev")
+
+
 def test_damaged_release_is_written_anew(router: Start) -> None:
     """A release of the right name with other files in it is not taken for what its name says."""
     here = router()
