@@ -100,10 +100,10 @@ class Releases:
         """Remove a release that failed, to be written anew."""
         shutil.rmtree(self.path(name), ignore_errors=True)
 
-    def prune(self, name: str) -> None:
-        """Remove old releases but for the last ones, which stay to fall back on, and what killed runs left."""
-        kept = {name, *[path.name for path in self._by_age() if path.name != name][: _KEPT - 1]}
-        for path in self.path(name).parent.iterdir():
+    def prune(self, name: str | None, others: int = _KEPT - 1) -> None:
+        """Remove what was staged, and releases but for this one and the youngest `others`, to fall back on."""
+        kept = {name, *[path.name for path in self._by_age() if path.name != name][:others]}
+        for path in (self._folder / "releases").iterdir():
             if path.name not in kept:
                 shutil.rmtree(path, ignore_errors=True)
 

@@ -1,5 +1,6 @@
 """The sink that serves: one release after the other goes live, and nginx is kept running whatever comes."""
 
+import errno
 import os
 import threading
 import time
@@ -68,7 +69,13 @@ class Nginx:
         name = self._releases.name(files)
         with self._turn:
             try:
-                self._serve(name, files, snapshot)
+                try:
+                    self._serve(name, files, snapshot)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    self._releases.prune(self._releases.live, 0)  # others' changes are worth more than falling back
+                    self._serve(name, files, snapshot)
             except OSError as error:
                 raise NginxError(f"{self._folder}: release {name} cannot be written: {error.strerror}") from None
         return name

@@ -300,6 +300,18 @@ def test_disk_fails(launch: Launch, server: ApiServer, tmp_path: Path, what: str
     assert daemon.end() == 0
 
 
+@needs_root("unshare")
+def test_full_of_former_releases(launch: Launch, server: ApiServer, tmp_path: Path) -> None:
+    """Where former releases take the room that a new one needs they go."""
+    daemon = launch(*SMALL_DISK, tmp_path / "daemon-0" / "router")
+    folder = Path(f"/proc/{pid(daemon)}/root{daemon.folder}")
+    for number in range(6):  # each is a third of the disk
+        server.put(namespace("b", {f"h{number}-{host}.b.dev": {} for host in range(800)}))
+        daemon.wait_for(lambda number=number: daemon.ask(f"h{number}-799.b.dev") == 404)
+    assert len([*(folder / "releases").iterdir()]) < 3
+    assert daemon.count("No space left on device") == 0
+
+
 def fill(path: Path) -> None:
     """Take all the room there is."""
     with suppress(OSError), path.open("wb", buffering=0) as stream:
