@@ -1,5 +1,6 @@
 """Trees on disk: Files written so that others can at no moment read a secret, and read back; disks raise OSError."""
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -34,9 +35,18 @@ def replace_file(target: Path, file: File) -> None:
 
 
 def read_files(folder: Path, outside: Iterable[str] = ()) -> Files:
-    """Read a tree back, with those of the files `outside` it that are there."""
-    inside = (str(path.relative_to(folder)) for path in sorted(folder.rglob("*")))
-    return {path: File((folder / path).read_bytes()) for path in (*inside, *outside) if (folder / path).is_file()}
+    """Read a tree back, with those of the files `outside` it that are there; it holds no links, which lead anywhere."""
+    inside = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if not path.is_dir()}
+    return {name: File(_read_plain(path)) for name, path in inside.items()} | {
+        path: File(Path(path).read_bytes()) for path in outside if Path(path).is_file()
+    }
+
+
+def _read_plain(path: Path) -> bytes:
+    if path.is_symlink() or not path.is_file():
+        raise OSError(errno.ELOOP, "is a link or something else than a file", str(path))
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
+        return stream.read()
 
 
 def read_file(path: Path) -> File | None:

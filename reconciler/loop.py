@@ -79,7 +79,9 @@ def reconcile(listing: Listing, settings: Settings, sink: Sink, last: Cycle | No
     try:
         return Cycle(snapshot, changes, table, files, sink.apply(files, wish.served), True, wish.held, budget)
     except RefusedError as refusal:
-        wish = _isolate(wish, refusal, find_suspects(str(refusal), files, table.routes), sink, last)
+        # What a running nginx says quotes clients, who could have anyone suspected.
+        suspects = find_suspects(str(refusal), files, table.routes) if refusal.tested else frozenset()
+        wish = _isolate(wish, refusal, suspects, sink, last)
     table = wish.build_table()
     if last and table.routes == last.table.routes:
         return Cycle(snapshot, changes, table, last.files, last.release, False, wish.held, budget)

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from reconciler.patterns import show
 from reconciler.settings import Settings
 
 _TEST_TIMEOUT = 60.0
+_COMPLAINT = re.compile(r"(?:nginx: |\d{4}/\d\d/\d\d \d\d:\d\d:\d\d )?\[emerg\] (?:\d+#\d+: )?(.*)", re.DOTALL)
+_KEYS_LINE = re.compile(r" in \S*api-keys\.conf:\d+\s*$")
 _VARIABLES = re.compile("PATH|HOME|TMPDIR|TZ|LANG|(?:LC|LD|MALLOC|OPENSSL)_.+")
 
 
@@ -88,14 +91,22 @@ def run_test(binary: str, prefix: Path, tree: Path) -> list[str]:
         tested = _run(command, folder=prefix)
     except _LateError:  # it may be the tree's fault
         return [f"its test took more than {_TEST_TIMEOUT:.0f} s"]
-    lines = [clean(line, tree) for line in tested.stderr.splitlines() if "[emerg]" in line]
+    lines = [found for line in tested.stderr.splitlines() if (found := read_complaint(line, tree))]
     return lines or ([f"exit status {tested.returncode}"] if tested.returncode else [])
 
 
-def clean(line: str, tree: Path) -> str:
-    """Cut a line of nginx's down to what it says, without the tree's place and without a key."""
-    text = line.partition("[emerg]")[2].strip().replace(f"{tree}/", "")
-    return "api-keys.conf is malformed" if "api-keys.conf" in text else re.sub(r"^\d+#\d+: ", "", text)
+def read_complaint(line: str, tree: Path) -> str | None:
+    """Read what keeps nginx from running, without the tree's place and without a key. None: the line is another one.
+
+    Most lines quote clients, who may write what they like; they never begin one.
+    """
+    found = _COMPLAINT.match(line)
+    return show(clean(found[1].strip()).removeprefix("nginx: ").replace(f"{tree}/", "")) if found else None
+
+
+def clean(line: str) -> str:
+    """Leave out of a line of nginx's what it says of the file with API keys: it can hold one."""
+    return "nginx: api-keys.conf is malformed" if _KEYS_LINE.search(line) else line
 
 
 def keep_environment() -> dict[str, str]:

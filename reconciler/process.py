@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from reconciler import confine
-from reconciler.nginx import NginxError, clean, keep_environment
+from reconciler.nginx import NginxError, clean, keep_environment, read_complaint
 from reconciler.patterns import show
 
 SOCKET = "run/release.sock"
@@ -131,11 +131,9 @@ class Process:
         """Write what nginx says to standard error, and remember what first kept it from running."""
         with stream:
             for line in stream:
-                if "[emerg]" in line and not self._complaint:
-                    self._complaint = clean(line, self._folder / self._tree)
-                said = "nginx: api-keys.conf is malformed" if "api-keys.conf" in line else show(line.rstrip())
+                self._complaint = self._complaint or read_complaint(line, self._folder / self._tree) or ""
                 with suppress(OSError):  # a full disk, for one: nginx is listened to all the same
-                    sys.stderr.write(f"{said}\n")
+                    sys.stderr.write(f"{show(clean(line.rstrip()))}\n")
 
     def _ask(self) -> str | None:
         """Ask nginx for the name of the release that it serves."""

@@ -10,6 +10,7 @@ import msgspec
 
 from reconciler.diff import explain
 from reconciler.loop import Cycle
+from reconciler.patterns import show
 from reconciler.routes import RouteChange, compare, measure_routes
 from reconciler.tenant import Problem
 
@@ -54,7 +55,7 @@ class Report:
         """Tell what changed in routing, a line each."""
         for change in changes:
             record = {"event": "change", **msgspec.structs.asdict(change)}
-            self._write(record, f"{indent}{self._paint(change.sign, str(change))}")
+            self._write(record, f"{indent}{self._paint(change.sign, show(str(change)))}")
 
     def tell_cycle(self, name: str, cycle: Cycle, last: Cycle | None) -> None:
         """Tell what one cycle did with a recording: applied or idle, what changed, problems that came and went."""

@@ -1,5 +1,6 @@
 """Routes as lines that people, scripts and git can compare: one file of the tree, without any secret in it."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from deepdiff import DeepDiff
 from reconciler.annotations import Match
 from reconciler.files import Files
 from reconciler.memo import Memo
+from reconciler.patterns import DNS_LABEL
 from reconciler.routing import Host, Location, Routes
 from reconciler.tenant import Upstream
 from reconciler.values import Value
@@ -20,9 +22,8 @@ API_KEYS_FILE = "api-keys.conf"
 DEFAULT_SERVER = "_default"
 _PEM_FILES = ("certificate.crt", "certificate.key", "clientCertificate.crt")
 _AS_WRITTEN = "/!$&'()*+,;=:@~"
-
-
 _SECRETS = ("key", "certificate")
+_KEY_LINE = re.compile(rf'"?/({DNS_LABEL.expression})(/*)"? "?[A-Za-z0-9+/]+={{0,2}}"?;')
 
 
 class RoutesError(ValueError):
@@ -161,8 +162,10 @@ def _read_secrets(tree: Files) -> _Items:
     keys = tree[API_KEYS_FILE].content.decode().splitlines() if API_KEYS_FILE in tree else []
     items: _Items = {}
     for line in keys:
-        name, _ = line.split()
-        items.setdefault(("key", f"of Namespace {name.strip('/')}"), {})[name] = line
+        found = _KEY_LINE.fullmatch(line)
+        if not found:
+            raise RoutesError(f"{API_KEYS_FILE} is malformed")
+        items.setdefault(("key", f"of Namespace {found[1]}"), {})[found[2]] = line
     for path, file in tree.items():
         folder, _, name = path.rpartition("/")
         if name in _PEM_FILES:

@@ -280,6 +280,25 @@ def test_diff_of_secrets(tmp_path: Path) -> None:
     assert (changed.returncode, changed.stdout) == (1, "~ key of Namespace test-namespace (changed)\n")
 
 
+@pytest.mark.parametrize("text", ["PASSWORD=hunter2 x", "/Shop QUJD;", "/shop QUJD; more", "\0=a b\0"])
+def test_diff_shows_nothing_of_another_file(tmp_path: Path, text: str) -> None:
+    """Who writes the artefact that --diff reads cannot have it print another file, by its place or by its content."""
+    output, other = tmp_path / "out", tmp_path / "other"
+    run("--once", "--snapshot", BEFORE, "--output", output)
+    other.write_text(f"{text}\n")
+    keys = output / "api-keys.conf"
+    keys.write_text(other.read_text())
+    refused = run("--once", "--snapshot", LAST, "--diff", output)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.endswith("is no artefact of this version: routes.jsonl or api-keys.conf is malformed\n")
+    keys.unlink()
+    keys.symlink_to(other)
+    refused = run("--once", "--snapshot", LAST, "--diff", output)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.endswith("is a link or something else than a file\n")
+    assert refused.stderr.count("\n") == 1
+
+
 # replay
 
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from objects import namespace
+from objects import namespace, pod
 from router import Router
 
 from reconciler.files import File, Files
-from reconciler.nginx import NginxError
+from reconciler.nginx import NginxError, read_complaint
 from reconciler.render import render
 from reconciler.serving import Nginx
 
@@ -83,6 +83,41 @@ def test_refused_by_the_test(router: Start) -> None:
     assert current(here) == live
     assert [path.name for path in (here.folder / "releases").iterdir()] == [live]
     assert here.ask("one.dev", "/").status == 404
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("nginx: [emerg] unknown directive in /t/nginx.conf:3\n", "unknown directive in nginx.conf:3"),
+        ("2026/11/23 01:02:03 [emerg] 7#7: bind() to 0.0.0.0:80 failed\n", "bind() to 0.0.0.0:80 failed"),
+        ("[emerg] /usr/sbin/nginx cannot be run: No such file\n", "/usr/sbin/nginx cannot be run: No such file"),
+        ("nginx: [emerg] a\x1b[31m\x9bb\n", r"a\x1b[31m\x9bb"),
+        ('nginx: [emerg] unexpected "SECRET" in /t/api-keys.conf:2\n', "api-keys.conf is malformed"),
+        ('2026/11/23 01:02:03 [error] 7#7: *1 failed, referrer: "[emerg] victim.test"\n', None),
+        ('2026/11/23 01:02:03 [error] 7#7: *1 failed, request: "GET /?nginx: [emerg] 7#7: x HTTP/1.1"\n', None),
+        ("nginx: [warn] x\n", None),
+    ],
+)
+def test_complaints(line: str, complaint: str | None) -> None:
+    """What keeps nginx from running is told from what clients have it write, and shows neither keys nor escapes."""
+    assert read_complaint(line, Path("/t")) == complaint
+
+
+def test_clients_cannot_complain(router: Start, capfd: pytest.CaptureFixture[str]) -> None:
+    """A client's text in nginx's log is no complaint of nginx's, and replaces no line of it."""
+    here = router(RELOAD_TIMEOUT="1")
+    here.serve(
+        namespace("a", {"one.dev": {}}), pod("a", "web", "127.9.9.9", [{"basePath": "/", "containerPort": 3000}])
+    )
+    good, name = here.nginx.apply, here.last.release if here.last else ""
+    assert here.ask("one.dev", "/?/api-keys.conf:1", Referer="[emerg] victim.test").status == 502
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        text = files_of(here)["nginx.conf"].content.replace(str(here.port).encode(), port.encode())
+        with pytest.raises(NginxError, match=r"did not serve release .* bind\(\) to 127.0.0.1"):
+            good({**files_of(here), "nginx.conf": File(text)})
+    assert current(here) == name
+    assert 'referrer: "[emerg] victim.test"' in capfd.readouterr().err
 
 
 def test_not_proven_is_rolled_back(router: Start) -> None:
