@@ -4,11 +4,13 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from reconciler import confine
 from reconciler.settings import Settings
 
 _TEST_TIMEOUT = 60.0
@@ -27,9 +29,9 @@ class RefusedError(NginxError):
         self.tested = tested
 
 
-def find_version(binary: str) -> tuple[int, ...]:
+def find_version(binary: str, hidden: tuple[str, ...] = ()) -> tuple[int, ...]:
     """Ask nginx for its version, such as (1, 26, 3). NginxError where there is no nginx."""
-    printed = _run([binary, "-v"])
+    printed = _run(binary, hidden, "-v")
     found = re.search(r"nginx version: \S+?/(\d+)\.(\d+)\.(\d+)", printed.stderr)
     if not found:
         raise NginxError(f"{binary} -v names no nginx version")
@@ -42,9 +44,9 @@ def find_binary(name: str) -> str | None:
     return os.path.abspath(found) if found else None
 
 
-def check_modules(binary: str, settings: Settings) -> None:
+def check_modules(binary: str, settings: Settings, hidden: tuple[str, ...] = ()) -> None:
     """Make sure that nginx was built with what the settings ask of it. NginxError names the module that is missing."""
-    built = _run([binary, "-V"]).stderr
+    built = _run(binary, hidden, "-V").stderr
     wanted = {
         "http_auth_request": True,
         "http_realip": bool(settings.trusted_proxies) or settings.proxy_protocol,
@@ -77,9 +79,10 @@ def _scratch() -> Iterator[Path]:
         folder.rmdir()
 
 
-def run_test(binary: str, prefix: Path, tree: Path) -> list[str]:
+def run_test(binary: str, prefix: Path, tree: Path, hidden: tuple[str, ...] = ()) -> list[str]:
     """Run `nginx -t` on a tree: what it finds wrong, a line each; empty where it is content. `prefix` is its folder."""
-    tested = _run([binary, "-t", "-q", "-e", "stderr", "-p", f"{prefix}/", "-c", f"{tree}/nginx.conf"], folder=prefix)
+    arguments = ("-t", "-q", "-e", "stderr", "-p", f"{prefix}/", "-c", f"{tree}/nginx.conf")
+    tested = _run(binary, hidden, *arguments, folder=prefix)
     lines = [clean(line, tree) for line in tested.stderr.splitlines() if "[emerg]" in line]
     return lines or ([f"exit status {tested.returncode}"] if tested.returncode else [])
 
@@ -90,18 +93,32 @@ def clean(line: str, tree: Path) -> str:
     return "api-keys.conf is malformed" if "api-keys.conf" in text else re.sub(r"^\d+#\d+: ", "", text)
 
 
+def make_command(binary: str, hidden: tuple[str, ...], *arguments: str) -> list[str]:
+    """Make the command that runs nginx so that it cannot read what lies in the folders `hidden`.
+
+    This holds for its tests too: what they read, files that a served nginx could have written, may load code.
+    """
+    if not hidden:
+        return [binary, *arguments]
+    if not os.access(binary, os.X_OK):
+        raise NginxError(f"{binary} cannot be run: it is not there, or not executable")
+    return [sys.executable, "-I", "-S", confine.__file__, *hidden, "--", binary, *arguments]
+
+
 def keep_environment() -> dict[str, str]:
     """Give the variables that nginx has a use for; others may hold a secret of a plugin that prints credentials."""
     return {name: value for name, value in os.environ.items() if _VARIABLES.fullmatch(name)}
 
 
-def _run(command: list[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+def _run(
+    binary: str, hidden: tuple[str, ...], *arguments: str, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(  # noqa: S603  the binary is a setting
-            command, cwd=folder, env=keep_environment(), timeout=_TEST_TIMEOUT, check=False,
-            capture_output=True, text=True, errors="replace",
+            make_command(binary, hidden, *arguments), cwd=folder, env=keep_environment(), timeout=_TEST_TIMEOUT,
+            check=False, capture_output=True, text=True, errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise NginxError(f"{command[0]} did not answer within {_TEST_TIMEOUT:.0f} s") from None
+        raise NginxError(f"{binary} did not answer within {_TEST_TIMEOUT:.0f} s") from None
     except OSError as error:
-        raise NginxError(f"{command[0]} cannot be run: {error.strerror}") from None
+        raise NginxError(f"{binary} cannot be run: {error.strerror}") from None

@@ -12,8 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from reconciler import confine
-from reconciler.nginx import NginxError, clean, keep_environment
+from reconciler.nginx import NginxError, clean, keep_environment, make_command
 from reconciler.patterns import show
 
 SOCKET = "run/release.sock"
@@ -35,7 +34,7 @@ class Process:
         self._binary = binary
         self._folder = folder
         self._tree = tree
-        self._confined = [sys.executable, "-I", "-S", confine.__file__, *hidden, "--"]
+        self._hidden = hidden
         self._child: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._complaint = ""
@@ -69,21 +68,11 @@ class Process:
         """Start nginx. What a killed one left running here goes first: it holds the ports. NginxError if it cannot."""
         self._end_strays()
         (self._folder / SOCKET).unlink(missing_ok=True)  # a killed nginx leaves it behind and could not bind it again
-        command = [
-            *self._confined,
-            self._binary,
-            "-e",
-            "stderr",
-            "-p",
-            f"{self._folder}/",
-            "-c",
-            f"{self._tree}/nginx.conf",
-        ]
-        if not os.access(self._binary, os.X_OK):
-            raise NginxError(f"{self._binary} cannot be run: it is not there, or not executable")
+        arguments = ("-e", "stderr", "-p", f"{self._folder}/", "-c", f"{self._tree}/nginx.conf", "-g", "daemon off;")
+        command = make_command(self._binary, self._hidden, *arguments)
         try:
             self._child = subprocess.Popen(  # noqa: S603  the binary is a setting
-                [*command, "-g", "daemon off;"], cwd=self._folder, env=_MEMORY | keep_environment(),
+                command, cwd=self._folder, env=_MEMORY | keep_environment(),
                 stderr=subprocess.PIPE, text=True, errors="replace",
                 start_new_session=True,  # a terminal's Ctrl-C is for us; nginx is to finish what it serves
             )  # fmt: skip

@@ -38,10 +38,11 @@ class Nginx:
         tell: Callable[[str], None] | None = None,
         hidden: tuple[str, ...] = (),
     ) -> None:
-        check_modules(settings.nginx_binary, settings)
+        check_modules(settings.nginx_binary, settings, hidden)
         self._folder = Path(os.path.abspath(folder))
         self._settings = settings
         self._tell = tell
+        self._hidden = hidden
         self._process = Process(settings.nginx_binary, self._folder, CURRENT, hidden)
         self._turn = threading.RLock()
         self._over = threading.Event()
@@ -153,7 +154,8 @@ class Nginx:
         return replaced
 
     def _test(self, name: str) -> None:
-        if refusals := run_test(self._settings.nginx_binary, self._folder, self._releases.path(name)):
+        tree = self._releases.path(name)
+        if refusals := run_test(self._settings.nginx_binary, self._folder, tree, self._hidden):
             raise RefusedError(f"nginx refuses release {name}: {refusals[0]}", tested=True)
 
     def _load(self, name: str, timeout: float) -> None:

@@ -79,7 +79,7 @@ def test_broken_nginx_is_tried_again(router: Start, tmp_path: Path, nginx_binary
     assert here.nginx.pid
     os.kill(here.nginx.pid, signal.SIGKILL)
     wait_until(lambda: len(said) == 2)
-    assert said[1] == f"nginx cannot be started again: {binary} cannot be run: it is not there, or not executable"
+    assert said[1] == f"nginx cannot be started again: {binary} cannot be run: No such file or directory"
     binary.symlink_to(nginx_binary)
     wait_until(lambda: said[-1] == f"nginx runs again, with release {release}")
     assert answers(here, "one.dev")
