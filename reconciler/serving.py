@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from reconciler.disk import read_file, restore_files, write_files
+from reconciler.disk import keep_outside, remove_file, restore_files, write_files
 from reconciler.files import File, Files
 from reconciler.nginx import NginxError, RefusedError, check_modules, run_test
 from reconciler.process import SOCKET, Process
@@ -136,7 +136,7 @@ class Nginx:
             raise
         outside = {path for path in files if path.startswith("/")}
         for path in self._releases.read_outside() - outside:
-            Path(path).unlink(missing_ok=True)
+            remove_file(Path(path))
         self._releases.write_outside(outside)
         self._releases.prune(name)
 
@@ -144,7 +144,7 @@ class Nginx:
         """Write a release, and what of it lies outside: give what was there before."""
         self._releases.stage(name, {**files, "release/name.conf": render_release(name, SOCKET)}, snapshot)
         outside = {path: file for path, file in files.items() if path.startswith("/")}
-        replaced = {path: read_file(Path(path)) for path in outside}
+        replaced = keep_outside(files)
         self._releases.write_outside(self._releases.read_outside() | outside.keys())
         try:
             write_files(outside, self._folder)
