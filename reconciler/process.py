@@ -96,6 +96,14 @@ class Process:
             time.sleep(_POLL)
         raise NginxError(f"nginx did not serve release {name} within {timeout:.0f} s: {self._complaint or 'no word'}")
 
+    def end_oldest(self) -> bool:
+        """End the oldest of the workers that only finish what they serve; False where there is none."""
+        master = self.pid
+        leaving = sorted(_find_leaving(master), key=_read_start) if master else []
+        if leaving:
+            _kill(leaving[0], signal.SIGTERM)
+        return bool(leaving)
+
     def stop(self, patience: float) -> None:
         """End nginx: let it finish what it serves for so many seconds, and have it drop that after them."""
         for way, seconds in ((signal.SIGQUIT, patience), (signal.SIGTERM, 2.0)):
@@ -184,11 +192,11 @@ class Process:
 
 def find_workers(master: int) -> set[int]:
     """Find the workers that take new connections, by what nginx writes into their titles."""
-    titles = {}
-    for worker in find_children(master):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            titles[worker] = Path(f"/proc/{worker}/cmdline").read_bytes()
-    return {worker for worker, title in titles.items() if _LEAVING not in title}
+    return {worker for worker, title in _read_titles(master).items() if _LEAVING not in title}
+
+
+def _find_leaving(master: int) -> set[int]:
+    return {worker for worker, title in _read_titles(master).items() if _LEAVING in title}
 
 
 def read_state(pid: int) -> str:
@@ -206,6 +214,21 @@ def find_children(parent: int) -> set[int]:
 def _read_stat(pid: int) -> list[str]:
     """Read of /proc/<pid>/stat what stands behind the name: the state, the parent, and more."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _read_start(pid: int) -> int:
+    """Read when a process started, in ticks; one that is gone counts as the youngest."""
+    with suppress(OSError):
+        return int(_read_stat(pid)[19])
+    return sys.maxsize
+
+
+def _read_titles(master: int) -> dict[int, bytes]:
+    titles = {}
+    for worker in find_children(master):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            titles[worker] = _read_title(str(worker))
+    return titles
 
 
 def _read_title(pid: str) -> bytes:
