@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from reconciler.disk import SERVING, read_files, try_lock, write_files
+from reconciler.disk import SERVING, keep_outside, read_files, restore_files, try_lock, write_files
 from reconciler.files import Files, name_release
 from reconciler.routes import ROUTES_FILE
 from reconciler.snapshot import NOTHING, Snapshot
@@ -40,11 +40,11 @@ class Artefact:
         self._salt = os.urandom(16)
 
     def apply(self, files: Files, _: Snapshot = NOTHING) -> str:
-        """Write the tree beside the folder, test it and move it into place. ArtefactError leaves the old tree whole."""
+        """Write the tree beside the folder, test it and move it into place. What fails leaves the old one whole."""
         try:
             self._check_replaceable()
             self._folder.parent.mkdir(parents=True, exist_ok=True)
-            with _staging(self._folder) as staged:
+            with _staging(self._folder) as staged, _restoring(files):
                 write_files(files, staged)
                 if self._test:
                     self._test(staged)
@@ -117,6 +117,17 @@ def _staging(folder: Path) -> Iterator[Path]:
             yield staged
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+@contextmanager
+def _restoring(files: Files) -> Iterator[None]:
+    """Put back what Files replaced outside of their tree, where the block fails or a signal ends it."""
+    replaced = keep_outside(files)
+    try:
+        yield
+    except BaseException:
+        restore_files(replaced)
+        raise
 
 
 @contextmanager

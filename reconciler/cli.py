@@ -12,6 +12,7 @@ from typing import NoReturn
 from reconciler import __version__
 from reconciler.artefact import ArtefactError, NotAnArtefactError
 from reconciler.cluster import ClusterError
+from reconciler.confine import shield
 from reconciler.credentials import CredentialsError
 from reconciler.health import HealthError
 from reconciler.live import UsageError, read_cluster, record, run_daemon
@@ -48,8 +49,8 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
     }
     given = parser.parse_args(arguments, argparse.Namespace(**defaults))
     report = Report(sys.stderr, given.log_format)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    shield()
+    _install()
     try:
         return _run(given, read_settings(environment), report, environment)
     except SettingsError as error:
@@ -66,6 +67,14 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
     except Stopped as stopped:
         return 128 + stopped.number
     return WRONG_INPUT
+
+
+def _install() -> None:
+    """Let signals that end a process end it in order: what serves stops, and folders with keys in them go."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
+        signal.signal(number, _stop)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, _stop)
 
 
 def _stop(number: int, _: FrameType | None) -> NoReturn:

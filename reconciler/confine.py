@@ -23,7 +23,11 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def shield() -> None:
-    """Let no core dump be made of this process, and nobody of the same user look into it: it holds credentials."""
+    """Let no core dump be made of this process, nobody of the same user look into it, and nobody else write its files.
+
+    It holds credentials and keys. A stricter umask stays.
+    """
+    os.umask(os.umask(0o077) | 0o022)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _LIBC.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 

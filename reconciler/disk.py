@@ -5,7 +5,7 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from reconciler.files import File, Files
@@ -57,13 +57,25 @@ def read_file(path: Path) -> File | None:
         return None
 
 
+def keep_outside(files: Files) -> dict[str, File | None]:
+    """Read what lies where Files go outside of their tree, to be put back by `restore_files`."""
+    return {path: read_file(Path(path)) for path in files if path.startswith("/")}
+
+
 def restore_files(kept: Mapping[str, File | None]) -> None:
     """Put files back as `read_file` found them; what was not there goes."""
     for path, file in kept.items():
         if file:
             replace_file(Path(path), file)
         else:
-            Path(path).unlink(missing_ok=True)
+            remove_file(Path(path))
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there, and its folder where it was the last in it."""
+    path.unlink(missing_ok=True)
+    with suppress(OSError):
+        path.parent.rmdir()
 
 
 def try_lock(handle: int) -> bool:

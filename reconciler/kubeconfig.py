@@ -49,6 +49,9 @@ class Variable(_Entry, frozen=True):
     name: str
     value: str
 
+    def __repr__(self) -> str:
+        return f"Variable({self.name})"
+
 
 class Exec(_Entry, frozen=True, rename="camel"):
     """A command that prints credentials."""
@@ -60,6 +63,9 @@ class Exec(_Entry, frozen=True, rename="camel"):
     install_hint: str | None = None
     provide_cluster_info: bool | None = None
     interactive_mode: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Exec({self.command})"
 
 
 class User(_Entry, frozen=True):

@@ -9,7 +9,6 @@ from pathlib import Path
 from reconciler import __version__
 from reconciler.artefact import Nowhere
 from reconciler.cluster import Cluster, ClusterError
-from reconciler.confine import shield
 from reconciler.credentials import Credentials, find_credentials
 from reconciler.daemon import Daemon
 from reconciler.health import serve_health
@@ -61,13 +60,11 @@ class _Recorded:
 
 def read_cluster(settings: Settings, environment: Mapping[str, str]) -> Listing:
     """Read the cluster once, as it is now. ClusterError, CredentialsError or UsageError where it cannot be."""
-    shield()
     return Cluster(Connection(_find(environment)), settings).read(consistently=True)
 
 
 def run_daemon(given: argparse.Namespace, settings: Settings, report: Report, environment: Mapping[str, str]) -> int:
     """Follow the cluster until a signal comes, with an nginx where there is to be one."""
-    shield()
     credentials = _find(environment)
     if given.output and not (given.serve or credentials.in_cluster):
         raise UsageError("--output goes with --once, or with --serve")
@@ -89,7 +86,6 @@ def run_daemon(given: argparse.Namespace, settings: Settings, report: Report, en
 
 def record(given: argparse.Namespace, settings: Settings, report: Report, environment: Mapping[str, str]) -> int:
     """Record the cluster as it is, or each change of it until a signal comes."""
-    shield()
     cluster = Cluster(Connection(_find(environment)), settings)
     source = _Recorded(cluster, Recorder(given.folder, settings, with_secrets=given.with_secrets), report)
     if given.every:

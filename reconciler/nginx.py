@@ -4,11 +4,13 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from reconciler import confine
 from reconciler.patterns import show
 from reconciler.settings import Settings
 
@@ -34,9 +36,9 @@ class RefusedError(NginxError):
         self.tested = tested
 
 
-def find_version(binary: str) -> tuple[int, ...]:
+def find_version(binary: str, hidden: tuple[str, ...] = ()) -> tuple[int, ...]:
     """Ask nginx for its version, such as (1, 26, 3). NginxError where there is no nginx."""
-    printed = _run([binary, "-v"])
+    printed = _run(binary, hidden, "-v")
     found = re.search(r"nginx version: \S+?/(\d+)\.(\d+)\.(\d+)", printed.stderr)
     if not found:
         raise NginxError(f"{binary} -v names no nginx version")
@@ -49,9 +51,9 @@ def find_binary(name: str) -> str | None:
     return os.path.abspath(found) if found else None
 
 
-def check_modules(binary: str, settings: Settings) -> None:
+def check_modules(binary: str, settings: Settings, hidden: tuple[str, ...] = ()) -> None:
     """Make sure that nginx was built with what the settings ask of it. NginxError names the module that is missing."""
-    built = _run([binary, "-V"]).stderr
+    built = _run(binary, hidden, "-V").stderr
     wanted = {
         "http_auth_request": True,
         "http_realip": bool(settings.trusted_proxies) or settings.proxy_protocol,
@@ -84,11 +86,11 @@ def _scratch() -> Iterator[Path]:
         folder.rmdir()
 
 
-def run_test(binary: str, prefix: Path, tree: Path) -> list[str]:
+def run_test(binary: str, prefix: Path, tree: Path, hidden: tuple[str, ...] = ()) -> list[str]:
     """Run `nginx -t` on a tree: what it finds wrong, a line each; empty where it is content. `prefix` is its folder."""
-    command = [binary, "-t", "-q", "-e", "stderr", "-p", f"{prefix}/", "-c", f"{tree}/nginx.conf"]
+    arguments = ("-t", "-q", "-e", "stderr", "-p", f"{prefix}/", "-c", f"{tree}/nginx.conf")
     try:
-        tested = _run(command, folder=prefix)
+        tested = _run(binary, hidden, *arguments, folder=prefix)
     except _LateError:  # it may be the tree's fault
         return [f"its test took more than {_TEST_TIMEOUT:.0f} s"]
     lines = [found for line in tested.stderr.splitlines() if (found := read_complaint(line, tree))]
@@ -109,18 +111,32 @@ def clean(line: str) -> str:
     return "nginx: api-keys.conf is malformed" if _KEYS_LINE.search(line) else line
 
 
+def make_command(binary: str, hidden: tuple[str, ...], *arguments: str) -> list[str]:
+    """Make the command that runs nginx so that it cannot read what lies in the folders `hidden`.
+
+    This holds for its tests too: what they read, files that a served nginx could have written, may load code.
+    """
+    if not hidden:
+        return [binary, *arguments]
+    if not os.access(binary, os.X_OK):
+        raise NginxError(f"{binary} cannot be run: it is not there, or not executable")
+    return [sys.executable, "-I", "-S", confine.__file__, *hidden, "--", binary, *arguments]
+
+
 def keep_environment() -> dict[str, str]:
     """Give the variables that nginx has a use for; others may hold a secret of a plugin that prints credentials."""
     return {name: value for name, value in os.environ.items() if _VARIABLES.fullmatch(name)}
 
 
-def _run(command: list[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+def _run(
+    binary: str, hidden: tuple[str, ...], *arguments: str, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(  # noqa: S603  the binary is a setting
-            command, cwd=folder, env=keep_environment(), timeout=_TEST_TIMEOUT, check=False,
-            capture_output=True, text=True, errors="replace",
+            make_command(binary, hidden, *arguments), cwd=folder, env=keep_environment(), timeout=_TEST_TIMEOUT,
+            check=False, capture_output=True, text=True, errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise _LateError(f"{command[0]} did not answer within {_TEST_TIMEOUT:.0f} s") from None
+        raise _LateError(f"{binary} did not answer within {_TEST_TIMEOUT:.0f} s") from None
     except OSError as error:
-        raise NginxError(f"{command[0]} cannot be run: {error.strerror}") from None
+        raise NginxError(f"{binary} cannot be run: {error.strerror}") from None

@@ -12,8 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from reconciler import confine
-from reconciler.nginx import NginxError, clean, keep_environment, read_complaint
+from reconciler.nginx import NginxError, clean, keep_environment, make_command, read_complaint
 from reconciler.patterns import show
 
 SOCKET = "run/release.sock"
@@ -35,7 +34,7 @@ class Process:
         self._binary = binary
         self._folder = folder
         self._tree = tree
-        self._confined = [sys.executable, "-I", "-S", confine.__file__, *hidden, "--"]
+        self._hidden = hidden
         self._child: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._complaint = ""
@@ -69,21 +68,11 @@ class Process:
         """Start nginx. What a killed one left running here goes first: it holds the ports. NginxError if it cannot."""
         self._end_strays()
         (self._folder / SOCKET).unlink(missing_ok=True)  # a killed nginx leaves it behind and could not bind it again
-        command = [
-            *self._confined,
-            self._binary,
-            "-e",
-            "stderr",
-            "-p",
-            f"{self._folder}/",
-            "-c",
-            f"{self._tree}/nginx.conf",
-        ]
-        if not os.access(self._binary, os.X_OK):
-            raise NginxError(f"{self._binary} cannot be run: it is not there, or not executable")
+        arguments = ("-e", "stderr", "-p", f"{self._folder}/", "-c", f"{self._tree}/nginx.conf", "-g", "daemon off;")
+        command = make_command(self._binary, self._hidden, *arguments)
         try:
             self._child = subprocess.Popen(  # noqa: S603  the binary is a setting
-                [*command, "-g", "daemon off;"], cwd=self._folder, env=_MEMORY | keep_environment(),
+                command, cwd=self._folder, env=_MEMORY | keep_environment(),
                 stderr=subprocess.PIPE, text=True, errors="replace",
                 start_new_session=True,  # a terminal's Ctrl-C is for us; nginx is to finish what it serves
             )  # fmt: skip
@@ -106,6 +95,14 @@ class Process:
                 raise NginxError(f"nginx {self.ending}")
             time.sleep(_POLL)
         raise NginxError(f"nginx did not serve release {name} within {timeout:.0f} s: {self._complaint or 'no word'}")
+
+    def end_oldest(self) -> bool:
+        """End the oldest of the workers that only finish what they serve; False where there is none."""
+        master = self.pid
+        leaving = sorted(_find_leaving(master), key=_read_start) if master else []
+        if leaving:
+            _kill(leaving[0], signal.SIGTERM)
+        return bool(leaving)
 
     def stop(self, patience: float) -> None:
         """End nginx: let it finish what it serves for so many seconds, and have it drop that after them."""
@@ -193,11 +190,11 @@ class Process:
 
 def find_workers(master: int) -> set[int]:
     """Find the workers that take new connections, by what nginx writes into their titles."""
-    titles = {}
-    for worker in find_children(master):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            titles[worker] = Path(f"/proc/{worker}/cmdline").read_bytes()
-    return {worker for worker, title in titles.items() if _LEAVING not in title}
+    return {worker for worker, title in _read_titles(master).items() if _LEAVING not in title}
+
+
+def _find_leaving(master: int) -> set[int]:
+    return {worker for worker, title in _read_titles(master).items() if _LEAVING in title}
 
 
 def read_state(pid: int) -> str:
@@ -215,6 +212,21 @@ def find_children(parent: int) -> set[int]:
 def _read_stat(pid: int) -> list[str]:
     """Read of /proc/<pid>/stat what stands behind the name: the state, the parent, and more."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _read_start(pid: int) -> int:
+    """Read when a process started, in ticks; one that is gone counts as the youngest."""
+    with suppress(OSError):
+        return int(_read_stat(pid)[19])
+    return sys.maxsize
+
+
+def _read_titles(master: int) -> dict[int, bytes]:
+    titles = {}
+    for worker in find_children(master):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            titles[worker] = _read_title(str(worker))
+    return titles
 
 
 def _read_title(pid: str) -> bytes:

@@ -86,6 +86,9 @@ class _ApiKey(Value, frozen=True):
     namespace: Token
     value: Token
 
+    def __repr__(self) -> str:
+        return f"_ApiKey({self.namespace})"
+
 
 def render(routes: Routes, settings: Settings) -> Files:
     """Render the tree of a routing table's routes. The same routes give the same bytes."""

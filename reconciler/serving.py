@@ -8,8 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from reconciler.disk import read_file, restore_files, write_files
+from reconciler.disk import keep_outside, remove_file, restore_files, write_files
 from reconciler.files import File, Files
+from reconciler.memory import CGROUP, is_short
 from reconciler.nginx import NginxError, RefusedError, check_modules, run_test
 from reconciler.process import SOCKET, Process
 from reconciler.releases import CURRENT, Release, Releases
@@ -29,7 +30,7 @@ class Nginx:
 
     A tree is tested where it will lie, goes live by moving one link, and stays once the new workers answer its name.
     `tell` hears, a line each, how nginx ended and that it runs again; it is called from another thread. nginx cannot
-    read what lies in the folders `hidden`.
+    read what lies in the folders `hidden`. `cgroup` is where the container's memory is told.
     """
 
     def __init__(
@@ -38,11 +39,14 @@ class Nginx:
         settings: Settings,
         tell: Callable[[str], None] | None = None,
         hidden: tuple[str, ...] = (),
+        cgroup: Path = CGROUP,
     ) -> None:
-        check_modules(settings.nginx_binary, settings)
+        check_modules(settings.nginx_binary, settings, hidden)
         self._folder = Path(os.path.abspath(folder))
         self._settings = settings
         self._tell = tell
+        self._hidden = hidden
+        self._cgroup = cgroup
         self._process = Process(settings.nginx_binary, self._folder, CURRENT, hidden)
         self._turn = threading.RLock()
         self._over = threading.Event()
@@ -143,7 +147,7 @@ class Nginx:
             raise
         outside = {path for path in files if path.startswith("/")}
         for path in self._releases.read_outside() - outside:
-            Path(path).unlink(missing_ok=True)
+            remove_file(Path(path))
         self._releases.write_outside(outside)
         self._releases.prune(name)
 
@@ -151,7 +155,7 @@ class Nginx:
         """Write a release, and what of it lies outside: give what was there before."""
         self._releases.stage(name, {**files, "release/name.conf": render_release(name, SOCKET)}, snapshot)
         outside = {path: file for path, file in files.items() if path.startswith("/")}
-        replaced = {path: read_file(Path(path)) for path in outside}
+        replaced = keep_outside(files)
         self._releases.write_outside(self._releases.read_outside() | outside.keys())
         try:
             write_files(outside, self._folder)
@@ -162,7 +166,7 @@ class Nginx:
 
     def _test(self, name: str) -> None:
         started = time.monotonic()
-        refusals = run_test(self._settings.nginx_binary, self._folder, self._releases.path(name))
+        refusals = run_test(self._settings.nginx_binary, self._folder, self._releases.path(name), self._hidden)
         # What takes long to test takes as long to load, and that is no fault of it.
         self._timeout = self._settings.reload_timeout + 2 * (time.monotonic() - started)
         if refusals:
@@ -202,6 +206,9 @@ class Nginx:
         """Start nginx again whenever it has ended without being asked to; each time later, unless it ran for long."""
         failures, started = 0, time.monotonic()
         while not self._over.wait(_POLL):
+            self._make_room()
+            if self._process.ending is None:  # room is to be made while a release goes live, too
+                continue
             with self._turn:
                 if self._process.ending is None or not self._find_live():
                     continue
@@ -210,6 +217,11 @@ class Nginx:
             self._over.wait(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)])
             started = time.monotonic()
             self._start_again()
+
+    def _make_room(self) -> None:
+        """Where memory is short end a worker that is leaving, before the kernel ends nginx for everyone."""
+        if is_short(self._cgroup) and self._process.end_oldest():
+            self._say("memory is short: workers of former releases are ended, with what they still serve")
 
     def _start_again(self) -> None:
         with self._turn:

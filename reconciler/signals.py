@@ -1,4 +1,4 @@
-"""Signals: what SIGTERM, SIGINT and SIGHUP ask of the daemon."""
+"""Signals: what SIGTERM, SIGINT, SIGQUIT and SIGHUP ask of the daemon."""
 
 import os
 import select
@@ -9,7 +9,7 @@ from types import FrameType
 
 
 class Stopped(BaseException):
-    """SIGINT or SIGTERM came; like KeyboardInterrupt it is nobody's error."""
+    """A signal to stop came; like KeyboardInterrupt it is nobody's error."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -17,7 +17,7 @@ class Stopped(BaseException):
 
 
 class Signals:
-    """SIGTERM or SIGINT: stop when the work at hand is done; a second one: now. SIGHUP: reconcile now."""
+    """SIGTERM, SIGINT or SIGQUIT: stop when the work at hand is done; a second one: now. SIGHUP: reconcile now."""
 
     def __init__(self) -> None:
         self.stopping = False
@@ -31,7 +31,7 @@ class Signals:
         """Take the signals from now on."""
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # it ends a wait, so that an orphan can be reaped
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, self._take)
 
     def wait(self, seconds: float) -> None:

@@ -57,11 +57,11 @@ def prepare_serving(
 ) -> tuple[Settings, Nginx]:
     """Make the sink that serves from `folder`, and cannot read what is `hidden`. It has to be stopped."""
     binary = find_binary(settings.nginx_binary) or settings.nginx_binary
-    settings = dataclasses.replace(_know_version(settings, binary), nginx_binary=binary)
+    settings = dataclasses.replace(_know_version(settings, binary, hidden), nginx_binary=binary)
     return settings, Nginx(folder, settings, tell, hidden)
 
 
-def _know_version(settings: Settings, binary: str | None) -> Settings:
+def _know_version(settings: Settings, binary: str | None, hidden: tuple[str, ...] = ()) -> Settings:
     """Take the version that the setting gives, else ask nginx, else assume one that most nginx read."""
-    version = settings.nginx_version or (find_version(binary) if binary else _DEFAULT_VERSION)
+    version = settings.nginx_version or (find_version(binary, hidden) if binary else _DEFAULT_VERSION)
     return dataclasses.replace(settings, nginx_version=version)

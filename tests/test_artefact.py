@@ -156,6 +156,24 @@ def test_a_refused_first_tree_leaves_nothing(tmp_path):
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize("end", [Refused, KeyboardInterrupt, OSError])
+def test_files_outside_are_put_back(tmp_path, end):
+    """Where a tree is refused, cannot be written or a signal comes, the files outside it are as they were."""
+    live, fresh = str(tmp_path / "certificates/live/key"), str(tmp_path / "certificates/fresh/key")
+    apply(tmp_path / "tree", {**OLD, live: File(b"old", SECRET)})
+
+    def fail(_):
+        assert Path(live).read_bytes() == b"new"
+        raise end
+
+    with pytest.raises(ArtefactError if end is OSError else end):
+        apply(tmp_path / "tree", {**NEW, live: File(b"new", SECRET), fresh: File(b"new", SECRET)}, fail)
+    assert read_files(tmp_path / "tree") == OLD
+    assert read_files(tmp_path / "certificates") == {"live/key": File(b"old")}
+    assert Path(live).stat().st_mode & 0o777 == 0o600
+    assert names(tmp_path / "certificates") == ["live"]
+
+
 @pytest.mark.parametrize("name", ["precious", "nginx.conf", ".hidden", "sub/routes.jsonl"])
 def test_a_folder_that_is_no_artefact_is_refused(tmp_path, name):
     """A folder that holds something, but no routes, is not replaced."""

@@ -5,6 +5,7 @@ import itertools
 import json
 import signal
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,17 @@ from canaries import Canaries, find_in_processes, find_leaks
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from cryptography.hazmat.primitives.serialization import load_pem_private_key as load_key
 from daemon import Daemon
-from objects import Object, namespace, pod, secret, tls, web
+from objects import Object, listing, namespace, pod, secret, tls, web
 from ports import free_port
 
+from reconciler import conf
 from reconciler.credentials import CredentialsError, find_credentials
+from reconciler.kubeconfig import Exec, Variable
 from reconciler.recording import RecordingError, read_recordings
+from reconciler.render import render
+from reconciler.routing import build_table
+from reconciler.settings import read_settings
+from reconciler.snapshot import normalise
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -537,6 +544,26 @@ def test_settings_that_are_secrets(scene: Scene, server: ApiServer) -> None:
     ):  # fmt: skip
         assert scene.run("--once", **settings) == 2
     scene.check()
+
+
+def test_values_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What holds a plugin's arguments or an API key tells whose they are when it is shown, and no more."""
+    held = Variable(name="A", value="t0p-s3cret")
+    entry = Exec(command="/plugin", api_version="v1", args=["t0p-s3cret"], env=[held])
+    assert f"{held} {entry}" == "Variable(A) Exec(/plugin)"
+    shown: list[str] = []
+    write = conf.render
+
+    def show(template: str, **given: Any) -> str:
+        shown.append(repr(given))
+        return write(template, **given)
+
+    monkeypatch.setattr(conf, "render", show)
+    settings = read_settings({})
+    listed = listing([namespace("team", {"a.dev": {}}), web("team", 3000), secret("team", api_key="t0p-s3cret")])
+    render(build_table(normalise(listed, settings), settings, time.time()).routes, settings)
+    assert "_ApiKey(" in "".join(shown)
+    assert "t0p-s3cret" not in "".join(shown)
 
 
 def test_no_core_dump_of_any_mode(scene: Scene, cluster: list[Object], server: ApiServer) -> None:

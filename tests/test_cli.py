@@ -373,7 +373,7 @@ def test_replay_serve(nginx_binary: str) -> None:
         http.client.HTTPConnection("127.0.0.1", port, timeout=20).request("GET", "/")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_replay_keeps_serving_until_a_signal(nginx_binary: str, number: signal.Signals) -> None:
     """Replay --serve --keep serves on until a signal, ends nginx and exits 0."""
     port = free_port()
@@ -391,6 +391,68 @@ def test_replay_keeps_serving_until_a_signal(nginx_binary: str, number: signal.S
         assert process.returncode == 0
     with pytest.raises(ConnectionRefusedError):
         http.client.HTTPConnection("127.0.0.1", port, timeout=20).request("GET", "/")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+def test_signal_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    """A signal in the midst of a test ends the command with its own code, and the folder with keys in it goes."""
+    slow, scratch = tmp_path / "nginx", tmp_path / "scratch"
+    os.mkfifo(tmp_path / "tested")
+    slow.write_text(f'#!/bin/sh\ncase "$*" in -t*) echo >{tmp_path}/tested; exec sleep 60 ;; esac\nexec nginx "$@"\n')
+    slow.chmod(0o755)
+    scratch.mkdir()
+    with start("--once", "--snapshot", LAST, NGINX_BINARY=str(slow), TMPDIR=str(scratch), **TLS) as process:
+        (tmp_path / "tested").read_text()
+        assert list(scratch.glob("*/ssl"))
+        process.send_signal(number)
+        process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert list(scratch.iterdir()) == []
+
+
+def test_hang_up_that_is_ignored(tmp_path: Path) -> None:
+    """Under nohup a hang-up ends nothing."""
+    with subprocess.Popen(
+        ["nohup", COMMAND, "replay", LAST, "--serve", "--keep"], env=environment(PORT=str(free_port())),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout
+        while "until a signal comes" not in process.stdout.readline():
+            assert process.poll() is None
+        caught = Path(f"/proc/{process.pid}/status").read_text().partition("SigIgn:")[2].split()[0]
+        assert int(caught, 16) & 1 << (signal.SIGHUP - 1)
+        process.terminate()
+
+
+def test_no_core_dump_of_recordings() -> None:
+    """Neither the command nor its nginx leaves a core dump where recordings are served: both hold keys."""
+    with start("replay", LAST, "--serve", "--keep", PORT=str(free_port())) as process:
+        assert process.stdout
+        while "until a signal comes" not in process.stdout.readline():
+            assert process.poll() is None
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert children
+        for pid in (process.pid, *children):
+            limits = Path(f"/proc/{pid}/limits").read_text()
+            assert limits.partition("Max core file size")[2].split()[:2] == ["0", "0"]
+
+
+@pytest.mark.parametrize("mode", ["--once", "replay"])
+def test_nobody_else_writes_what_is_made(tmp_path: Path, mode: str) -> None:
+    """Under a umask of 0 too neither the group nor others may write a file or a folder."""
+    given = {"--once": ["--once", "--snapshot", LAST], "replay": ["replay", "--serve", LAST]}[mode]
+    before = os.umask(0)
+    try:
+        ended = run(
+            *given, "--output", tmp_path / "out" / "tree", PORT=str(free_port()), SSL_PORT=str(free_port()),
+            SSL_CERT_DIR=str(tmp_path / "out" / "certificates"), **TLS,
+        )  # fmt: skip
+    finally:
+        os.umask(before)
+    assert ended.returncode == 0, ended.stderr
+    made = [path for path in (tmp_path / "out").rglob("*") if not path.is_symlink()]
+    assert any(path.name == "certificates" for path in made)
+    assert [path for path in made if path.lstat().st_mode & 0o022 and not path.is_socket()] == []
 
 
 def test_nothing_to_keep(nginx_binary: str) -> None:

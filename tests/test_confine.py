@@ -82,17 +82,21 @@ def test_program_that_is_not_there(tmp_path: Path) -> None:
 
 
 @needs_landlock
-def test_nginx_cannot_read_the_token(server: ApiServer, launch: Start, authority: Authority, tmp_path: Path) -> None:
-    """In a Pod neither nginx nor what runs in its place can open the service account's token; the daemon can."""
+@pytest.mark.parametrize("run", ["daemon off", "-t -q", "-V", "-v"])
+def test_nginx_cannot_read_the_token(
+    server: ApiServer, launch: Start, authority: Authority, tmp_path: Path, run: str
+) -> None:
+    """In a Pod no nginx, one that serves or tests, nor what runs in its place can open the service account's token.
+
+    The daemon can. What a test reads, the one that serves could have written.
+    """
     account = tmp_path / "account"
     account.mkdir()
     (account / "token").write_text(TOKEN)
     (account / "ca.crt").write_bytes(authority.pem)
     spy = tmp_path / "nginx"
     opened = tmp_path / "opened"
-    spy.write_text(
-        f'#!/bin/sh\ncase "$*" in *"daemon off"*) cat {account}/token >{opened} 2>&1 ;; esac\nexec nginx "$@"\n'
-    )
+    spy.write_text(f'#!/bin/sh\ncase "$*" in *"{run}"*) cat {account}/token >{opened} 2>&1 ;; esac\nexec nginx "$@"\n')
     spy.chmod(0o755)
     opened.touch()
     server.load([namespace("a", {"a.dev": {}})])

@@ -211,7 +211,7 @@ def children(parent: int) -> set[int]:
 # Asked to stop
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_stop_drains(launch: Launch, backends: Backends, number: signal.Signals) -> None:
     """At a signal no new connections are taken, a download under way comes to its end, and the exit code is 0."""
     daemon = launch(SHUTDOWN_TIMEOUT="60")

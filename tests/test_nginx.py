@@ -216,4 +216,5 @@ def test_certificates_outside_of_the_tree(router: Start, tmp_path: Path) -> None
     here.nginx.stop()
     here.nginx = Nginx(here.folder, here.settings)  # another process
     here.nginx.apply({**files, "another": File(b"")})
-    assert not Path(certificate).exists()
+    assert not Path(certificate).parent.exists()
+    assert Path(certificate).parent.parent.is_dir()

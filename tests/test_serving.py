@@ -16,6 +16,7 @@ from daemon import wait_until
 from objects import namespace
 from router import Router
 
+from reconciler.memory import is_short
 from reconciler.nginx import NginxError
 from reconciler.process import Process, find_workers
 from reconciler.serving import Nginx
@@ -79,7 +80,7 @@ def test_broken_nginx_is_tried_again(router: Start, tmp_path: Path, nginx_binary
     assert here.nginx.pid
     os.kill(here.nginx.pid, signal.SIGKILL)
     wait_until(lambda: len(said) == 2)
-    assert said[1] == f"nginx cannot be started again: {binary} cannot be run: it is not there, or not executable"
+    assert said[1] == f"nginx cannot be started again: {binary} cannot be run: No such file or directory"
     binary.symlink_to(nginx_binary)
     wait_until(lambda: said[-1] == f"nginx runs again, with release {release}")
     assert answers(here, "one.dev")
@@ -191,6 +192,58 @@ def test_damaged_release_is_written_anew(router: Start) -> None:
     (here.folder / "releases" / release / "nginx.conf").write_bytes(b"nonsense;")
     here.serve(ONE)
     assert answers(here, "one.dev")
+
+
+def leave(router: Router, host: str) -> tuple[socket.socket, int]:
+    """Begin a request and have another host served: give its connection, and the worker that waits for its end."""
+    client = socket.create_connection(("127.0.0.1", router.port))
+    client.sendall(b"GET / HTTP/1.1\r\nHost: one.dev\r\n")
+    before = router.workers()
+    assert answers(router, "one.dev")  # so that the worker has taken what came before
+    router.serve(namespace("a", {"one.dev": {}, host: {}}))
+    wait_until(lambda: len([pid for pid in before if Path(f"/proc/{pid}").exists()]) == 1)
+    (worker,) = [pid for pid in before if Path(f"/proc/{pid}").exists()]
+    return client, worker
+
+
+def is_told_to_end(pid: int) -> bool:
+    pending = Path(f"/proc/{pid}/status").read_text().partition("ShdPnd:")[2].split()[0]
+    return bool(int(pending, 16) & 1 << (signal.SIGTERM - 1))
+
+
+def test_short_memory_ends_workers_that_leave(router: Start, tmp_path: Path) -> None:
+    """Over four fifths of the container's memory the oldest of the leaving workers end, and nobody else."""
+    here = router(WORKER_SHUTDOWN_TIMEOUT="240s")
+    here.nginx.stop()
+    said: list[str] = []
+    for name, content in {"memory.max": "1000", "memory.current": "900", "memory.stat": "inactive_file 101"}.items():
+        (tmp_path / name).write_text(f"{content}\n")
+    here.nginx = Nginx(here.folder, here.settings, said.append, cgroup=tmp_path)
+    here.serve(ONE)
+    (one, older), (two, younger) = leave(here, "two.dev"), leave(here, "three.dev")
+    serving = here.workers()
+    assert said == []
+    os.kill(older, signal.SIGSTOP)
+    (tmp_path / "memory.stat").write_text("inactive_file 99\n")
+    wait_until(lambda: is_told_to_end(older))
+    assert "shutting down" in Path(f"/proc/{younger}/cmdline").read_text()
+    os.kill(older, signal.SIGCONT)
+    with one, two:
+        for client in (one, two):
+            client.settimeout(60)
+            assert client.recv(1) == b""
+    assert said == ["memory is short: workers of former releases are ended, with what they still serve"]
+    wait_until(lambda: here.workers() == serving)
+    assert answers(here, "three.dev")
+
+
+@pytest.mark.parametrize("limit", ["max", None])
+def test_memory_without_a_limit(tmp_path: Path, limit: str | None) -> None:
+    """Without a limit, or where no cgroup tells of one, memory is never short."""
+    (tmp_path / "memory.current").write_text("900\n")
+    if limit:
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+    assert not is_short(tmp_path)
 
 
 def test_stop_lets_a_request_finish(router: Start) -> None:

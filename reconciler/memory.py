@@ -1,0 +1,26 @@
+"""The container's memory, by cgroup v2: https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files."""
+
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def is_short(cgroup: Path) -> bool:
+    """Tell whether more than four fifths of the limit are in use; without a limit, or without such files, they are not.
+
+    Files that nobody has read for a while do not count: the kernel lets go of them before it kills anybody.
+    """
+    try:
+        limit = (cgroup / "memory.max").read_text().strip()
+        return limit != "max" and 5 * (_read_current(cgroup) - _read_idle(cgroup)) > 4 * int(limit)
+    except (OSError, ValueError):
+        return False
+
+
+def _read_current(cgroup: Path) -> int:
+    return int((cgroup / "memory.current").read_text())
+
+
+def _read_idle(cgroup: Path) -> int:
+    lines = (cgroup / "memory.stat").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
