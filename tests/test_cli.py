@@ -294,9 +294,8 @@ def test_diff_shows_nothing_of_another_file(tmp_path: Path, text: str) -> None:
     keys.unlink()
     keys.symlink_to(other)
     refused = run("--once", "--snapshot", LAST, "--diff", output)
-    assert (refused.returncode, refused.stdout) == (2, "")
+    assert (refused.returncode, refused.stdout) == (3, "")
     assert refused.stderr.endswith("is a link or something else than a file\n")
-    assert refused.stderr.count("\n") == 1
 
 
 # replay

@@ -293,7 +293,7 @@ def test_certificates_that_would_stop_nginx(
 
 def test_huge_key(how: Settings, tmp_path: Path, nginx_binary: str, authority: Authority) -> None:
     """Nobody looks for the factors of a tenant's key: one of two huge primes is soon left out."""
-    first, second, public = 2**9689 - 1, 2**9941 - 1, 65537
+    first, second, public = 2**4253 - 1, 2**4423 - 1, 65537
     private = pow(public, -1, (first - 1) * (second - 1))
     numbers = rsa.RSAPrivateNumbers(
         first, second, private, private % (first - 1), private % (second - 1), pow(second, -1, first),
