@@ -78,8 +78,8 @@ class Daemon:
         self._complaints: tuple[str, ...] = ()
         self._busy = 0
         self._not_before = 0.0
-        # All lists may take their whole time, twice, and so may nginx.
-        self.health = Health(60.0 + 8 * (settings.api_timeout + settings.reload_timeout) + settings.reconcile_interval)
+        # All lists may take their whole time, twice, and so may nginx, of a tree whose test takes nearly a minute too.
+        self.health = Health(360.0 + 8 * (settings.api_timeout + settings.reload_timeout) + settings.reconcile_interval)
 
     @property
     def routes_something(self) -> bool:

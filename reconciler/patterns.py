@@ -73,7 +73,7 @@ REGEX_PATH = Pattern(
 
 HTTP_HEADER = Pattern(
     r"(?=.)[A-Za-z0-9]*(?:[_-][A-Za-z0-9]*){0,6}",
-    "an HTTP token of letters, digits, and at most six '-' or '_' (nginx reads no other)",
+    "an HTTP token of letters, digits (nginx reads no other), and at most six '-' or '_'",
     longest=128,
 )
 HTTP_URI = Pattern(

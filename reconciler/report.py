@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -11,7 +12,8 @@ import msgspec
 from reconciler.diff import explain
 from reconciler.loop import Cycle
 from reconciler.patterns import show
-from reconciler.routes import RouteChange, compare, measure_routes
+from reconciler.routes import RouteChange, compare, compare_first, measure_routes
+from reconciler.snapshot import Resource
 from reconciler.tenant import Problem
 
 _COLOURS = {
@@ -77,15 +79,15 @@ class Report:
     def tell_live(self, cycle: Cycle, last: Cycle | None) -> None:
         """Tell what a cycle over a live cluster changed in what is served, and problems that came and went."""
         if cycle.applied:
-            changes = compare(last.files if last else {}, cycle.files)
+            changes, more = compare_first(last.files if last else {}, cycle.files, _MANY)
             size = measure_routes(cycle.table.routes)
             record = {"event": "applied", "release": cycle.release, "hosts": size.hosts, "pods": size.pods}
             what = f"{size.hosts} hosts, {size.pods} Pods"
             self._write(record, f"{self._paint('applied', 'applied')} {cycle.release}: {what}")
-            self.tell_changes(changes[:_MANY], "  ")
-            if more := len(changes) - _MANY if len(changes) > _MANY else 0:
+            self.tell_changes(changes, "  ")
+            if more:
                 self._write({"event": "more", "changes": more}, f"  and {more} more changes")
-        self._tell_problems(cycle, last, "")
+        self._tell_problems(cycle, last, "", _MANY)
 
     def tell_start(self, version: str, settings: Mapping[str, str], source: str) -> None:
         """Tell who starts, on what, and with which settings."""
@@ -97,12 +99,19 @@ class Report:
         """Tell what happened."""
         self._write({"event": "notice", "text": text}, text)
 
-    def _tell_problems(self, cycle: Cycle, last: Cycle | None, indent: str) -> None:
-        before = set(last.table.problems) if last else set()
-        for problem in sorted(before - set(cycle.table.problems)):
-            self.tell_problem(problem, gone=True, indent=indent)
-        for problem in sorted(set(cycle.table.problems) - before):
-            self.tell_problem(problem, indent=indent)
+    def _tell_problems(self, cycle: Cycle, last: Cycle | None, indent: str, most: int | None = None) -> None:
+        """Tell problems that went and came, of one Namespace the first `most`: a log is everybody's."""
+        before, now = set(last.table.problems) if last else set(), set(cycle.table.problems)
+        changed = [*sorted(before - now), *sorted(now - before)]
+        told = Counter[Resource]()
+        for problem in changed:
+            told[problem.namespace] += 1
+            if most is None or told[problem.namespace] <= most:
+                self.tell_problem(problem, gone=problem in before, indent=indent)
+        for namespace, number in told.items():
+            if most is not None and number > most:
+                record = {"event": "more", "namespace": namespace.name, "problems": number - most}
+                self._write(record, f"{indent}and {number - most} more problems of {namespace} came or went")
 
     def tell_serving(self, port: int) -> None:
         """Tell that nginx goes on serving."""

@@ -82,10 +82,18 @@ def compare(old: Files, new: Files) -> tuple[RouteChange, ...]:
 
     RoutesError where a tree is not of this program's making.
     """
+    return compare_first(old, new, None)[0]
+
+
+def compare_first(old: Files, new: Files, most: int | None) -> tuple[tuple[RouteChange, ...], int]:
+    """List the first differences alone, and tell how many more there are: what nobody reads is not explained."""
     before, after = ({*tree[ROUTES_FILE].content.splitlines()} if ROUTES_FILE in tree else set() for tree in (old, new))
     try:
         routes, secrets = map(_read_items, (before - after, after - before)), map(_read_secrets, (old, new))
-        return tuple(sorted([*_compare_items(*routes), *_compare_items(*secrets)]))
+        (before_routes, after_routes), (before_secrets, after_secrets) = routes, secrets
+        items, others = before_routes | before_secrets, after_routes | after_secrets
+        changed = sorted(item for item in items.keys() | others.keys() if items.get(item) != others.get(item))
+        return tuple(_explain_items(items, others, changed[:most])), max(0, len(changed) - (most or len(changed)))
     except (ValueError, LookupError, TypeError, AttributeError):
         raise RoutesError(f"{ROUTES_FILE} or {API_KEYS_FILE} is malformed") from None
 
@@ -139,7 +147,9 @@ def _write_upstream(upstream: Upstream, _: None) -> bytes:
 
 _upstream_lines = Memo(_write_upstream)
 
-_Items = dict[tuple[str, str], dict[str, Any]]
+# Of which kind, and its name.
+_Item = tuple[str, str]
+_Items = dict[_Item, dict[str, Any]]
 
 
 def _read_items(lines: set[bytes]) -> _Items:
@@ -159,29 +169,30 @@ def _read_items(lines: set[bytes]) -> _Items:
 
 
 def _read_secrets(tree: Files) -> _Items:
+    """Read what can be told of secrets: of a value there is no more than a hash, of this process alone."""
     keys = tree[API_KEYS_FILE].content.decode().splitlines() if API_KEYS_FILE in tree else []
     items: _Items = {}
     for line in keys:
         found = _KEY_LINE.fullmatch(line)
         if not found:
             raise RoutesError(f"{API_KEYS_FILE} is malformed")
-        items.setdefault(("key", f"of Namespace {found[1]}"), {})[found[2]] = line
+        items.setdefault(("key", f"of Namespace {found[1]}"), {})[found[2]] = hash(line)
     for path, file in tree.items():
         folder, _, name = path.rpartition("/")
         if name in _PEM_FILES:
             host = folder.rpartition("/")[2]
             of = "the default server" if host == DEFAULT_SERVER else f"host {host}"
-            items.setdefault(("certificate", f"of {of}"), {})[name] = file.content
+            items.setdefault(("certificate", f"of {of}"), {})[name] = hash(file.content)
     return items
 
 
-def _compare_items(old: _Items, new: _Items) -> Iterator[RouteChange]:
-    for item in old.keys() | new.keys():
+def _explain_items(old: _Items, new: _Items, changed: list[_Item]) -> Iterator[RouteChange]:
+    for item in changed:
         kind, name = item
         if item not in old or item not in new:
             detail = _describe(kind, new.get(item) or old[item])
             yield RouteChange(kind, name, "+" if item in new else "-", detail)
-        elif old[item] != new[item]:
+        else:
             yield RouteChange(kind, name, "~", _explain(kind, old[item], new[item]))
 
 

@@ -1,9 +1,7 @@
 """Snapshot -> RoutingTable: who serves what, in serving order; conflicts, and what was left out and why."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Iterator
 
 from reconciler.annotations import Match
 from reconciler.memo import Memo
@@ -11,11 +9,9 @@ from reconciler.names import Named, Place, find_crowded, find_places, hash_size
 from reconciler.patterns import excerpt
 from reconciler.settings import Settings
 from reconciler.snapshot import Resource, Snapshot
-from reconciler.tenant import ApiKey, Path, Problem, Tenant, TenantHost, Upstream, read_tenant
+from reconciler.tenant import ApiKey, Path, Problem, Tenant, TenantHost, Upstream, cut_problems, read_tenant
 from reconciler.tls import Tls
 from reconciler.values import Value
-
-MOST_PROBLEMS, MOST_PROBLEMS_OF_A_NAMESPACE = 20, 200
 
 # A location's modifier and name.
 _Place = tuple[str, str]
@@ -110,30 +106,12 @@ def build_table(snapshot: Snapshot, settings: Settings, now: float) -> RoutingTa
         tuple((tenant.name, tenant.api_key) for tenant in tenants if tenant.api_key),
         size,
     )
-    return RoutingTable(routes, tuple(_cut(problems)), min(_moments(hosts, now), default=math.inf))
+    return RoutingTable(routes, tuple(cut_problems(problems)), min(_moments(hosts, now), default=math.inf))
 
 
 def _age(tenant: Tenant) -> tuple[float, str]:
     """Sort Tenants oldest first."""
     return tenant.created, tenant.name
-
-
-def _cut(problems: list[Problem]) -> list[Problem]:
-    """Sort problems and keep the first of each object and Namespace: a tenant shall not fill everyone's log."""
-    of_objects = _keep_first(set(problems), MOST_PROBLEMS, attrgetter("resource"))
-    return sorted(_keep_first(of_objects, MOST_PROBLEMS_OF_A_NAMESPACE, _find_namespace))
-
-
-def _keep_first(problems: Iterable[Problem], most: int, find: Callable[[Problem], Resource]) -> Iterator[Problem]:
-    for resource, group in groupby(sorted(problems, key=lambda problem: (find(problem), problem)), key=find):
-        found = tuple(group)
-        yield from found[:most]
-        if len(found) > most:
-            yield Problem(resource, "there", f"are {len(found) - most} more problems", "as above")
-
-
-def _find_namespace(problem: Problem) -> Resource:
-    return Resource("Namespace", "", problem.resource.namespace or problem.resource.name)
 
 
 def _build_host(claimants: _Claimants, _: None) -> tuple[Host | None, tuple[Problem, ...]]:

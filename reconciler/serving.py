@@ -51,7 +51,7 @@ class Nginx:
         self._turn = threading.RLock()
         self._over = threading.Event()
         self._said = ""
-        self._timeout = float(settings.reload_timeout)
+        self._took: dict[str, float] = {}  # seconds that the test of a release took
         try:
             if (self._folder / ROUTES_FILE).exists():
                 raise NginxError(f"{self._folder}: holds an artefact; releases need a folder of their own")
@@ -96,6 +96,7 @@ class Nginx:
                     restore_files(replaced)
                     if name != self._releases.live:
                         self._releases.remove(name)
+                        self._took.pop(name, None)
             except OSError as error:
                 raise NginxError(f"{self._folder}: release {name} cannot be written: {error.strerror}") from None
 
@@ -150,6 +151,7 @@ class Nginx:
             remove_file(Path(path))
         self._releases.write_outside(outside)
         self._releases.prune(name)
+        self._took = {name: self._took[name]}
 
     def _stage(self, name: str, files: Files, snapshot: Snapshot) -> dict[str, File | None]:
         """Write a release, and what of it lies outside: give what was there before."""
@@ -167,15 +169,16 @@ class Nginx:
     def _test(self, name: str) -> None:
         started = time.monotonic()
         refusals = run_test(self._settings.nginx_binary, self._folder, self._releases.path(name), self._hidden)
-        # What takes long to test takes as long to load, and that is no fault of it.
-        self._timeout = self._settings.reload_timeout + 2 * (time.monotonic() - started)
+        self._took[name] = time.monotonic() - started
         if refusals:
             raise RefusedError(f"nginx refuses release {name}: {refusals[0]}", tested=True)
 
     def _load(self, name: str) -> None:
+        """Have nginx serve a release. What takes long to test takes as long to load, and that is no fault of it."""
+        timeout = self._settings.reload_timeout + 2 * self._took.get(name, 0.0)
         old = self._process.load()
         try:
-            self._process.prove(name, old, self._timeout)
+            self._process.prove(name, old, timeout)
         except NginxError as error:
             raise RefusedError(str(error), tested=False) from None
 

@@ -32,6 +32,11 @@ _NO_POD = (
     "::/96,::ffff:0.0.0.0/96,::ffff:0:0:0/96,64:ff9b::/96,64:ff9b:1::/48,2001::/32,2002::/16,fe80::/10,"
     "fd00:ec2::/32,fd20:ce::254,ff00::/8"
 )
+_TAKEN_HEADERS = frozenset((
+    "host", "connection", "upgrade", "keep-alive", "te", "trailer", "transfer-encoding", "content-length",
+    "content-type", "expect", "x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id",
+    "x-ssl-client-verify", "x-ssl-client-subject-dn", "x-ssl-client-fingerprint", "x-ssl-client-serial",
+))  # fmt: skip
 _RELATIVE_PATH = Pattern(r"(?:[A-Za-z0-9._-]+|/)(?:[A-Za-z0-9._-]|/)*", "a path", longest=200)
 _SIZE_LIMIT = 2**40
 
@@ -308,8 +313,13 @@ def _check_ports(values: Mapping[str, Any]) -> list[str]:
 
 
 def _check_headers(values: Mapping[str, Any]) -> list[str]:
-    """To let in a header with '_' is to let in X_Forwarded_Host, which nginx does not tell from the proxy's own."""
+    """Check that the key's header is nobody else's.
+
+    To let in one with '_' is to let in X_Forwarded_Host, which nginx does not tell from the proxy's own.
+    """
     header = values.get("api_key_header", "")
+    if header.lower().replace("_", "-") in _TAKEN_HEADERS:
+        return [_refusal("API_KEY_HEADER", header, "is a header that nginx reads or writes", "another one")]
     if "_" not in header or not values.get("trusted_proxies") or values.get("proxy_protocol"):
         return []
     return [_refusal("API_KEY_HEADER", header, "has a '_', and TRUSTED_PROXIES is set", "then one without '_'")]

@@ -1,8 +1,10 @@
 """Tenant: what one Namespace and its objects ask for, read on their own. Nothing here sees another Namespace."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
+from itertools import groupby
+from operator import attrgetter
 
 from msgspec.structs import replace
 
@@ -17,6 +19,7 @@ LONGEST_KEY = 2048
 MOST_KEYS = 8  # during a rotation
 MOST_REGEXES = 20  # nginx asks one after the other, for each request
 LONGEST_PROBE = 86400
+_MOST_PROBLEMS, _MOST_PROBLEMS_OF_A_NAMESPACE = 20, 200
 # Each is a server of an upstream; 20,000 of them cost a router 20 MiB, again in each generation of nginx's workers.
 _SERVERS_A_LOCATION = 5
 
@@ -28,6 +31,11 @@ class Problem(Value, frozen=True, order=True):
     what: str
     why: str
     right: str
+
+    @property
+    def namespace(self) -> Resource:
+        """The Namespace whose problem it is."""
+        return Resource("Namespace", "", self.resource.namespace or self.resource.name)
 
     def __str__(self) -> str:
         return f"{self.resource}: {self.what} {self.why}; right would be: {self.right}"
@@ -115,8 +123,22 @@ def read_tenant(namespace: Namespace, settings: Settings) -> Tenant:
         hosts=hosts,
         paths=paths,
         api_key=_read_api_key(namespace.secret, settings, problems),
-        problems=tuple(problems),
+        problems=tuple(cut_problems(problems)),
     )
+
+
+def cut_problems(problems: Iterable[Problem]) -> list[Problem]:
+    """Sort problems and keep the first of each object and Namespace: a tenant shall not fill everyone's log."""
+    of_objects = _keep_first(set(problems), _MOST_PROBLEMS, attrgetter("resource"))
+    return sorted(_keep_first(of_objects, _MOST_PROBLEMS_OF_A_NAMESPACE, attrgetter("namespace")))
+
+
+def _keep_first(problems: Iterable[Problem], most: int, find: Callable[[Problem], Resource]) -> Iterator[Problem]:
+    for resource, group in groupby(sorted(problems, key=lambda problem: (find(problem), problem)), key=find):
+        found = tuple(group)
+        yield from found[:most]
+        if len(found) > most:
+            yield Problem(resource, "there", f"are {len(found) - most} more problems", "as above")
 
 
 def _limit(
@@ -142,8 +164,9 @@ def _limit_certificates(hosts: tuple[TenantHost, ...], resource: Resource, setti
     for host in hosts:
         left -= host.tls.weight if host.tls else 0
         if host.tls and left < 0:
-            why = f"is left out: hosts before it have {settings.max_certificates} certificates, or as many times 4 KiB"
-            problem = Problem(resource, f"host {host.name}", why, "MAX_CERTIFICATES_PER_NAMESPACE at most")
+            why = "is left out: with the hosts before it it has too many certificates"
+            right = f"MAX_CERTIFICATES_PER_NAMESPACE, {settings.max_certificates}, at most"
+            problem = Problem(resource, f"host {host.name}", why, right)
             yield TenantHost(host.name, served=False, problem=problem)
         else:
             yield host

@@ -397,7 +397,7 @@ def test_signal_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     """A signal in the midst of a test ends the command with its own code, and the folder with keys in it goes."""
     slow, scratch = tmp_path / "nginx", tmp_path / "scratch"
     os.mkfifo(tmp_path / "tested")
-    slow.write_text(f'#!/bin/sh\ncase "$*" in -t*) echo >{tmp_path}/tested; exec sleep 60 ;; esac\nexec nginx "$@"\n')
+    slow.write_text(f'#!/bin/sh\ncase "$1" in -t) echo >{tmp_path}/tested; exec sleep 60 ;; esac\nexec nginx "$@"\n')
     slow.chmod(0o755)
     scratch.mkdir()
     with start("--once", "--snapshot", LAST, NGINX_BINARY=str(slow), TMPDIR=str(scratch), **TLS) as process:

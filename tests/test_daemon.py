@@ -10,7 +10,7 @@ from pathlib import Path
 import command
 from apiserver import ApiServer
 from daemon import Daemon, Traffic
-from objects import namespace, secret, web
+from objects import namespace, pod, secret, web
 from ports import free_port
 from router import Router
 
@@ -73,7 +73,7 @@ def test_what_changes_no_route_is_not_told(server: ApiServer, launch: Start, por
     """A change that routing does not read, or that changes no route, reloads nothing and is not told."""
     server.load([namespace("a", {"a.dev": {}}), web("a", port)])
     daemon = launch()
-    daemon.wait_for_line("applied")
+    daemon.wait_for_line("+ pod a/")  # the last line about the first release
     told, listed = len(daemon.lines), len(server.requests)
     noisy = web("a", port)
     noisy["metadata"]["annotations"]["a"] = "b"
@@ -94,6 +94,17 @@ def test_problems_come_and_go(server: ApiServer, launch: Start, port: int) -> No
     daemon.wait_for_line("gone: Namespace b: ")
     daemon.wait_for(lambda: daemon.ask("b.dev") == 404)
     assert daemon.count("problem: ") == daemon.count("gone: ") == 1
+
+
+def test_a_log_is_everybodys(server: ApiServer, launch: Start) -> None:
+    """Of one Namespace's problems and changes a cycle tells a few, and how many more there are."""
+    faulty = [pod("loud", f"web-{number}", "127.0.0.2", [7], []) for number in range(50)]
+    server.load([namespace("loud", {f"h{number}.dev": {} for number in range(30)}), *faulty])
+    daemon = launch()
+    daemon.wait_for_line("and 30 more problems of Namespace loud came or went")
+    assert daemon.count("problem: Pod loud/") == 20
+    daemon.wait_for_line("more changes")
+    assert daemon.count("  + ") == 20
 
 
 def test_watched_namespaces(server: ApiServer, launch: Start, port: int) -> None:

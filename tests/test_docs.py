@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("security.md", "reliability.md")
+PAGES = ("security.md", "reliability.md", "routing.md", "deploying.md", "benchmarks.md")
 
 
 def find_tests(path: Path) -> set[str]:
@@ -22,7 +22,7 @@ def test_named_tests_are_there(page: str) -> None:
     assert [one for one in named if not (ROOT / one[0]).is_file() or one[1] not in find_tests(ROOT / one[0])] == []
     files = re.findall(r"`(?:tests/)?(test_\w+\.py)`", text)
     assert [name for name in files if not (ROOT / "tests" / name).is_file()] == []
-    assert named or files
+    assert named or files or page not in ("security.md", "reliability.md")
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -6,7 +6,8 @@ Batches are drawn anew with `--hypothesis-seed=N`; `--batches=N` runs more of th
 import json
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import hostile
@@ -16,7 +17,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from objects import Object, namespace, pod, secret, web
 from router import Router
-from test_properties import expect_upstreams, read_http, read_upstreams
+from test_properties import CHECKS
+from tree import expect_servers, expect_upstreams, read_http, read_servers, read_upstreams
+
+from reconciler.disk import write_files
+from reconciler.render import render
+from reconciler.routing import build_table
+from reconciler.snapshot import normalise
 
 Start = Callable[..., Router]
 
@@ -95,7 +102,6 @@ DEFECTS = {
     "an expression that never ends": path("~^/(a|a)*(a|a)*(a|a)*$"),
     "a weight in words": path("/w", weight="1 backup; server 127.0.0.3"),
 }  # fmt: skip
-SEEDS = [*CVES.values(), *DEFECTS.values()]
 
 odd_names = st.one_of(st.sampled_from(["api-key", "ssl.crt", "..", "../x", "a/b", "x;", "__proto__"]), hostile.texts)
 
@@ -163,6 +169,8 @@ class Street:
         names = sorted(line["args"][0] for one in http if one["directive"] == "server" for line in one["block"]
                        if line["directive"] == "server_name")  # fmt: skip
         assert names == sorted(["", "", *(host.name for host in routes.hosts)])
+        plain = [one for one in http if "ssl_certificate" not in {line["directive"] for line in one.get("block", ())}]
+        assert read_servers(plain) == expect_servers(routes, self.router.settings)
         assert not [one for one in self.router.last.held if one.name in HONEST]
         self.batches, self.objects = self.batches + 1, self.objects + len(batch)
 
@@ -183,12 +191,29 @@ def street(router: Start, port: int) -> Street:
 def test_known_attacks(street: Street, name: str) -> None:
     """What broke other routers is served as text, or is a problem; the neighbours' clients notice nothing."""
     street.meet((CVES | DEFECTS)[name])
+    assert street.router.last
+    assert not street.router.last.held
     text = (street.router.folder / "current" / "nginx.conf").read_text()
     outside = [
         line for line in text.splitlines() if not line.lstrip().startswith(("location ", "proxy_pass ", "server_name "))
     ]
     for word in ("stolen", "alias", "load_module", "ssl_engine", "/etc/", "serviceaccount", "listen 81", "unix:/run"):
         assert word not in "\n".join(outside), word
+
+
+@pytest.mark.parametrize("name", ["CVE-2026-1580", "a probe path that makes a server"])
+def test_known_attacks_by_probes(name: str, tmp_path: Path) -> None:
+    """A probe becomes a check of an nginx that has them, and then says nothing but what the table says."""
+    how = replace(CHECKS, deny_pod_cidrs=())
+    table = build_table(normalise(objects.listing((CVES | DEFECTS)[name]), how), how, 1_797_600_000.0)
+    write_files(render(table.routes, how), tmp_path)
+    http = read_http(tmp_path)
+    assert read_servers(http) == expect_servers(table.routes, how)
+    (upstream,) = [one["block"] for one in http if one["directive"] == "upstream"]
+    assert {line["directive"] for line in upstream} <= {
+        *("server", "keepalive", "check", "check_http_send", "check_http_expect_alive")
+    }
+    assert "probe" in str(table.problems) or any(one.check for one in table.routes.upstreams)
 
 
 def test_nobody_notices(street: Street, request: pytest.FixtureRequest) -> None:

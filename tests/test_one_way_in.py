@@ -26,7 +26,7 @@ from reconciler.conf import Token, join, quote
 from reconciler.names import Place
 from reconciler.patterns import DNS_LABEL, DNS_SUBDOMAIN, HOST_NAME, PROBE_PATH, REGEX_PATH, URL_PATH, parse_address
 from reconciler.routing import Host, Location, Routes, build_table
-from reconciler.settings import VARIABLES, read_settings
+from reconciler.settings import VARIABLES
 from reconciler.snapshot import Probe, normalise
 from reconciler.tenant import ApiKey, Server, Upstream
 from reconciler.tls import Tls
@@ -139,7 +139,6 @@ WRONG = ["text", Markup("text"), b"text", None, 1.5, True, object(), ["text"], (
 def test_every_value_is_looked_at() -> None:
     """The places found are those that the templates have: as many as there are expressions in them."""
     for name, source in TEMPLATES.items():
-        assert {one.path.rpartition(".")[2].removesuffix("[]") for one in WRITTEN if one.template == name} or source
         assert len(set(re.findall(r"\{\{.*?\}\}", source))) <= len([*find_written(name)])
     assert len(WRITTEN) > 40
 
@@ -398,4 +397,3 @@ def test_settings_are_held(name: str) -> None:
     for text in ("x; } server {", "x\ny", '"', "'", "{", "$uri", "\0", "x #"):
         with pytest.raises(ValueError):
             VARIABLES[name].parse(text)
-    assert getattr(read_settings({}), name) is not None

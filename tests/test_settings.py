@@ -17,7 +17,7 @@ from reconciler.settings import VARIABLES, SettingsError, read_settings
 QUALIFIED = "an optional DNS prefix and '/', then at most 63 letters, digits, '-', '_' or '.'"
 SECRET_NAME = "lower-case letters, digits, '-' and '.', at most 253"
 DATA_KEY = "at most 253 letters, digits, '-', '_' or '.', not beginning with '..'"
-HEADER = "an HTTP token of letters, digits, and at most six '-' or '_' (nginx reads no other)"
+HEADER = "an HTTP token of letters, digits (nginx reads no other), and at most six '-' or '_'"
 SELECTOR = "a label selector such as 'a=b,c!=d,e in (f,g),h notin (i),j,!k'"
 RETURN = "a status 100-999, or an absolute http or https URI"
 BOOLEAN = "true or false"
@@ -361,6 +361,13 @@ def test_right_ones_beside_a_wrong_one():
 def test_health_checks_have_two_names(environment, value):
     """Health checks are turned on by either name; where both are given the first one wins."""
     assert read_settings(environment).health_checks is value
+
+
+@pytest.mark.parametrize("header", ["Host", "connection", "X-Forwarded-For", "X_Real_IP", "Content-Length"])
+def test_headers_of_nginxs_own(header):
+    """The key's header cannot be one that nginx reads or writes itself."""
+    told = f"API_KEY_HEADER: '{header}' is a header that nginx reads or writes; allowed: another one"
+    assert refuse({"API_KEY_HEADER": header}) == [told]
 
 
 def test_underscores_and_trusted_proxies():
