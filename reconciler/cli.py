@@ -109,6 +109,11 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--serve", action="store_true", help="outside a cluster: run nginx too, its releases in --output"
     )
+    _add_commands(parser, common)
+    return parser
+
+
+def _add_commands(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", dest="command")
     replay = commands.add_parser(
         "replay", parents=[common], allow_abbrev=False, help="run recordings in order through the loop",
@@ -130,7 +135,6 @@ def _build_parser() -> argparse.ArgumentParser:
     recorder.add_argument(
         "--with-secrets", action="store_true", help="keep Secrets as they are, in files of mode 0600; else stand-ins"
     )
-    return parser
 
 
 def _run(given: argparse.Namespace, settings: Settings, report: Report, environment: Mapping[str, str]) -> int:
