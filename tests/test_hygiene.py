@@ -19,7 +19,9 @@ HOST = f"Host: {NAME}\r\n"
 CLOSE = "Connection: close\r\n"
 NEXT = f"GET /smuggled HTTP/1.1\r\n{HOST}{CLOSE}\r\n"
 POST = f"POST / HTTP/1.1\r\n{HOST}"
+NO_PORTS = (f"{NAME}:80@evil.dev", f'{NAME}:"><script>')
 CHUNKED = f"{POST}{CLOSE}Transfer-Encoding: chunked\r\n"
+BARE_CHUNKS = f"{CHUNKED}\r\n5;a\nhello\n0\n\n"
 
 
 @pytest.fixture
@@ -118,7 +120,7 @@ def test_broken_requests(router: Start, heard: Recorder) -> None:
     [
         (f"{CHUNKED}\r\n5\r\nhello\r\n0\r\n\r\n", b"hello"),
         (f"{CHUNKED}\r\n5;a=b\r\nhello\r\n0\r\nX-Real-IP: 6.6.6.6\r\nX-ROUTING-API-KEY: a\r\n\r\n", b"hello"),
-        (f"{CHUNKED}\r\n5;a\nhello\n0\n\n", b"hello"),
+        (BARE_CHUNKS, b"hello"),
         (f"GET / HTTP/1.1\n{HOST}{CLOSE}X-A: a\n\n", b""),
         (f"{POST}{CLOSE}Transfer-Encoding: CHUNKED\r\n\r\n5\r\nhello\r\n0\r\n\r\n", b"hello"),
         (f"{POST}{CLOSE}Content_Length: 1\r\nTransfer_Encoding: a\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
@@ -131,7 +133,11 @@ def test_broken_requests(router: Start, heard: Recorder) -> None:
 def test_odd_requests_arrive_clean(router: Start, heard: Recorder, request_: str, body: bytes, header: str) -> None:
     """What nginx takes though it is odd reaches the Pod as one plain request, framed anew, without trailers."""
     here = serve(router(API_KEY_HEADER=header), heard)
-    assert exchange(here, request_) == [200]
+    statuses = exchange(here, request_)
+    if request_ == BARE_CHUNKS and statuses == [400]:  # newer versions of nginx do not take it
+        assert heard.requests == []
+        return
+    assert statuses == [200]
     ((line, headers, got),) = heard.requests
     assert (line.split()[1:], got) == (["/", "HTTP/1.1"], body)
     assert [value for name, value in headers if name == "x-real-ip"] == ["127.0.0.1"]
@@ -161,8 +167,8 @@ def test_requests_on_one_connection(router: Start, heard: Recorder) -> None:
         ("/y", f"{NAME}.", f"{NAME}."),
         ("/y", f"{NAME}.:80", f"{NAME}.:80"),
         ("/y", f"{NAME}:", f"{NAME}:"),
-        ("/y", f"{NAME}:80@evil.dev", NAME),
-        ("/y", f'{NAME}:"><script>', NAME),
+        ("/y", NO_PORTS[0], NAME),
+        ("/y", NO_PORTS[1], NAME),
         (f"http://{NAME}/y", NAME, NAME),
         (f"HTTP://{NAME.upper()}:99/y", NAME, NAME),
         (f"http://{NAME}/y", "evil.dev", NAME),
@@ -174,7 +180,11 @@ def test_requests_on_one_connection(router: Start, heard: Recorder) -> None:
 def test_host_that_goes_on(router: Start, heard: Recorder, target: str, host: str, seen: str) -> None:
     """The Pod gets the host by which the request was routed, as it was sent, and no other one beside it."""
     here = serve(router(), heard)
-    assert exchange(here, f"GET {target} HTTP/1.1\r\nHost: {host}\r\n{CLOSE}\r\n") == [200]
+    statuses = exchange(here, f"GET {target} HTTP/1.1\r\nHost: {host}\r\n{CLOSE}\r\n")
+    if host in NO_PORTS and statuses == [400]:  # newer versions of nginx do look behind the colon
+        assert heard.requests == []
+        return
+    assert statuses == [200]
     assert heard.requests[0][0] == "GET /y HTTP/1.1"
     assert (heard.get("host"), heard.get("x-forwarded-host")) == ([seen], [seen])
 
@@ -206,7 +216,9 @@ def test_absolute_request_of_http_1_0(router: Start, heard: Recorder) -> None:
 def test_hosts_that_are_none(router: Start, heard: Recorder, request_: str, statuses: list[int]) -> None:
     """Without one host that is known nothing reaches a Pod: it is refused, or the connection closed."""
     here = serve(router(), heard)
-    assert (exchange(here, request_), heard.requests) == (statuses, [])
+    # What older versions of nginx take for the name of an unknown host newer ones refuse.
+    assert exchange(here, request_) in (statuses, [400])
+    assert heard.requests == []
 
 
 # Which path
