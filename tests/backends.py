@@ -44,7 +44,9 @@ class Backends:
         """Answer on this address from now on."""
         if (ip, port) in self._servers:
             return
-        listener = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET)
+        # asyncio sends at once only where the protocol is named; else a body waits 40 ms for an ACK of its head.
+        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((ip, port))
         listener.listen(128)

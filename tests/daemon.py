@@ -97,6 +97,11 @@ class Daemon:
         """Wait until a line with this in it was told so many times."""
         self.wait_for(lambda: self.count(part) >= times, repr(part))
 
+    def wait_until_serves(self, *hosts: str) -> None:
+        """Wait until hosts are answered for and nobody else takes connections: old workers do until that is told."""
+        self.wait_for(lambda: all(self.ask(host) == 200 for host in hosts), f"an answer for {hosts}")
+        self.wait_for_line("applied")
+
     def count(self, part: str) -> int:
         """Count the lines with this in them."""
         return sum(part in line for line in self.lines)

@@ -15,6 +15,7 @@ from ports import free_port
 
 from reconciler.loop import Cycle, reconcile
 from reconciler.nginx import find_version
+from reconciler.process import find_workers
 from reconciler.serving import Nginx
 from reconciler.settings import Settings, read_settings
 
@@ -89,9 +90,7 @@ class Router:
     def workers(self) -> set[int]:
         """List the process numbers of nginx's workers that take new connections."""
         master = int((self.folder / "nginx.pid").read_text())
-        listed = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-        titles = {int(pid): Path(f"/proc/{pid}/cmdline").read_text() for pid in listed}
-        return {pid for pid, title in titles.items() if "shutting down" not in title}
+        return find_workers(master)
 
     def _ask(
         self, connection: http.client.HTTPConnection, host: str | None, uri: str, method: str, body: bytes | None,

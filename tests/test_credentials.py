@@ -3,12 +3,15 @@
 import base64
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
+from daemon import wait_until
 
 from reconciler.credentials import CredentialsError, find_credentials
+from reconciler.process import read_state
 
 V1 = "client.authentication.k8s.io/v1"
 SECRET = "hunter2"
@@ -406,9 +409,15 @@ def test_a_plugin_that_hangs(write, plugin, tmp_path):
     body = f"child = os.fork()\nif not child: {write_child}\ntime.sleep(1000)"
     path = write({**CONFIG, "users": [{"name": "u", "user": plugin(body)}]})
     assert refuse(lambda: find_credentials({"KUBECONFIG": path}, 1)).endswith("took longer than 1 seconds")
-    child = Path("/proc", (tmp_path / "child").read_text(), "stat")
-    while child.exists() and child.read_text().split()[2] != "Z":
-        pass
+    child = int((tmp_path / "child").read_text())
+    wait_until(lambda: is_over(child))
+
+
+def is_over(pid: int) -> bool:
+    """Tell whether a process has ended, be it not reaped yet."""
+    with suppress(OSError):
+        return read_state(pid) == "Z"
+    return True
 
 
 def test_what_a_plugin_says(find, plugin, capfd):

@@ -112,7 +112,7 @@ def test_watched_namespaces(server: ApiServer, launch: Start, port: int) -> None
     server.load([namespace(name, {f"{name}.dev": {}}) for name in ("a", "b", "c")])
     server.put(web("a", port))
     daemon = launch(WATCH_NAMESPACES="a,b")
-    daemon.wait_for(lambda: daemon.ask("a.dev") == 200)
+    daemon.wait_until_serves("a.dev")
     assert (daemon.ask("b.dev"), daemon.ask("c.dev")) == (404, 0)
     within = {f"/api/v1/namespaces/{of}/{kind}" for of in "ab" for kind in ("pods", "secrets")}
     assert {one.path for one in server.requests} == {"/api/v1/namespaces"} | within
@@ -150,7 +150,7 @@ def test_traffic_while_pods_come_and_go(server: ApiServer, launch: Start, port: 
     """No request on a new connection is lost while Pods are replaced."""
     server.load([namespace("a", {"a.dev": {}}), web("a", port)])
     daemon = launch()
-    daemon.wait_for(lambda: daemon.ask("a.dev") == 200)
+    daemon.wait_until_serves("a.dev")
     traffic = Traffic(daemon, "a.dev")
     with traffic.flowing():
         for step in range(6):

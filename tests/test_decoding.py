@@ -26,7 +26,7 @@ def test_unreadable_answer(server: ApiServer, launch: Callable[..., Daemon], por
     body, told = ANSWERS[case]
     server.load([namespace("a", {"a.dev": {}}), web("a", port)])
     daemon = launch()
-    daemon.wait_for(lambda: daemon.ask("a.dev") == 200)
+    daemon.wait_until_serves("a.dev")
     server.fail(answer_with(Answer(200, (body,))), "/api/v1/pods")
     daemon.wait_for_line(told)
     assert daemon.ask("a.dev") == 200

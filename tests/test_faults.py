@@ -34,7 +34,7 @@ def running(
         daemon = Daemon(tmp_path_factory.mktemp("faults"), server, authority, API_TIMEOUT="1")
         daemon.start()
         try:
-            daemon.wait_for(lambda: daemon.ask("a.dev") == daemon.ask("b.dev") == 200)
+            daemon.wait_until_serves("a.dev", "b.dev")
             yield server, daemon
         finally:
             server.mend()

@@ -57,8 +57,7 @@ def launch(tmp_path: Path, server: ApiServer, authority: Authority, nginx_binary
         daemon.before = before
         started.append(daemon)
         daemon.start()
-        daemon.wait_for(lambda: daemon.ask("a.dev") == 200)
-        daemon.wait_for_line("applied")  # it may be proven a moment after it serves
+        daemon.wait_until_serves("a.dev")
         return daemon
 
     yield start

@@ -3,19 +3,22 @@
 import ast
 import enum
 import re
+import time
 import types
 import typing
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 
 import hostile
 import jinja2
 import msgspec
 import pytest
+from authority import Authority
 from hypothesis import HealthCheck, given, settings
 from jinja2 import meta, nodes
 from markupsafe import Markup
+from objects import namespace, secret, tls
 from test_properties import CHECKS, REGEX
 
 import reconciler
@@ -26,7 +29,7 @@ from reconciler.conf import Token, join, quote
 from reconciler.names import Place
 from reconciler.patterns import DNS_LABEL, DNS_SUBDOMAIN, HOST_NAME, PROBE_PATH, REGEX_PATH, URL_PATH, parse_address
 from reconciler.routing import Host, Location, Routes, build_table
-from reconciler.settings import VARIABLES
+from reconciler.settings import VARIABLES, Settings
 from reconciler.snapshot import Probe, normalise
 from reconciler.tenant import ApiKey, Server, Upstream
 from reconciler.tls import Tls
@@ -353,33 +356,41 @@ def test_every_field_is_held() -> None:
         assert open_ones == set(HELD[kind]), kind
 
 
-def check(value: object) -> int:
-    """Check a value and all that is in it: give how many fields were held."""
+def check(value: object, met: set[type]) -> None:
+    """Check a value and all that is in it, and note what kinds of values were met."""
     if isinstance(value, tuple):
-        return sum(map(check, value))
+        for part in value:
+            check(part, met)
     if type(value) not in HELD:
-        return 0
+        return
+    met.add(type(value))
     for name, holds in HELD[type(value)].items():
         assert holds(value, getattr(value, name)), (type(value), name, getattr(value, name))
-    return len(HELD[type(value)]) + sum(check(getattr(value, name)) for name in find_fields(type(value)))
+    for name in find_fields(type(value)):
+        check(getattr(value, name), met)
 
 
 @pytest.mark.parametrize("how", [REGEX, CHECKS], ids=["regex", "checks"])
-def test_what_is_held_holds(how: object) -> None:
+def test_what_is_held_holds(how: Settings, authority: Authority) -> None:
     """Whatever tenants write, each field of what comes of it is as its pattern says."""
-    held = 0
+    met: set[type] = set()
+    certificate, key = authority.issue("secure.dev")
+    how = replace(how, ssl_cert=certificate, ssl_key=key)
+    secure = [
+        namespace("secure", {"secure.dev": tls(client="ca.crt")}),
+        secret("secure", ssl_crt=certificate, ssl_key=key, ca_crt=authority.pem),
+    ]
 
     @given(hostile.clusters)
     @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
     def hold(cluster: list[dict[str, object]]) -> None:
-        nonlocal held
-        listing = hostile.objects.listing(cluster)
-        routes = build_table(normalise(listing, how), how, 1_797_600_000.0).routes
+        snapshot = normalise(hostile.objects.listing([*cluster, *secure]), how)
+        routes = build_table(snapshot, how, time.time()).routes
         assert all(DNS_LABEL.accepts(name) for name, _ in routes.api_keys)
-        held += check(routes)
+        check(routes, met)
 
     hold()
-    assert held > 2000
+    assert met == HELD.keys() - (set() if how.health_checks else {Probe})
 
 
 SETTINGS = sorted(
