@@ -23,6 +23,7 @@ from reconciler.snapshot import NOTHING, Snapshot
 _BACK_OFF = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _STABLE = 60.0
 _POLL = 0.2
+_SHORT = "memory is short: workers of former releases are ended, with what they still serve"
 
 
 class Nginx:
@@ -223,8 +224,10 @@ class Nginx:
 
     def _make_room(self) -> None:
         """Where memory is short end a worker that is leaving, before the kernel ends nginx for everyone."""
-        if is_short(self._cgroup) and self._process.end_oldest():
-            self._say("memory is short: workers of former releases are ended, with what they still serve")
+        if not is_short(self._cgroup):
+            self._said = "" if self._said == _SHORT else self._said  # the next shortage is told again
+        elif self._process.end_oldest():
+            self._say(_SHORT)
 
     def _start_again(self) -> None:
         with self._turn:

@@ -391,7 +391,7 @@ def trickle(connection: socket.socket) -> list[int]:
 
 
 def test_stalled_bodies(router: Start, heard: Recorder) -> None:
-    """A body of which nothing more comes is dropped, at the Pod too."""
+    """A body of which nothing more comes is dropped, and no Pod has a whole request of it."""
     here = serve(router(NGINX_CLIENT_BODY_TIMEOUT="1"), heard)
     assert exchange(here, f"PUT / HTTP/1.1\r\n{HOST}{CLOSE}Content-Length: 9\r\n\r\nhello") in ([408], [])
     assert heard.requests == []
@@ -495,6 +495,10 @@ def test_answer_s_connection_headers(secure: Router, heard: Recorder, authority:
     assert ask_http2(secure, authority, GET) == "200"
 
 
+# What is legal for every nginx; what the others have in them newer ones refuse.
+ALWAYS_CLEAN = {"address", "identity"}
+
+
 @pytest.mark.parametrize("name", CLEAN_HTTP2)
 def test_clean_http2(secure: Router, heard: Recorder, authority: Authority, name: str) -> None:
     """What HTTP/2 lets in reaches the Pod as one plain request."""
@@ -507,4 +511,4 @@ def test_clean_http2(secure: Router, heard: Recorder, authority: Authority, name
         }
         assert "6.6.6.6" not in str(headers)
     else:
-        assert heard.requests == []
+        assert (heard.requests, name in ALWAYS_CLEAN) == ([], False)

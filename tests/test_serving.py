@@ -232,9 +232,17 @@ def test_short_memory_ends_workers_that_leave(router: Start, tmp_path: Path) -> 
         for client in (one, two):
             client.settimeout(60)
             assert client.recv(1) == b""
-    assert said == ["memory is short: workers of former releases are ended, with what they still serve"]
+    told = "memory is short: workers of former releases are ended, with what they still serve"
+    assert said == [told]
     wait_until(lambda: here.workers() == serving)
     assert answers(here, "three.dev")
+    (tmp_path / "memory.stat").write_text("inactive_file 101\n")
+    wait_until(lambda: not here.nginx._said)
+    with leave(here, "four.dev")[0] as third:
+        third.settimeout(60)
+        (tmp_path / "memory.stat").write_text("inactive_file 99\n")
+        assert third.recv(1) == b""
+    wait_until(lambda: said == [told, told])
 
 
 @pytest.mark.parametrize("limit", ["max", None])
