@@ -142,26 +142,26 @@ class Daemon:
             self._recover()
             return
         cycle = reconcile(listing, self._settings, sink, self._last, now)
+        self.health.serve(cycle.release)
         self._recover()
         self._report.tell_live(cycle, self._last)
         if cycle.applied:
             self._not_before = time.monotonic() + self._settings.min_reload_interval
             self._size = measure_routes(cycle.table.routes)
         self._last, self._listing = cycle, listing
-        self.health.serve(cycle.release)
 
     def _fail(self, text: str) -> None:
-        """Tell an error when its text changes, and not each time that it comes."""
+        """Tell an error when its text changes, and not each time that it comes; whoever asks then finds it, too."""
+        self.health.fail(text)
         if text != self._error:
             self._report.tell_error(text)
         self._error = text
-        self.health.fail(text)
 
     def _recover(self) -> None:
+        self.health.fail("")
         if self._error:
             self._report.tell_notice("recovered: the cluster is read, and what it asks for is served")
         self._error = ""
-        self.health.fail("")
 
     def _back_off(self, error: ClusterError) -> None:
         """Leave a busy API server alone: as long as it asks for, else twice as long each time, not all nodes alike."""
