@@ -43,7 +43,7 @@ def test_idle_tick_is_three_tiny_requests(server: ApiServer, launch: Start, port
     """While nothing changes a cycle asks for three lists of nothing, and tells nothing."""
     server.load([namespace("a", {"a.dev": {}}), web("a", port)])
     daemon = launch()
-    daemon.wait_for_line("applied")
+    daemon.wait_for_line("+ pod a/")  # the last line about the first release
     server.wait_for(lambda _: sum("resourceVersionMatch" in one.query for one in server.requests) == 0)
     seen, told = len(server.requests), len(daemon.lines)
     server.wait_for(lambda _: len(server.requests) >= seen + 9)
