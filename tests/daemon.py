@@ -54,7 +54,6 @@ class Daemon:
         }
         self.before: tuple[object, ...] = ()  # a command that runs the daemon's
         self._readers: list[threading.Thread] = []
-        self._said = threading.Condition()
         self.process: subprocess.Popen[str] | None = None
 
     def write_config(self, url: str, authority: Authority) -> None:
@@ -83,11 +82,14 @@ class Daemon:
         self._readers.append(reader)
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal and wait for the end: give the exit code."""
+        """Send a signal and wait for the end and for all that was told before: give the exit code."""
         assert self.process
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
+        code = self.process.wait(PATIENCE)
+        if number != signal.SIGKILL:  # which leaves nginx, and nginx can still tell something
+            self._readers[-1].join(PATIENCE)
+        return code
 
     def wait_for(self, condition: Callable[[], object], what: str = "it") -> None:
         """Wait until something is so."""

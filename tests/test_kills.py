@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -332,18 +332,16 @@ def test_no_room(launch: Launch, server: ApiServer) -> None:
     daemon.wait_for(lambda: daemon.ask("b.dev") == 404)
 
 
-def test_second_daemon_is_refused(launch: Launch) -> None:
+def test_second_daemon_is_refused(launch: Launch, server: ApiServer, authority: Authority, tmp_path: Path) -> None:
     """A second daemon on a folder ends with one line, and the first one does not notice."""
     first = launch()
-    master, told = first.master(), len(first.lines)
-    first_process = first.process
-    first.start()
-    assert first.process
-    assert first.process.wait(60) == 3
-    lines = [line for line in first.lines[told:] if "starts on" not in line]
-    assert len(lines) == 1
-    assert lines[0].endswith(f"{first.folder}: another dispatcher serves this folder")
-    first.process = first_process
+    master = first.master()
+    with closing(Daemon(tmp_path / "second", server, authority)) as second:
+        second.start("--serve", "--output", first.folder)
+        assert second.process
+        assert second.process.wait(60) == 3
+    lines = [line for line in second.lines if "starts on" not in line]
+    assert lines == [f"dispatcher: error: {first.folder}: another dispatcher serves this folder"]
     assert first.ask("a.dev") == 200
     assert first.master() == master
 
