@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from reconciler.disk import SERVING, keep_outside, read_files, restore_files, try_lock, write_files
@@ -122,12 +122,10 @@ def _staging(folder: Path) -> Iterator[Path]:
 @contextmanager
 def _restoring(files: Files) -> Iterator[None]:
     """Put back what Files replaced outside of their tree, where the block fails or a signal ends it."""
-    replaced = keep_outside(files)
-    try:
+    with ExitStack() as undoing:
+        undoing.callback(restore_files, keep_outside(files))
         yield
-    except BaseException:
-        restore_files(replaced)
-        raise
+        undoing.pop_all()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -71,18 +71,19 @@ def _connect(connection: HTTPConnection) -> socket.socket:
     addresses = socket.getaddrinfo(host, connection.port, type=socket.SOCK_STREAM)
     while addresses:
         family, kind, protocol, _, address = addresses.pop(0)
-        sock = _Socket(family, kind, protocol)
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            left = _left()
-            sock.settimeout(connection.timeout if left is None else left / (len(addresses) + 1))
-            sock.connect(address)
-        except BaseException as error:
-            sock.close()
-            if not addresses or not isinstance(error, OSError):
-                raise
-        else:
-            return sock
+        with ExitStack() as closing:
+            sock = closing.enter_context(_Socket(family, kind, protocol))
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                left = _left()
+                sock.settimeout(connection.timeout if left is None else left / (len(addresses) + 1))
+                sock.connect(address)
+            except OSError:
+                if not addresses:
+                    raise
+            else:
+                closing.pop_all()
+                return sock
     raise OSError("the name has no address")
 
 
