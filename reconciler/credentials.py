@@ -185,10 +185,11 @@ def _read_pem(entry: Cluster | User, name: str, origin: str) -> Pem | None:
 
 
 def _read_file(path: str, origin: str) -> bytes:
+    """Read a file; its path is not told, for who takes the field for the secret itself must not find that in a log."""
     try:
         return Path(path).read_bytes()
     except (OSError, ValueError) as error:
-        raise CredentialsError(f"{origin}: {path} cannot be read: {getattr(error, 'strerror', error)}") from None
+        raise CredentialsError(f"{origin} cannot be read: {getattr(error, 'strerror', error)}") from None
 
 
 def _authorize(user: User, issued: Issued | None, origin: str) -> str:
