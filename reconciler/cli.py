@@ -13,7 +13,7 @@ from reconciler import __version__
 from reconciler.artefact import ArtefactError, NotAnArtefactError
 from reconciler.cluster import ClusterError
 from reconciler.confine import shield
-from reconciler.credentials import CredentialsError
+from reconciler.credentials import CredentialsError, find_account_folders
 from reconciler.health import HealthError
 from reconciler.live import UsageError, read_cluster, record, run_daemon
 from reconciler.nginx import NginxError
@@ -145,7 +145,8 @@ def _run(given: argparse.Namespace, settings: Settings, report: Report, environm
     if given.command == "record":
         return record(given, settings, report, environment)
     if given.once:
-        return run_once(given, settings, report, lambda: read_cluster(settings, environment))
+        hidden = find_account_folders(environment)
+        return run_once(given, settings, report, lambda: read_cluster(settings, environment), hidden)
     return run_daemon(given, settings, report, environment)
 
 

@@ -118,11 +118,20 @@ def find_credentials(environment: Mapping[str, str], plugin_seconds: float = PLU
     if named := environment.get("KUBECONFIG"):
         return Credentials(lambda name: read_context(named.split(":"), name), ask)
     if host and port:
-        folder = Path(environment.get("DISPATCHER_SERVICE_ACCOUNT_DIR") or SERVICE_ACCOUNT_DIR)
-        return Credentials(lambda _: _read_service_account(host, port, folder), ask)
+        return Credentials(lambda _: _read_service_account(host, port, _account_folder(environment)), ask)
     if default.is_file():
         return Credentials(lambda name: read_context([str(default)], name), ask)
     return None
+
+
+def find_account_folders(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Name the folder of a Pod's service account, for which no nginx has a use; nothing where there is none."""
+    folder = _account_folder(environment)
+    return (str(folder),) if folder.is_dir() else ()
+
+
+def _account_folder(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("DISPATCHER_SERVICE_ACCOUNT_DIR") or SERVICE_ACCOUNT_DIR)
 
 
 def _read_service_account(host: str, port: str, folder: Path) -> Context:

@@ -1,5 +1,6 @@
 """Kubeconfig files: read, merged as kubectl merges them, and cut down to the cluster and the user of one context."""
 
+import os
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,6 +9,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 import yaml
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from reconciler.patterns import FILE_PATH, excerpt
 from reconciler.values import Value
@@ -128,8 +131,8 @@ def read_context(paths: Iterable[str], name: str = "") -> Context:
     files = {path: file for path in paths if path and (file := _read_file(Path(path)))}
     if not files:
         # Who takes the variable for the content itself must not find that in a log.
-        shown = ":".join(paths) if all(FILE_PATH.accepts("/" + path.lstrip("/")) for path in paths) else "..."
-        raise CredentialsError(f"KUBECONFIG: {excerpt(shown)} names no file that is there")
+        shown = excerpt(":".join(paths)) if all(map(FILE_PATH.accepts, paths)) else "..."
+        raise CredentialsError(f"KUBECONFIG: {shown} names no file that is there")
     name = name or next((file.current_context for file in files.values() if file.current_context), "")
     if not name:
         raise CredentialsError(f"{':'.join(files)}: current-context is missing; `kubectl config use-context` sets it")
@@ -164,7 +167,9 @@ def check_proxy(proxy: str | None, origin: str) -> str:
     try:
         parts = urlsplit(proxy)
         good = parts.scheme in ("http", "https", "socks5", "socks5h") and parts.hostname and parts.port != 0
-    except ValueError:
+        # urllib3 ends a host at a backslash too, and would tell a piece of a password as a port.
+        good = good and "\\" not in proxy and bool(parse_url(proxy).host)
+    except (ValueError, LocationParseError):
         good = False
     if not good:
         raise CredentialsError(f"{origin}: proxy-url is not usable; allowed: an http, https or socks5 URL")
@@ -193,7 +198,8 @@ def _read_file(path: Path) -> _File | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise CredentialsError(f"{path}: cannot be read: {error.strerror}") from None
+        shown = f"{path}:" if os.path.exists(path) else "KUBECONFIG: ..."
+        raise CredentialsError(f"{shown} cannot be read: {error.strerror}") from None
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise CredentialsError(f"{path}: {line}is not YAML") from None

@@ -9,7 +9,7 @@ from pathlib import Path
 from reconciler import __version__
 from reconciler.artefact import Nowhere
 from reconciler.cluster import Cluster, ClusterError
-from reconciler.credentials import Credentials, find_credentials
+from reconciler.credentials import Credentials, find_account_folders, find_credentials
 from reconciler.daemon import Daemon
 from reconciler.health import serve_health
 from reconciler.listing import Listing
@@ -91,7 +91,7 @@ def record(given: argparse.Namespace, settings: Settings, report: Report, enviro
     if given.every:
         signals = Signals()
         signals.install()
-        settings, _ = prepare(given, settings, report)
+        settings, _ = prepare(given, settings, report, find_account_folders(environment))
         Daemon(source, settings, Nowhere(), report).run(signals)
     else:
         source.read(consistently=True)

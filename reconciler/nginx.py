@@ -16,7 +16,7 @@ from reconciler.settings import Settings
 
 _TEST_TIMEOUT = 60.0
 _COMPLAINT = re.compile(r"(?:nginx: |\d{4}/\d\d/\d\d \d\d:\d\d:\d\d )?\[emerg\] (?:\d+#\d+: )?(.*)", re.DOTALL)
-_KEYS_LINE = re.compile(r" in \S*api-keys\.conf:\d+\s*$")
+_KEYS_LINE = re.compile(r" in .*api-keys\.conf:\d+\s*$")
 _VARIABLES = re.compile("PATH|HOME|TMPDIR|TZ|LANG|(?:LC|LD|MALLOC|OPENSSL)_.+")
 
 
@@ -66,10 +66,10 @@ def check_modules(binary: str, settings: Settings, hidden: tuple[str, ...] = ())
         raise NginxError(f"health checks need an nginx built with nginx_upstream_check_module, and {binary} is not")
 
 
-def check_tree(binary: str, tree: Path) -> None:
+def check_tree(binary: str, tree: Path, hidden: tuple[str, ...] = ()) -> None:
     """Test a tree with `nginx -t`. RefusedError says what is wrong; a port that cannot be had is no fault of a tree."""
     with _scratch() as scratch:
-        refusals = [line for line in run_test(binary, scratch, tree) if "bind() to " not in line]
+        refusals = [line for line in run_test(binary, scratch, tree, hidden) if "bind() to " not in line]
     if refusals:
         raise RefusedError(f"nginx refuses the configuration: {refusals[0]}", tested=True)
 

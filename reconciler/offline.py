@@ -24,10 +24,19 @@ from reconciler.sinks import prepare, prepare_serving
 OK, DIFFERENT, FAILED = 0, 1, 3
 
 
-def run_once(given: argparse.Namespace, settings: Settings, report: Report, read: Callable[[], Listing]) -> int:
-    """Render what `read` gives, or recordings where the arguments name some; write, compare or print it."""
+def run_once(
+    given: argparse.Namespace,
+    settings: Settings,
+    report: Report,
+    read: Callable[[], Listing],
+    hidden: tuple[str, ...],
+) -> int:
+    """Render what `read` gives, or recordings where the arguments name some; write, compare or print it.
+
+    The nginx that tests it cannot read what lies in the folders `hidden`.
+    """
     listing = _read(find_recordings(given.snapshot), settings) if given.snapshot else read()
-    settings, sink = prepare(given, settings, report)
+    settings, sink = prepare(given, settings, report, hidden)
     cycle = reconcile(listing, settings, Nowhere() if given.diff else sink, None, time.time())
     for problem in cycle.table.problems:
         report.tell_problem(problem)

@@ -33,11 +33,10 @@ _NO_POD = (
     "fd00:ec2::/32,fd20:ce::254,ff00::/8"
 )
 _TAKEN_HEADERS = frozenset((
-    "host", "connection", "upgrade", "keep-alive", "te", "trailer", "transfer-encoding", "content-length",
+    "host", "referer", "connection", "upgrade", "keep-alive", "te", "trailer", "transfer-encoding", "content-length",
     "content-type", "expect", "x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id",
     "x-ssl-client-verify", "x-ssl-client-subject-dn", "x-ssl-client-fingerprint", "x-ssl-client-serial",
 ))  # fmt: skip
-_RELATIVE_PATH = Pattern(r"(?:[A-Za-z0-9._-]+|/)(?:[A-Za-z0-9._-]|/)*", "a path", longest=200)
 _SIZE_LIMIT = 2**40
 
 
@@ -277,8 +276,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             values[name] = variable.parse(text)
         except ValueError as error:
             why = str(error) if type(error) is ValueError else ""
-            # Who takes SSL_KEY for the key itself must not find it in a log.
-            shown = text if variable.parse is not _parse_file or _RELATIVE_PATH.accepts(text) else "..."
+            # Who takes SSL_KEY, or SSL_CERT_DIR, for the key itself must not find it in a log.
+            is_path = variable.parse in (_parse_file, _parse_directory)
+            shown = "..." if is_path and not patterns.FILE_PATH.accepts(text) else text
             lines.append(_refusal(given, shown, why, variable.allowed))
     lines += _check_ports(values) + _check_headers(values) + _check_certificate(values, environment)
     if values.get("deny_pod_cidrs"):

@@ -37,8 +37,13 @@ class Printed:
         self._sink.check(files)
 
 
-def prepare(given: argparse.Namespace, settings: Settings, report: Report) -> tuple[Settings, Sink]:
-    """Find out what nginx there is, and make the sink that writes and tests trees."""
+def prepare(
+    given: argparse.Namespace, settings: Settings, report: Report, hidden: tuple[str, ...] = ()
+) -> tuple[Settings, Sink]:
+    """Find out what nginx there is, and make the sink that writes and tests trees.
+
+    No nginx that is asked for that can read what lies in the folders `hidden`.
+    """
     binary = find_binary(settings.nginx_binary)
     tester = None if given.no_validate else binary
     if not binary and not given.no_validate:
@@ -47,9 +52,9 @@ def prepare(given: argparse.Namespace, settings: Settings, report: Report) -> tu
         report.tell_warning("SSL_CERT_DIR lies outside of the tree, so the configuration is only tested with --output")
         tester = None
     if tester:
-        check_modules(tester, settings)
-    test = partial(check_tree, tester) if tester else None
-    return _know_version(settings, binary), Artefact(given.output, test) if given.output else Nowhere(test)
+        check_modules(tester, settings, hidden)
+    test = partial(check_tree, tester, hidden=hidden) if tester else None
+    return _know_version(settings, binary, hidden), Artefact(given.output, test) if given.output else Nowhere(test)
 
 
 def prepare_serving(

@@ -541,6 +541,8 @@ def test_settings_that_are_secrets(scene: Scene, server: ApiServer) -> None:
     for settings in (
         {"SSL_KEY": text}, {"SSL_CERT": text}, {"SSL_KEY": f"{text}\n{text}"}, {"SSL_CERT_DIR": text},
         {"KUBECONFIG": config}, {"KUBECONFIG": f"token: {token}"}, {"KUBECONFIG": f'{{"token":"{token}"}}'},
+        {"SSL_KEY": token}, {"SSL_CERT_DIR": token}, {"KUBECONFIG": token}, {"KUBECONFIG": f"{token}{'=' * 300}"},
+        {"KUBECONFIG": f"{__file__}/{token}"},
     ):  # fmt: skip
         assert scene.run("--once", **settings) == 2
     scene.check()

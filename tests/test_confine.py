@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import command
 import pytest
 from apiserver import TOKEN, ApiServer
 from authority import Authority
@@ -81,6 +82,30 @@ def test_program_that_is_not_there(tmp_path: Path) -> None:
     assert failed.stderr.splitlines()[-1] == f"[emerg] {tmp_path}/nothing cannot be run: No such file or directory"
 
 
+class Spy:
+    """In nginx's place in a Pod: reads the service account's token when it is run with arguments such as `run`."""
+
+    def __init__(self, folder: Path, server: ApiServer, authority: Authority, run: str) -> None:
+        account, program, self._opened = folder / "account", folder / "nginx", folder / "opened"
+        account.mkdir()
+        (account / "token").write_text(TOKEN)
+        (account / "ca.crt").write_bytes(authority.pem)
+        look = f'case "$*" in *"{run}"*) cat {account}/token >{self._opened} 2>&1 ;; esac'
+        program.write_text(f'#!/bin/sh\n{look}\nexec nginx "$@"\n')
+        program.chmod(0o755)
+        self._opened.touch()
+        self.settings = {
+            "KUBECONFIG": "", "KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.port),
+            "DISPATCHER_SERVICE_ACCOUNT_DIR": str(account), "NGINX_BINARY": str(program),
+        }  # fmt: skip
+
+    def check(self) -> None:
+        """Check that it was run, and could not read the token."""
+        told = self._opened.read_text()
+        assert "Permission denied" in told
+        assert TOKEN not in told
+
+
 @needs_landlock
 @pytest.mark.parametrize("run", ["daemon off", "-t -q", "-V", "-v"])
 def test_nginx_cannot_read_the_token(
@@ -90,20 +115,20 @@ def test_nginx_cannot_read_the_token(
 
     The daemon can. What a test reads, the one that serves could have written.
     """
-    account = tmp_path / "account"
-    account.mkdir()
-    (account / "token").write_text(TOKEN)
-    (account / "ca.crt").write_bytes(authority.pem)
-    spy = tmp_path / "nginx"
-    opened = tmp_path / "opened"
-    spy.write_text(f'#!/bin/sh\ncase "$*" in *"{run}"*) cat {account}/token >{opened} 2>&1 ;; esac\nexec nginx "$@"\n')
-    spy.chmod(0o755)
-    opened.touch()
+    spy = Spy(tmp_path, server, authority, run)
     server.load([namespace("a", {"a.dev": {}})])
-    daemon = launch(
-        "--output", tmp_path / "daemon" / "router", KUBECONFIG="", KUBERNETES_SERVICE_HOST="127.0.0.1",
-        KUBERNETES_SERVICE_PORT=str(server.port), DISPATCHER_SERVICE_ACCOUNT_DIR=str(account), NGINX_BINARY=str(spy),
-    )  # fmt: skip
+    daemon = launch("--output", tmp_path / "daemon" / "router", **spy.settings)
     daemon.wait_for(lambda: daemon.ask("a.dev") == 404)
-    assert "Permission denied" in opened.read_text()
-    assert TOKEN not in opened.read_text()
+    spy.check()
+
+
+@needs_landlock
+@pytest.mark.parametrize("run", ["-t -q", "-V", "-v"])
+def test_nginx_of_once_cannot_read_the_token(server: ApiServer, authority: Authority, tmp_path: Path, run: str) -> None:
+    """The nginx that tests what --once makes in a Pod cannot open the token either."""
+    spy = Spy(tmp_path, server, authority, run)
+    server.load([namespace("a", {"a.dev": {}})])
+    once = command.run("--once", **spy.settings)
+    assert (once.returncode, once.stderr) == (0, "")
+    assert "server_name a.dev;" in once.stdout
+    spy.check()

@@ -256,6 +256,8 @@ def test_unreadable_kubeconfigs(tmp_path):
     assert (
         refuse(lambda: find_credentials({"KUBECONFIG": str(tmp_path)})) == f"{tmp_path}: cannot be read: Is a directory"
     )
+    for content in (SECRET, f"token={SECRET}", SECRET * 99, f"{SECRET * 99}/x", f"{__file__}/{SECRET}"):
+        assert refuse(lambda: find_credentials({"KUBECONFIG": content})).startswith("KUBECONFIG: ... ")  # noqa: B023
 
 
 URL = "allowed: an http or https URL without a password"
@@ -274,7 +276,14 @@ INSECURE = {"insecure-skip-tls-verify": True, "certificate-authority-data": enco
         *[({"server": server}, f"server is not usable; {URL}") for server in SERVERS],
         *[
             ({"proxy-url": proxy}, f"proxy-url is not usable; {PROXY}")
-            for proxy in ("proxy:1", "ftp://a", f"http://{SECRET}@", "http://[", "http://a:99999")
+            for proxy in (
+                "proxy:1",
+                "ftp://a",
+                f"http://{SECRET}@",
+                f"http://u:{SECRET}\\x@proxy:1",
+                "http://[",
+                "http://a:99999",
+            )
         ],
         ({"proxy-url": "socks5://a:1"}, "proxy-url is socks5, for which the package PySocks has to be installed"),
         ({"certificate-authority": "/nonexistent"}, f"certificate-authority {ABSENT}"),

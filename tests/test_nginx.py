@@ -93,6 +93,7 @@ def test_refused_by_the_test(router: Start) -> None:
         ("[emerg] /usr/sbin/nginx cannot be run: No such file\n", "/usr/sbin/nginx cannot be run: No such file"),
         ("nginx: [emerg] a\x1b[31m\x9bb\n", r"a\x1b[31m\x9bb"),
         ('nginx: [emerg] unexpected "SECRET" in /t/api-keys.conf:2\n', "api-keys.conf is malformed"),
+        ('nginx: [emerg] unexpected "SECRET" in /a b/api-keys.conf:2\n', "api-keys.conf is malformed"),
         ('2026/11/23 01:02:03 [error] 7#7: *1 failed, referrer: "[emerg] victim.test"\n', None),
         ('2026/11/23 01:02:03 [error] 7#7: *1 failed, request: "GET /?nginx: [emerg] 7#7: x HTTP/1.1"\n', None),
         ("nginx: [warn] x\n", None),
