@@ -1,5 +1,13 @@
 # One vocabulary, on every machine and in CI. The first call installs what is missing.
+ifdef NEWEST
+VENV := .venv-newest
+else ifdef OLDEST
+VENV := .venv-oldest
+LOCK := .ci/requirements-oldest.txt
+else
 VENV := .venv
+LOCK := .ci/requirements-dev.txt
+endif
 BIN := $(VENV)/bin
 SOURCES := $(shell find reconciler templates -name '*.py' -o -name '*.j2' -o -name py.typed) setup.cfg pyproject.toml README.md
 
@@ -12,8 +20,12 @@ help: ## Show the verbs.
 demo: $(VENV)/.wheel nginx ## Replay a recorded cluster through a real nginx and show requests being routed. KEEP=1 leaves it serving.
 	@PYTHONPATH=tests $(BIN)/python -P tests/demo.py $(if $(KEEP),--keep)
 
-test: $(VENV)/.wheel nginx ## Run all tests against the built wheel. ARGS= goes to pytest.
+test: $(VENV)/.wheel nginx ## Run all tests against the built wheel. ARGS= goes to pytest. NEWEST=1, OLDEST=1: see versions.
 	$(BIN)/pytest -n 4 --dist loadfile $(ARGS)
+
+versions: ## Run all tests with the newest packages that setup.cfg allows, then with the oldest.
+	$(MAKE) --no-print-directory test NEWEST=1
+	$(MAKE) --no-print-directory test OLDEST=1
 
 check: $(VENV)/.tools ## Lint, check types and the order of the modules.
 	$(BIN)/ruff check .
@@ -38,38 +50,37 @@ fuzz: $(VENV)/.fuzz ## Look for what breaks the readers of outside text, FUZZ_SE
 image: ## Build the container image dispatcher:dev.
 	$(shell command -v podman || command -v docker || echo docker) build -t dispatcher:dev .
 
-lock: $(VENV)/.supply ## Write anew which packages the image gets; ARGS=--upgrade takes the newest that setup.cfg allows.
-	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
-		| $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS) \
-			--output-file .ci/requirements.txt setup.cfg - >/dev/null
+lock: $(VENV)/.supply ## Write anew which packages are installed; ARGS=--upgrade takes the newest that setup.cfg allows.
+	@.ci/lock $(BIN)/uv $(ARGS)
 
 audit: $(VENV)/.supply ## Hold the image's packages against the known vulnerabilities; needs a network.
 	@$(BIN)/python .ci/audit.py $(BIN)/pip-audit
 
 clean: ## Remove what the other verbs made.
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf .venv .venv-newest .venv-oldest build dist *.egg-info
 
 nginx:
 	@.ci/setup nginx
 
-$(VENV)/.tools: setup.cfg .ci/setup
+# NEWEST=1 asks the index each time; the others install what a lock names, by its hashes.
+$(VENV)/.tools: $(LOCK) setup.cfg .ci/setup $(if $(NEWEST),always)
 	@.ci/setup venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check ".[check,test]"
+	@.ci/setup packages $(VENV) $(if $(NEWEST),--upgrade setuptools ".[test]",--no-deps --require-hashes --requirement $(LOCK))
 	@touch $@
 
 $(VENV)/.supply: $(VENV)/.tools
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check ".[supply]"
+	@.ci/setup packages $(VENV) ".[supply]"
 	@touch $@
 
 $(VENV)/.fuzz: $(VENV)/.wheel
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(ls dist/*.whl)[fuzz]"
+	@.ci/setup packages $(VENV) "$$(ls dist/*.whl)[fuzz]"
 	@touch $@
 
 # The tests run against what is shipped: the wheel, not the checkout.
 $(VENV)/.wheel: $(VENV)/.tools $(SOURCES)
 	@rm -rf build dist
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-index --no-build-isolation --wheel-dir dist .
+	@.ci/setup packages $(VENV) --no-deps --no-index --force-reinstall dist/*.whl
 	@touch $@
 
-.PHONY: help demo test check bench fixtures fuzz image lock audit clean nginx
+.PHONY: help demo test versions check bench fixtures fuzz image lock audit clean nginx always

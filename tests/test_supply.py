@@ -1,4 +1,4 @@
-"""The lock of the image's packages: complete, hashed, and what setup.cfg asks for."""
+"""The locks of the packages that are installed: complete, hashed, and what setup.cfg asks for."""
 
 import configparser
 import importlib.util
@@ -13,14 +13,24 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 TOP = Path(__file__).parent.parent
-LOCK = (TOP / ".ci" / "requirements.txt").read_text()
-PINS = {
-    canonicalize_name(part.partition("==")[0]): (part.partition("==")[2].split()[0], part)
-    for part in re.split(r"^(?=\S)", LOCK, flags=re.MULTILINE)
-    if part
-}
+LOCKS = ("requirements.txt", "requirements-dev.txt", "requirements-oldest.txt")
+
+
+def read_lock(name: str) -> str:
+    return (TOP / ".ci" / name).read_text()
+
+
+def read_pins(name: str) -> dict[str, tuple[str, str]]:
+    """Read a lock: of each package the version, and all lines about it."""
+    parts = [part for part in re.split(r"^(?=\S)", read_lock(name), flags=re.MULTILINE) if part]
+    split = [(part.partition("=="), part) for part in parts]
+    return {canonicalize_name(package): (rest.split()[0], part) for (package, _, rest), part in split}
+
+
+PINS = read_pins("requirements.txt")
 
 
 def read_wanted() -> dict[str, Requirement]:
@@ -32,20 +42,43 @@ def read_wanted() -> dict[str, Requirement]:
     return {canonicalize_name(one.name): one for one in wanted}
 
 
-def test_lock_has_what_setup_asks_for() -> None:
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_has_what_setup_asks_for(lock: str) -> None:
     """Each requirement is pinned to a version that it allows; `make lock` mends it where this fails."""
+    pins = read_pins(lock)
     for name, wanted in read_wanted().items():
-        assert wanted.specifier.contains(PINS[name][0]), wanted
+        assert wanted.specifier.contains(pins[name][0]), wanted
 
 
-def test_lock_has_nothing_else() -> None:
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_has_nothing_else(lock: str) -> None:
     """Each pin is asked for by setup.cfg or by another pin, as its comment tells."""
-    for name, (_, rest) in PINS.items():
+    pins = read_pins(lock)
+    for name, (_, rest) in pins.items():
         asked_by = set(re.findall(r"^ +#(?: via)? +(?!via$)(\S.*)$", rest, re.MULTILINE))
-        direct = name in read_wanted()
-        assert ("dispatcher (setup.cfg)" in asked_by) is (direct and name != "setuptools"), name
-        assert asked_by - {"dispatcher (setup.cfg)"} <= PINS.keys(), name
-        assert asked_by or direct, name
+        others = asked_by - {"dispatcher (setup.cfg)", "-c .ci/requirements.txt", "the oldest version", "-r -"}
+        assert {canonicalize_name(other) for other in others} <= pins.keys(), name
+        assert others or "dispatcher (setup.cfg)" in asked_by or name == "setuptools", name
+
+
+def test_image_gets_what_it_runs_with() -> None:
+    """The image's lock names nothing that only tests or checks need."""
+    direct = {name for name, (_, rest) in PINS.items() if "dispatcher (setup.cfg)" in rest}
+    assert direct == read_wanted().keys() - {"setuptools"}
+
+
+def test_tests_run_what_the_image_gets() -> None:
+    """What the image runs with is tested in the same versions."""
+    tested = read_pins("requirements-dev.txt")
+    assert {name: version for name, (version, _) in PINS.items()} == {name: tested[name][0] for name in PINS}
+
+
+def test_oldest_is_the_oldest() -> None:
+    """The lock of the oldest versions has the lower end of each range in setup.cfg."""
+    pins = read_pins("requirements-oldest.txt")
+    for name, wanted in read_wanted().items():
+        (lower,) = [Version(one.version) for one in wanted.specifier if one.operator == ">="]
+        assert name == "setuptools" or Version(pins[name][0]).release[: len(lower.release)] == lower.release, name
 
 
 @pytest.mark.parametrize("name", PINS)
@@ -58,12 +91,24 @@ def test_lock_is_closed(name: str) -> None:
     assert {canonicalize_name(one.name) for one in here} <= PINS.keys()
 
 
-def test_every_pin_is_hashed() -> None:
-    """Each pin has the hashes of its files; there is no option, no address and no editable package."""
-    assert len(PINS) == len(re.findall(r"^\S", LOCK, re.MULTILINE))
-    for name, (_, rest) in PINS.items():
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_pin_is_hashed(lock: str) -> None:
+    """Each pin has the hashes of its files; there is no option, no address, no place of a machine."""
+    pins = read_pins(lock)
+    assert len(pins) == len(re.findall(r"^\S", read_lock(lock), re.MULTILINE))
+    for name, (_, rest) in pins.items():
         assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", rest), name
-    assert not re.search(r"://|^-|@", LOCK, re.MULTILINE)
+    assert not re.search(r"://|^-|@|/tmp|/var", read_lock(lock), re.MULTILINE)
+
+
+def test_verbs_take_nothing_but_the_lock() -> None:
+    """What the Makefile's verbs install has the lock's hashes; only NEWEST=1 asks for what is new."""
+    calls = re.findall(r"setup packages \$\(VENV\) (.*)$", (TOP / "Makefile").read_text(), re.MULTILINE)
+    tools, *others = calls
+    assert tools == (
+        '$(if $(NEWEST),--upgrade setuptools ".[test]",--no-deps --require-hashes --requirement $(LOCK))'
+    )
+    assert others == ['".[supply]"', '"$$(ls dist/*.whl)[fuzz]"', "--no-deps --no-index --force-reinstall dist/*.whl"]
 
 
 def test_image_takes_nothing_but_the_lock() -> None:
