@@ -18,7 +18,7 @@ help: ## Show the verbs.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.wheel nginx ## Replay a recorded cluster through a real nginx and show requests being routed. KEEP=1 leaves it serving.
-	@PYTHONPATH=tests $(BIN)/python -P tests/demo.py $(if $(KEEP),--keep)
+	@PYTHONPATH=tests $(BIN)/python -P tests/support/demo.py $(if $(KEEP),--keep)
 
 test: $(VENV)/.wheel nginx ## Run all tests against the built wheel. ARGS= goes to pytest. NEWEST=1, OLDEST=1: see versions.
 	$(BIN)/pytest -n 4 --dist loadfile $(ARGS)
@@ -31,7 +31,7 @@ check: $(VENV)/.tools ## Lint, check types and the order of the modules.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --config setup.cfg --no-logo
+	$(BIN)/lint-imports setup.cfg --no-logo
 
 bench: $(VENV)/.wheel nginx ## Measure; docs/benchmarks.md says how to read it.
 	$(BIN)/pytest tests/bench --benchmark-enable --benchmark-only --benchmark-sort=name --benchmark-columns=min,median,max $(ARGS)

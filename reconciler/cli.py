@@ -10,18 +10,18 @@ from types import FrameType
 from typing import NoReturn
 
 from reconciler import __version__
-from reconciler.artefact import ArtefactError, NotAnArtefactError
-from reconciler.cluster import ClusterError
-from reconciler.confine import shield
-from reconciler.credentials import CredentialsError, find_account_folders
-from reconciler.health import HealthError
-from reconciler.live import UsageError, read_cluster, record, run_daemon
-from reconciler.nginx import NginxError
-from reconciler.offline import replay, run_once
-from reconciler.recording import RecordingError
-from reconciler.report import Report
+from reconciler.cluster.credentials import CredentialsError, find_account_folders
+from reconciler.cluster.source import ClusterError
+from reconciler.disk.artefact import ArtefactError, NotAnArtefactError
+from reconciler.disk.recordings import RecordingError
+from reconciler.modes.follow import UsageError, read_cluster, record, run_daemon
+from reconciler.modes.once import replay, run_once
+from reconciler.modes.signals import Stopped
+from reconciler.nginx.program import NginxError
+from reconciler.nginx.sandbox import shield
 from reconciler.settings import Settings, SettingsError, read_settings
-from reconciler.signals import Stopped
+from reconciler.status.health import HealthError
+from reconciler.status.log import Report
 
 WRONG_INPUT, FAILED = 2, 3
 

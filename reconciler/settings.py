@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from reconciler import patterns
-from reconciler.certificates import CertificateError, parse_chain, parse_key
-from reconciler.patterns import Cidr, Pattern, decode_path, excerpt, parse_address, parse_cidrs
-from reconciler.selector import Selector, parse_selector
+from reconciler.values import patterns
+from reconciler.values.certificates import CertificateError, parse_chain, parse_key
+from reconciler.values.patterns import Cidr, Pattern, decode_path, excerpt, parse_address, parse_cidrs
+from reconciler.values.selector import Selector, parse_selector
 
 # Mozilla's "intermediate" list without DHE, which needs parameters of its own: https://wiki.mozilla.org/Security/Server_Side_TLS
 _CIPHERS = ":".join(

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from apiserver import ApiServer
-from authority import Authority
-from backends import Backends
-from daemon import Daemon
-from ports import free_port
-from router import Router
+from support.apiserver import ApiServer
+from support.authority import Authority
+from support.backends import Backends
+from support.ports import free_port
+from support.router import Router
+from support.running_daemon import Daemon
 
-from reconciler.nginx import find_binary
+from reconciler.nginx.program import find_binary
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -8,11 +8,10 @@ import socket
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 
-import faults
-import objects
 import pytest
-from apiserver import TOKEN, USER, ApiServer
-from authority import Authority
+from support import faults, objects
+from support.apiserver import TOKEN, USER, ApiServer
+from support.authority import Authority
 
 RECORDINGS = {path.stem: path for path in (objects.FIXTURES / "api").glob("*.http")}
 HELD = {"Namespace": "list-namespaces", "Pod": "list-pods-all", "Secret": "list-secrets-by-name"}

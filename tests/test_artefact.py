@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.artefact import Artefact, ArtefactError, Nowhere, read_artefact
-from reconciler.disk import read_files, try_lock
-from reconciler.files import SECRET, File, name_release
+from reconciler.disk.artefact import Artefact, ArtefactError, Nowhere, read_artefact
+from reconciler.disk.trees import read_files, try_lock
+from reconciler.values.files import SECRET, File, name_release
 
 OLD = {"routes.jsonl": File(b"old"), "nginx.conf": File(b"old"), "hosts/old/key": File(b"old")}
 NEW = {"routes.jsonl": File(b"new"), "nginx.conf": File(b"new"), "hosts/new/key": File(b"new")}
@@ -20,9 +20,9 @@ NEW = {"routes.jsonl": File(b"new"), "nginx.conf": File(b"new"), "hosts/new/key"
 # its second step and so on, until one has no step left; what each one left is told as a line of JSON.
 KILLED_AT_EACH_STEP = """
 import itertools, json, os, pathlib, shutil, signal, sys
-from reconciler.artefact import Artefact
-from reconciler.disk import read_files
-from reconciler.files import File
+from reconciler.disk.artefact import Artefact
+from reconciler.disk.trees import read_files
+from reconciler.values.files import File
 
 parent = pathlib.Path(sys.argv[1])
 trees = [{path: File(text.encode()) for path, text in tree.items()} for tree in json.loads(sys.argv[2])]
@@ -54,8 +54,8 @@ for step in itertools.count():
 # Applies two trees in turn, for ever; each line that it prints comes from another place within an apply.
 APPLIER = """
 import itertools, json, pathlib, sys
-from reconciler.artefact import Artefact
-from reconciler.files import File
+from reconciler.disk.artefact import Artefact
+from reconciler.values.files import File
 trees = [{path: File(text.encode()) for path, text in tree.items()} for tree in json.loads(sys.argv[2])]
 artefact = Artefact(pathlib.Path(sys.argv[1], "tree"), lambda _: print("tested", flush=True))
 for tree in itertools.cycle(trees):

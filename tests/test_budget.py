@@ -6,14 +6,14 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from objects import Object, listing, namespace
+from support.objects import Object, listing, namespace
 
-from reconciler.budget import Budget
-from reconciler.files import Files
-from reconciler.isolation import Held
-from reconciler.loop import Cycle, reconcile
+from reconciler.loop.budget import Budget
+from reconciler.loop.isolation import Held
+from reconciler.loop.reconcile import Cycle, reconcile
+from reconciler.objects.snapshot import Snapshot
 from reconciler.settings import read_settings
-from reconciler.snapshot import Snapshot
+from reconciler.values.files import Files
 
 SETTINGS = read_settings({"MAX_CHANGES_PER_NAMESPACE": "6"})
 

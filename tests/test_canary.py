@@ -10,27 +10,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import command
-import faults
 import pytest
 import yaml
-from apiserver import USER, ApiServer
-from authority import Authority
-from canaries import Canaries, find_in_processes, find_leaks
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from cryptography.hazmat.primitives.serialization import load_pem_private_key as load_key
-from daemon import Daemon
-from objects import Object, listing, namespace, pod, secret, tls, web
-from ports import free_port
+from support import command, faults
+from support.apiserver import USER, ApiServer
+from support.authority import Authority
+from support.canaries import Canaries, find_in_processes, find_leaks
+from support.objects import Object, listing, namespace, pod, secret, tls, web
+from support.ports import free_port
+from support.running_daemon import Daemon
 
-from reconciler import conf
-from reconciler.credentials import CredentialsError, find_credentials
-from reconciler.kubeconfig import Exec, Variable
-from reconciler.recording import RecordingError, read_recordings
-from reconciler.render import render
-from reconciler.routing import build_table
+from reconciler.cluster.credentials import CredentialsError, find_credentials
+from reconciler.cluster.kubeconfig import Exec, Variable
+from reconciler.disk.recordings import RecordingError, read_recordings
+from reconciler.objects.snapshot import normalise
+from reconciler.rendering import quoting
+from reconciler.rendering.tree import render
+from reconciler.routing.table import build_table
 from reconciler.settings import read_settings
-from reconciler.snapshot import normalise
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -336,9 +335,10 @@ def test_killed_and_resumed(scene: Scene, server: ApiServer, serving: Launch) ->
 
 
 @pytest.mark.parametrize(
-    "place", ["loop.normalise", "loop.build_table", "loop.render", "serving.run_test", "render.conf.render",
-              "live.Connection", "tenant.read_tls", "report.compare", "cluster.Cluster.read",
-              "credentials._authorize", "routes._explain_items", "loop.diff"],
+    "place", ["loop.reconcile.normalise", "loop.reconcile.build_table", "loop.reconcile.render", "nginx.sink.run_test",
+              "rendering.tree.quoting.render", "modes.follow.Connection", "routing.tenant.read_tls",
+              "status.log.compare", "cluster.source.Cluster.read", "cluster.credentials._authorize",
+              "rendering.routes_file._explain_items", "loop.reconcile.diff"],
 )  # fmt: skip
 def test_crash(scene: Scene, cluster: list[Object], server: ApiServer, place: str) -> None:
     """A bug that shows all that a stage was given shows no secret: values that hold one do not show it."""
@@ -357,7 +357,7 @@ def test_crash(scene: Scene, cluster: list[Object], server: ApiServer, place: st
 def test_crash_of_the_daemon(scene: Scene, server: ApiServer, serving: Launch) -> None:
     """A bug in the loop ends the daemon, and its last words hold no secret."""
     kubeconfig = scene.configure(server.url, {"token": scene.token})
-    daemon = serving(**kubeconfig, CRASH="reconciler.serving.write_files")
+    daemon = serving(**kubeconfig, CRASH="reconciler.nginx.sink.write_files")
     daemon.wait_for_line("ZeroDivisionError")
     assert finish(scene, daemon) not in (0, 2, 3)
     scene.check()
@@ -554,13 +554,13 @@ def test_values_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = Exec(command="/plugin", api_version="v1", args=["t0p-s3cret"], env=[held])
     assert f"{held} {entry}" == "Variable(A) Exec(/plugin)"
     shown: list[str] = []
-    write = conf.render
+    write = quoting.render
 
     def show(template: str, **given: Any) -> str:
         shown.append(repr(given))
         return write(template, **given)
 
-    monkeypatch.setattr(conf, "render", show)
+    monkeypatch.setattr(quoting, "render", show)
     settings = read_settings({})
     listed = listing([namespace("team", {"a.dev": {}}), web("team", 3000), secret("team", api_key="t0p-s3cret")])
     render(build_table(normalise(listed, settings), settings, time.time()).routes, settings)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from reconciler.certificates import LONGEST_CHAIN, CertificateError, parse_chain, parse_key
+from reconciler.values.certificates import LONGEST_CHAIN, CertificateError, parse_chain, parse_key
 
 START, END = datetime(2024, 1, 2, 3, 4, 5), datetime(2034, 1, 2, 3, 4, 5)
 SHA256_WITH_RSA, SHA1_WITH_RSA = bytes.fromhex("2a864886f70d01010b"), bytes.fromhex("2a864886f70d010105")

@@ -10,11 +10,11 @@ import stat
 import subprocess
 from pathlib import Path
 
-import objects
 import pytest
-from command import COMMAND, environment, run, start
-from objects import FIXTURES, WALKTHROUGH
-from ports import free_port
+from support import objects
+from support.command import COMMAND, environment, run, start
+from support.objects import FIXTURES, WALKTHROUGH
+from support.ports import free_port
 
 LAST = WALKTHROUGH / "019-one-pod-unready.json"
 CLEAN = WALKTHROUGH / "011-rolled-out.json"  # without any problem in it

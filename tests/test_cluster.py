@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from answers import JSON, Answer
-from apiserver import TOKEN, ApiServer
-from authority import Authority
-from faults import INTERNAL_ERROR, answer_with
-from objects import namespace, pod
+from support.answers import JSON, Answer
+from support.apiserver import TOKEN, ApiServer
+from support.authority import Authority
+from support.faults import INTERNAL_ERROR, answer_with
+from support.objects import namespace, pod
 
-from reconciler.cluster import Cluster, ClusterError
-from reconciler.credentials import find_credentials
+from reconciler.cluster.connection import Connection
+from reconciler.cluster.credentials import find_credentials
+from reconciler.cluster.source import Cluster, ClusterError
 from reconciler.settings import read_settings
-from reconciler.transport import Connection
 
 Read = Callable[..., Cluster]
 _HEAD = b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"5"},"items":['

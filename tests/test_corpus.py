@@ -10,10 +10,10 @@ import fuzz_cluster
 import fuzz_recording
 import pytest
 
-from reconciler.disk import write_files
-from reconciler.nginx import check_tree, find_version
-from reconciler.render import render
-from reconciler.routing import RoutingTable
+from reconciler.disk.trees import write_files
+from reconciler.nginx.program import check_tree, find_version
+from reconciler.rendering.tree import render
+from reconciler.routing.table import RoutingTable
 
 CORPUS = Path(__file__).parent / "fuzz" / "corpus"
 TARGETS = {

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from daemon import wait_until
+from support.running_daemon import wait_until
 
-from reconciler.credentials import CredentialsError, find_credentials
-from reconciler.process import read_state
+from reconciler.cluster.credentials import CredentialsError, find_credentials
+from reconciler.nginx.process import read_state
 
 V1 = "client.authentication.k8s.io/v1"
 SECRET = "hunter2"

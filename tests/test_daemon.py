@@ -7,14 +7,14 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import command
-from apiserver import ApiServer
-from daemon import Daemon, Traffic
-from objects import namespace, pod, secret, web
-from ports import free_port
-from router import Router
+from support import command
+from support.apiserver import ApiServer
+from support.objects import namespace, pod, secret, web
+from support.ports import free_port
+from support.router import Router
+from support.running_daemon import Daemon, Traffic
 
-from reconciler.files import File
+from reconciler.values.files import File
 
 Start = Callable[..., Daemon]
 

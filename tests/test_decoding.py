@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import pytest
-from answers import Answer
-from apiserver import ApiServer
-from daemon import Daemon
-from faults import answer_with
-from objects import namespace, web
+from support.answers import Answer
+from support.apiserver import ApiServer
+from support.faults import answer_with
+from support.objects import namespace, web
+from support.running_daemon import Daemon
 
 _HEAD = b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":['
 _DEEP = b'{"metadata":{"name":"a","managedFields":' + b"[" * 200_000

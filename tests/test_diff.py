@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.diff import Change, diff, explain
-from reconciler.snapshot import Namespace, Pod, Port, Probe, Resource, Secret, Snapshot
+from reconciler.objects.diff import Change, diff, explain
+from reconciler.objects.snapshot import Namespace, Pod, Port, Probe, Resource, Secret, Snapshot
 
 PROBE = Probe("/ready", 80, period=10, timeout=1, rise=1, fall=3)
 

@@ -5,13 +5,13 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import faults
 import pytest
-from apiserver import TOKEN, ApiServer
-from authority import Authority
-from backends import Backends
-from daemon import Daemon, Traffic
-from objects import Object, namespace, web
+from support import faults
+from support.apiserver import TOKEN, ApiServer
+from support.authority import Authority
+from support.backends import Backends
+from support.objects import Object, namespace, web
+from support.running_daemon import Daemon, Traffic
 
 Start = Callable[..., Daemon]
 

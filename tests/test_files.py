@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.files import SECRET, File, name_release
+from reconciler.values.files import SECRET, File, name_release
 
 SALT, OTHER_SALT = b"0" * 16, b"1" * 16
 FILES = {"nginx.conf": File(b"events {}\n"), "a/certificate.crt": File(b"public")}

@@ -10,18 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from objects import FIXTURES
+from support.objects import FIXTURES
 
-from reconciler.disk import read_files, write_files
-from reconciler.files import Files, name_release
-from reconciler.listing import select
-from reconciler.loop import Cycle, reconcile
-from reconciler.nginx import check_tree, find_version
-from reconciler.recording import find_recordings, read_recordings
-from reconciler.render import render
-from reconciler.report import Report
+from reconciler.disk.recordings import find_recordings, read_recordings
+from reconciler.disk.trees import read_files, write_files
+from reconciler.loop.reconcile import Cycle, reconcile
+from reconciler.nginx.program import check_tree, find_version
+from reconciler.objects.listing import select
+from reconciler.objects.snapshot import Snapshot
+from reconciler.rendering.tree import render
 from reconciler.settings import Settings, read_settings
-from reconciler.snapshot import Snapshot
+from reconciler.status.log import Report
+from reconciler.values.files import Files, name_release
 
 SCENARIOS = sorted(path.parent for path in FIXTURES.glob("*/settings.env"))
 NOW = 1_797_600_000.0  # in December 2026, when the recorded certificates are good

@@ -7,7 +7,7 @@ from http.server import ThreadingHTTPServer
 import httpx
 import pytest
 
-from reconciler.health import Health, HealthError, serve_health
+from reconciler.status.health import Health, HealthError, serve_health
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
-from authority import Authority
-from objects import namespace, pod, secret, tls
-from recorder import Recorder, read_statuses
-from router import Router
+from support.authority import Authority
+from support.capture import Recorder, read_statuses
+from support.objects import namespace, pod, secret, tls
+from support.router import Router
 
 Start = Callable[..., Router]
 NAME = "test.k8s.local"

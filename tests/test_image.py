@@ -7,13 +7,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from apiserver import TOKEN, ApiServer
-from authority import Authority
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from daemon import wait_until
-from objects import namespace, web
-from ports import free_port
+from support.apiserver import TOKEN, ApiServer
+from support.authority import Authority
+from support.objects import namespace, web
+from support.ports import free_port
+from support.running_daemon import wait_until
 from test_supply import PINS
 
 IMAGE = os.environ.get("DISPATCHER_IMAGE", "")

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from apiserver import ApiServer
-from daemon import Daemon
-from objects import Object, listing, namespace, pod
-from router import Router
+from support.apiserver import ApiServer
+from support.objects import Object, listing, namespace, pod
+from support.router import Router
+from support.running_daemon import Daemon
 
-from reconciler.files import File
-from reconciler.isolation import Held, find_offenders, find_suspects
-from reconciler.loop import recall
-from reconciler.nginx import RefusedError
-from reconciler.routing import Routes
-from reconciler.snapshot import Snapshot, normalise
+from reconciler.loop.isolation import Held, find_offenders, find_suspects
+from reconciler.loop.reconcile import recall
+from reconciler.nginx.program import RefusedError
+from reconciler.objects.snapshot import Snapshot, normalise
+from reconciler.routing.table import Routes
+from reconciler.values.files import File
 
 Start = Callable[..., Router]
 
@@ -218,7 +218,7 @@ def test_slow_test_is_a_refusal(judged: Start, judge: Callable[[], str], monkeyp
     here.serve(*team("a", "a.dev"), *team("b", "b.dev"))
     slow = Path(judge())
     slow.write_text(slow.read_text().replace('echo "nginx', 'exec sleep 60; echo "nginx'))
-    monkeypatch.setattr("reconciler.nginx._TEST_TIMEOUT", 2.0)
+    monkeypatch.setattr("reconciler.nginx.program._TEST_TIMEOUT", 2.0)
     here.serve(*team("a", "a2.dev"), *team("b", "refused.dev"))
     assert hosts(here) == ["a2.dev", "b.dev"]
     assert "its test took more than 2 s" in problems(here)[0]

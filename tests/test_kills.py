@@ -15,19 +15,18 @@ from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-import clock
-import faults
 import pytest
-from apiserver import ApiServer
-from authority import Authority
-from backends import Backends
-from clients import Client, Download, NewConnections, busy
-from daemon import Daemon
-from objects import Object, namespace, pod
-from ports import free_port, loopback
+from support import clock, faults
+from support.apiserver import ApiServer
+from support.authority import Authority
+from support.backends import Backends
+from support.clients import Client, Download, NewConnections, busy
+from support.objects import Object, namespace, pod
+from support.ports import free_port, loopback
+from support.running_daemon import Daemon
 
-from reconciler.nginx import run_test
-from reconciler.releases import Releases
+from reconciler.disk.releases import Releases
+from reconciler.nginx.program import run_test
 
 # `make test` has no time for 200 kills; docs/reliability.md tells what was seen of them.
 KILLS = int(os.environ.get("KILLS", "20"))

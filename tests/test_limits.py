@@ -4,13 +4,13 @@ import datetime
 from collections.abc import Callable
 
 import pytest
-from authority import Authority, write_key
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
-from objects import namespace, secret, tls
-from router import Router
+from support.authority import Authority, write_key
+from support.objects import namespace, secret, tls
+from support.router import Router
 
 Start = Callable[..., Router]
 

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from reconciler.listing import KINDS, Listing, Metadata, Namespace, Pod, Secret, select
-from reconciler.selector import parse_selector
+from reconciler.objects.listing import KINDS, Listing, Metadata, Namespace, Pod, Secret, select
+from reconciler.values.selector import parse_selector
 
 LABELLED = {"routable": "true"}
 LISTING = Listing(

@@ -1,6 +1,6 @@
 """Memos: what is done again, and what is forgotten."""
 
-from reconciler.memo import Memo
+from reconciler.values.memo import Memo
 
 
 def make_memo():

@@ -5,19 +5,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import command
 import pytest
-from apiserver import TOKEN, ApiServer
-from authority import Authority
-from daemon import Daemon
-from objects import WALKTHROUGH, namespace, read, secret
+from support import command
+from support.apiserver import TOKEN, ApiServer
+from support.authority import Authority
+from support.objects import WALKTHROUGH, namespace, read, secret
+from support.running_daemon import Daemon
 
-from reconciler.disk import read_files
-from reconciler.listing import select
-from reconciler.recording import read_recordings
-from reconciler.routing import Routes, build_table
+from reconciler.disk.recordings import read_recordings
+from reconciler.disk.trees import read_files
+from reconciler.objects.listing import select
+from reconciler.objects.snapshot import normalise
+from reconciler.routing.table import Routes, build_table
 from reconciler.settings import read_settings
-from reconciler.snapshot import normalise
 
 Start = Callable[..., Daemon]
 LAST = "019"

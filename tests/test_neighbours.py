@@ -10,20 +10,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import hostile
-import objects
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from objects import Object, namespace, pod, secret, web
-from router import Router
+from support import hostile, objects
+from support.objects import Object, namespace, pod, secret, web
+from support.router import Router
+from support.tree import expect_servers, expect_upstreams, read_http, read_servers, read_upstreams
 from test_properties import CHECKS
-from tree import expect_servers, expect_upstreams, read_http, read_servers, read_upstreams
 
-from reconciler.disk import write_files
-from reconciler.render import render
-from reconciler.routing import build_table
-from reconciler.snapshot import normalise
+from reconciler.disk.trees import write_files
+from reconciler.objects.snapshot import normalise
+from reconciler.rendering.tree import render
+from reconciler.routing.table import build_table
 
 Start = Callable[..., Router]
 

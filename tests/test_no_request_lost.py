@@ -7,12 +7,22 @@ from collections.abc import Callable
 from itertools import groupby
 
 import pytest
-from authority import Authority
-from backends import Backends
-from clients import Client, Download, Http2, KeptConnection, NewConnections, RetryingConnection, Upload, WebSocket, busy
-from objects import Object, namespace, pod, secret, tls
-from ports import free_port, loopback
-from router import Router
+from support.authority import Authority
+from support.backends import Backends
+from support.clients import (
+    Client,
+    Download,
+    Http2,
+    KeptConnection,
+    NewConnections,
+    RetryingConnection,
+    Upload,
+    WebSocket,
+    busy,
+)
+from support.objects import Object, namespace, pod, secret, tls
+from support.ports import free_port, loopback
+from support.router import Router
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 

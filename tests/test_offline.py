@@ -10,6 +10,7 @@ import pytest
 
 # The one interface is the way to everywhere, so that what would leave the machine is seen on it.
 _NETWORK = 'ip link set lo up && ip route add default dev lo && ip -6 route add default dev lo && exec "$@"'
+HELPERS = {"PYTHONPATH": str(Path(__file__).parent)}
 ALONE = ["unshare", "--net", "sh", "-c", _NETWORK, "-"]
 
 
@@ -23,8 +24,14 @@ pytestmark = pytest.mark.skipif(not can_be_alone(), reason="only root can make a
 
 def test_nothing_but_the_api_server_is_contacted(tmp_path: Path) -> None:
     """From its start over changes and a lost API server to its end, the daemon and nginx reach for nobody else."""
-    script = Path(__file__).parent / "offline.py"
-    run = subprocess.run([*ALONE, sys.executable, script, tmp_path], capture_output=True, text=True, timeout=300)
+    script = Path(__file__).parent / "support" / "network.py"
+    run = subprocess.run(
+        [*ALONE, sys.executable, script, tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | HELPERS,
+    )
     assert run.returncode == 0, run.stderr
     seen = json.loads(run.stdout)
     assert seen["witness"] in seen["all"], "the packets that leave are not seen"

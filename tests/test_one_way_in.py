@@ -1,4 +1,4 @@
-"""One way in: text from outside reaches nginx's files through `conf.quote` alone. What goes round it fails here."""
+"""One way in: text from outside reaches nginx's files through `quoting.quote` alone. What goes round it fails here."""
 
 import ast
 import enum
@@ -10,33 +10,44 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 
-import hostile
 import jinja2
 import msgspec
 import pytest
-from authority import Authority
 from hypothesis import HealthCheck, given, settings
 from jinja2 import meta, nodes
 from markupsafe import Markup
-from objects import namespace, secret, tls
+from support import hostile
+from support.authority import Authority
+from support.objects import namespace, secret, tls
 from test_properties import CHECKS, REGEX
 
 import reconciler
-from reconciler import conf
-from reconciler.annotations import Match
-from reconciler.certificates import Chain
-from reconciler.conf import Token, join, quote
-from reconciler.names import Place
-from reconciler.patterns import DNS_LABEL, DNS_SUBDOMAIN, HOST_NAME, PROBE_PATH, REGEX_PATH, URL_PATH, parse_address
-from reconciler.routing import Host, Location, Routes, build_table
+from reconciler.objects.snapshot import Probe, normalise
+from reconciler.rendering import quoting
+from reconciler.rendering.quoting import Token, join, quote
+from reconciler.routing.annotations import Match
+from reconciler.routing.server_names import Place
+from reconciler.routing.table import Host, Location, Routes, build_table
+from reconciler.routing.tenant import ApiKey, Server, Upstream
+from reconciler.routing.tls import Tls
 from reconciler.settings import VARIABLES, Settings
-from reconciler.snapshot import Probe, normalise
-from reconciler.tenant import ApiKey, Server, Upstream
-from reconciler.tls import Tls
+from reconciler.values.certificates import Chain
+from reconciler.values.patterns import (
+    DNS_LABEL,
+    DNS_SUBDOMAIN,
+    HOST_NAME,
+    PROBE_PATH,
+    REGEX_PATH,
+    URL_PATH,
+    parse_address,
+)
 
 PACKAGE = Path(reconciler.__file__).parent
-MODULES = {path.stem: ast.parse(path.read_text()) for path in sorted(PACKAGE.glob("*.py"))}
-ENVIRONMENT = conf._ENVIRONMENT
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text())
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+ENVIRONMENT = quoting._ENVIRONMENT
 TEMPLATES = {name: ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0] for name in ENVIRONMENT.list_templates(["j2"])}
 
 # Templates
@@ -150,11 +161,11 @@ def test_every_value_is_looked_at() -> None:
 def test_a_template_writes_what_was_quoted_alone(one: Written) -> None:
     """Wherever a template writes a value, anything but a quoted text or a whole number is refused unseen."""
     fine = fill(one.template, {one.path: quote("fine;\n")})
-    assert r'"fine;\n"' in conf.render(one.template, **fine)
-    assert "12345" in conf.render(one.template, **fill(one.template, {one.path: 12345}))
+    assert r'"fine;\n"' in quoting.render(one.template, **fine)
+    assert "12345" in quoting.render(one.template, **fill(one.template, {one.path: 12345}))
     for wrong in WRONG:
         with pytest.raises(TypeError, match="a template may write tokens and numbers, not") as caught:
-            conf.render(one.template, **fill(one.template, {one.path: wrong}))
+            quoting.render(one.template, **fill(one.template, {one.path: wrong}))
         assert "text" not in str(caught.value).replace("Text", "")
 
 
@@ -164,7 +175,7 @@ def test_a_template_given_less_writes_nothing(name: str) -> None:
     given = fill(name, {})
     for missing in given:
         with pytest.raises((jinja2.UndefinedError, TypeError)):
-            conf.render(name, **{key: value for key, value in given.items() if key != missing})
+            quoting.render(name, **{key: value for key, value in given.items() if key != missing})
 
 
 # The modules
@@ -181,11 +192,13 @@ def find_calls(tree: ast.AST, name: str) -> list[ast.Call]:
 
 
 def test_one_module_makes_tokens() -> None:
-    """A Token is made in conf.py alone, in the four functions that are tested for it; nobody casts one."""
+    """A Token is made in quoting.py alone, in the four functions that are tested for it; nobody casts one."""
     makers = {name: calls for name, tree in MODULES.items() if (calls := find_calls(tree, "Token"))}
-    assert set(makers) == {"conf"}
+    assert set(makers) == {"rendering.quoting"}
     functions = {
-        node.name: len(find_calls(node, "Token")) for node in MODULES["conf"].body if isinstance(node, ast.FunctionDef)
+        node.name: len(find_calls(node, "Token"))
+        for node in MODULES["rendering.quoting"].body
+        if isinstance(node, ast.FunctionDef)
     }
     assert {name: count for name, count in functions.items() if count} == {
         "quote": 1,
@@ -202,7 +215,7 @@ def test_one_module_makes_tokens() -> None:
 
 
 def test_one_module_asks_for_tokens() -> None:
-    """Only render.py has them made, and only conf.py knows the template engine."""
+    """Only tree.py has them made, and only quoting.py knows the template engine."""
     imports = {
         name: {
             alias.name
@@ -213,16 +226,18 @@ def test_one_module_asks_for_tokens() -> None:
         | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
         for name, tree in MODULES.items()
     }
-    assert {name for name, some in imports.items() if {"conf", "reconciler.conf"} & some} == {"render"}
-    assert {name for name, some in imports.items() if {"jinja2", "markupsafe"} & some} == {"conf"}
+    assert {name for name, some in imports.items() if {"quoting", "reconciler.rendering.quoting"} & some} == {
+        "rendering.tree"
+    }
+    assert {name for name, some in imports.items() if {"jinja2", "markupsafe"} & some} == {"rendering.quoting"}
 
 
 def test_tokens_that_are_not_quoted() -> None:
     """A variable's name is ours or comes from one setting; what is joined was quoted, and nothing else can be."""
-    assert {ast.unparse(call) for call in find_calls(MODULES["render"], "variable")} == {
-        "conf.variable('forwarded_proto' if believed else 'scheme')",
-        "conf.variable('forwarded_host' if believed else 'sent_host')",
-        "conf.variable('http_' + settings.api_key_header.lower().replace('-', '_'))",
+    assert {ast.unparse(call) for call in find_calls(MODULES["rendering.tree"], "variable")} == {
+        "quoting.variable('forwarded_proto' if believed else 'scheme')",
+        "quoting.variable('forwarded_host' if believed else 'sent_host')",
+        "quoting.variable('http_' + settings.api_key_header.lower().replace('-', '_'))",
     }
     for wrong in ("text", Disguised("text"), b"text", Markup("text")):
         with pytest.raises(TypeError):
@@ -231,19 +246,19 @@ def test_tokens_that_are_not_quoted() -> None:
 
 def test_what_is_written_beside_templates() -> None:
     """Each file of a release holds what a template gave, the routes as JSON, or a PEM that was written anew."""
-    made = sorted(ast.unparse(call.args[0]) for call in find_calls(MODULES["render"], "File"))
+    made = sorted(ast.unparse(call.args[0]) for call in find_calls(MODULES["rendering.tree"], "File"))
     assert made == sorted(
         [
             "_encode(_render_main(routes, settings))",
             "write_routes(routes)",
-            "_encode(conf.render('api-keys.conf.j2', keys=list(_api_keys(routes))))",
+            "_encode(quoting.render('api-keys.conf.j2', keys=list(_api_keys(routes))))",
             "settings.ssl_cert", "settings.ssl_key", "host.tls.chain.pem", "host.tls.key", "host.tls.client.pem",
-            "_encode(conf.render('release.conf.j2', name=quote(name), socket=quote(socket)))",
+            "_encode(quoting.render('release.conf.j2', name=quote(name), socket=quote(socket)))",
         ]
     )  # fmt: skip
     others = {name for name, tree in MODULES.items() if find_calls(tree, "File")}
-    assert others == {"render", "releases", "recorder", "disk"}
-    own = {ast.unparse(call.args[0]) for call in find_calls(MODULES["releases"], "File")}
+    assert others == {"rendering.tree", "disk.releases", "disk.recorder", "disk.trees"}
+    own = {ast.unparse(call.args[0]) for call in find_calls(MODULES["disk.releases"], "File")}
     assert own == {  # none of which nginx reads
         "self.name(tree).encode()", "os.urandom(16)", "msgspec.msgpack.encode(snapshot)",
         "msgspec.json.encode(paths, order='deterministic')",
@@ -396,7 +411,7 @@ def test_what_is_held_holds(how: Settings, authority: Authority) -> None:
 SETTINGS = sorted(
     {
         node.attr
-        for node in ast.walk(MODULES["render"])
+        for node in ast.walk(MODULES["rendering.tree"])
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "settings"
     }
 )

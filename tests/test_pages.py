@@ -2,12 +2,12 @@
 
 import json
 
-import objects
 import pytest
-from objects import Object
+from support import objects
+from support.objects import Object
 
-from reconciler.listing import Pod
-from reconciler.pages import Page, PageError, Pages
+from reconciler.cluster.pages import Page, PageError, Pages
+from reconciler.objects.listing import Pod
 
 TRICK = '},{"metadata":{"name":"other"}},{"metadata":{'
 LIST = {"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}}

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler import patterns
-from reconciler.patterns import decode_path, excerpt, parse_address
+from reconciler.values import patterns
+from reconciler.values.patterns import decode_path, excerpt, parse_address
 
 LONG_LABEL = "a" * 63
 LONGEST_NAME = ".".join([LONG_LABEL, LONG_LABEL, LONG_LABEL, "a" * 61])

@@ -7,21 +7,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import hostile
-import objects
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tree import expect_servers, expect_upstreams, parts_of, read_http, read_servers, read_upstreams
+from support import hostile, objects
+from support.tree import expect_servers, expect_upstreams, parts_of, read_http, read_servers, read_upstreams
 
-from reconciler.annotations import Match
-from reconciler.disk import write_files
-from reconciler.files import Files
-from reconciler.nginx import check_tree, find_version
-from reconciler.render import render
-from reconciler.routing import Location, RoutingTable, build_table
+from reconciler.disk.trees import write_files
+from reconciler.nginx.program import check_tree, find_version
+from reconciler.objects.snapshot import normalise
+from reconciler.rendering.tree import render
+from reconciler.routing.annotations import Match
+from reconciler.routing.table import Location, RoutingTable, build_table
 from reconciler.settings import Settings, read_settings
-from reconciler.snapshot import normalise
+from reconciler.values.files import Files
 
 NOW = 1_797_600_000.0
 PLAIN = replace(read_settings({"PORT": "18080"}), nginx_version=(1, 26, 3))

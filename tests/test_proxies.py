@@ -8,15 +8,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from authority import Authority
-from backends import Backends
-from objects import namespace, pod, secret, tls
-from ports import free_port, loopback
-from router import Router
+from support.authority import Authority
+from support.backends import Backends
+from support.objects import namespace, pod, secret, tls
+from support.ports import free_port, loopback
+from support.router import Router
 
-from reconciler.nginx import NginxError, check_modules
-from reconciler.patterns import parse_cidrs
+from reconciler.nginx.program import NginxError, check_modules
 from reconciler.settings import read_settings
+from reconciler.values.patterns import parse_cidrs
 
 Start = Callable[..., Router]
 PORT = free_port()

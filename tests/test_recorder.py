@@ -12,19 +12,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from authority import Authority
-from objects import HOSTS, PATHS, WALKTHROUGH, Object, listing, namespace, pod, secret, tls
-from router import Router
+from support.authority import Authority
+from support.objects import HOSTS, PATHS, WALKTHROUGH, Object, listing, namespace, pod, secret, tls
+from support.router import Router
 
-from reconciler.disk import write_files
-from reconciler.listing import Listing, select
-from reconciler.nginx import check_tree, find_version
-from reconciler.recorder import Recorder
-from reconciler.recording import RecordingError, find_recordings, read_recordings
-from reconciler.render import render
-from reconciler.routing import RoutingTable, build_table
+from reconciler.disk.recorder import Recorder
+from reconciler.disk.recordings import RecordingError, find_recordings, read_recordings
+from reconciler.disk.trees import write_files
+from reconciler.nginx.program import check_tree, find_version
+from reconciler.objects.listing import Listing, select
+from reconciler.objects.snapshot import normalise
+from reconciler.rendering.tree import render
+from reconciler.routing.table import RoutingTable, build_table
 from reconciler.settings import read_settings
-from reconciler.snapshot import normalise
 
 NOW, LATER = 1_797_600_000.0, 2_200_000_000.0  # when the recorded certificates are good, and when they no longer are
 STEPS = sorted(WALKTHROUGH.glob("*.json"))

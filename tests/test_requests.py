@@ -15,17 +15,17 @@ from typing import Any
 
 import httpx
 import pytest
-from authority import Authority
-from backends import Backends
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from objects import namespace, pod, secret, tls
-from ports import free_port, has_ipv6, loopback
-from router import Router
+from support.authority import Authority
+from support.backends import Backends
+from support.objects import namespace, pod, secret, tls
+from support.ports import free_port, has_ipv6, loopback
+from support.router import Router
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from reconciler.routes import compare
+from reconciler.rendering.routes_file import compare
 
 Start = Callable[..., Router]
 PORT = free_port()

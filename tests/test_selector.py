@@ -2,7 +2,7 @@
 
 import pytest
 
-from reconciler.selector import Requirement, parse_selector
+from reconciler.values.selector import Requirement, parse_selector
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from daemon import wait_until
-from objects import namespace
-from router import Router
+from support.objects import namespace
+from support.router import Router
+from support.running_daemon import wait_until
 
-from reconciler.memory import is_short
-from reconciler.nginx import NginxError
-from reconciler.process import Process, find_workers
-from reconciler.serving import Nginx
+from reconciler.nginx.memory import is_short
+from reconciler.nginx.process import Process, find_workers
+from reconciler.nginx.program import NginxError
+from reconciler.nginx.sink import Nginx
 
 Start = Callable[..., Router]
 ONE, TWO = namespace("a", {"one.dev": {}}), namespace("a", {"two.dev": {}})

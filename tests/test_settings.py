@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from reconciler.patterns import Cidr, find_cidr, parse_address, parse_cidrs
-from reconciler.selector import parse_selector
 from reconciler.settings import VARIABLES, SettingsError, read_settings
+from reconciler.values.patterns import Cidr, find_cidr, parse_address, parse_cidrs
+from reconciler.values.selector import parse_selector
 
 QUALIFIED = "an optional DNS prefix and '/', then at most 63 letters, digits, '-', '_' or '.'"
 SECRET_NAME = "lower-case letters, digits, '-' and '.', at most 253"

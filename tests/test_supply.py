@@ -105,9 +105,7 @@ def test_verbs_take_nothing_but_the_lock() -> None:
     """What the Makefile's verbs install has the lock's hashes; only NEWEST=1 asks for what is new."""
     calls = re.findall(r"setup packages \$\(VENV\) (.*)$", (TOP / "Makefile").read_text(), re.MULTILINE)
     tools, *others = calls
-    assert tools == (
-        '$(if $(NEWEST),--upgrade setuptools ".[test]",--no-deps --require-hashes --requirement $(LOCK))'
-    )
+    assert tools == ('$(if $(NEWEST),--upgrade setuptools ".[test]",--no-deps --require-hashes --requirement $(LOCK))')
     assert others == ['".[supply]"', '"$$(ls dist/*.whl)[fuzz]"', "--no-deps --no-index --force-reinstall dist/*.whl"]
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from backends import Backends
-from router import Router
-from story import STORY, Stage
+from support.backends import Backends
+from support.router import Router
+from support.story import STORY, Stage
 
 
 def test_story(router: Callable[..., Router], backends: Backends) -> None:

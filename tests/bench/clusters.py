@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from reconciler.listing import Condition, Listing, Namespace, Pod, Secret
+from reconciler.objects.listing import Condition, Listing, Namespace, Pod, Secret
 
 PODS_A_NAMESPACE = 20
 PATHS_A_NAMESPACE = 5

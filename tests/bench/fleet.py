@@ -4,9 +4,9 @@ import copy
 import json
 from collections.abc import Iterator
 
-import objects
 from clusters import PATHS_A_NAMESPACE, PODS_A_NAMESPACE
-from objects import Object
+from support import objects
+from support.objects import Object
 
 _NAMESPACE, _POD = objects.read("005")
 _SECRET = objects.read("008")[-1]

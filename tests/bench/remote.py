@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
-from apiserver import ApiServer
-from authority import Authority
 from fleet import make_objects
-from objects import Object
+from support.apiserver import ApiServer
+from support.authority import Authority
+from support.objects import Object
 
 _HERE = Path(__file__).parent
 

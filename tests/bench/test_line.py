@@ -16,15 +16,15 @@ import pytest
 from clusters import make_listing, with_one_pod_gone_unready
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from reconciler.diff import diff
-from reconciler.disk import write_files
-from reconciler.files import Files
-from reconciler.listing import Listing
-from reconciler.nginx import check_tree, find_binary, find_version
-from reconciler.render import render
-from reconciler.routing import RoutingTable, build_table
+from reconciler.disk.trees import write_files
+from reconciler.nginx.program import check_tree, find_binary, find_version
+from reconciler.objects.diff import diff
+from reconciler.objects.listing import Listing
+from reconciler.objects.snapshot import Snapshot, normalise
+from reconciler.rendering.tree import render
+from reconciler.routing.table import RoutingTable, build_table
 from reconciler.settings import Settings, read_settings
-from reconciler.snapshot import Snapshot, normalise
+from reconciler.values.files import Files
 
 NOW = 1_797_600_000.0
 SIZES = (100, 2_000, 10_000)

@@ -14,22 +14,22 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from backends import Backends
 from clusters import PODS_A_NAMESPACE, make_listing
-from daemon import Daemon
 from fleet import make_pod, name_host, name_key
 from meter import read_children_time, read_name, read_peak, read_share, read_time, watch_share
-from ports import free_port
 from pytest_benchmark.fixture import BenchmarkFixture
 from remote import RemoteApiServer
+from support.backends import Backends
+from support.ports import free_port
+from support.running_daemon import Daemon
 
-from reconciler.files import File, Files
-from reconciler.process import find_children
-from reconciler.render import render
-from reconciler.routing import build_table
+from reconciler.modes.sinks import prepare_serving
+from reconciler.nginx.process import find_children
+from reconciler.objects.snapshot import normalise
+from reconciler.rendering.tree import render
+from reconciler.routing.table import build_table
 from reconciler.settings import Settings, read_settings
-from reconciler.sinks import prepare_serving
-from reconciler.snapshot import normalise
+from reconciler.values.files import File, Files
 
 SIZES = (2_000, 10_000)
 CHANGES = 50

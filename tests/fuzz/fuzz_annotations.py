@@ -12,15 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import hostile
-import objects
-from tree import expect_servers, expect_upstreams, parts_of, read_http, read_servers, read_upstreams
+from support import hostile, objects
+from support.tree import expect_servers, expect_upstreams, parts_of, read_http, read_servers, read_upstreams
 
-from reconciler.disk import write_files
-from reconciler.render import render
-from reconciler.routing import Routes, RoutingTable, build_table
+from reconciler.disk.trees import write_files
+from reconciler.objects.snapshot import normalise
+from reconciler.rendering.tree import render
+from reconciler.routing.table import Routes, RoutingTable, build_table
 from reconciler.settings import Settings, read_settings
-from reconciler.snapshot import normalise
 
 SEPARATOR = b"\n---\n"
 USUAL = ('{"a.example.com": {}}', '[{"basePath": "/", "containerPort": 3000}]', "/status", "10.0.0.1", "http", "")

@@ -9,7 +9,7 @@ import re
 import ssl
 from pathlib import Path
 
-from reconciler.certificates import CertificateError, Chain, parse_chain, parse_key
+from reconciler.values.certificates import CertificateError, Chain, parse_chain, parse_key
 
 SEPARATOR = b"\n---\n"
 _DEFAULT = Path(__file__).parents[2] / "fixtures" / "walkthrough" / "default.crt"

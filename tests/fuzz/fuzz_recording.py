@@ -5,10 +5,10 @@ from pathlib import Path
 
 from fuzz_annotations import SETTINGS, check_tree
 
-from reconciler.listing import select
-from reconciler.recording import RecordingError, read_recordings
-from reconciler.routing import build_table
-from reconciler.snapshot import normalise
+from reconciler.disk.recordings import RecordingError, read_recordings
+from reconciler.objects.listing import select
+from reconciler.objects.snapshot import normalise
+from reconciler.routing.table import build_table
 
 NOW = 1_797_600_000.0
 

@@ -1,0 +1,196 @@
+"""Stand-ins: values in place of those of Secrets, which routing judges and serves alike and which tell nothing."""
+
+import base64
+import binascii
+import warnings
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import cached_property
+from hashlib import blake2b
+
+from cryptography import x509
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from msgspec.structs import replace
+
+from reconciler.objects.listing import Secret
+from reconciler.routing.tenant import LONGEST_KEY, is_key_field
+from reconciler.values.certificates import LONGEST_PEM, CertificateError, parse_chain
+from reconciler.values.value import Value
+
+_BROKEN = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+_LONGEST_NAME = 64
+_EARLIEST = datetime(1950, 1, 1, tzinfo=UTC)  # what is parsed may be older, what is written may not
+_KEPT = (x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage)
+# Certificates that Python and OpenSSL load may still hold names and extensions that Python cannot read.
+_UNREADABLE = (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+_Extension = tuple[x509.ExtensionType, bool]  # and whether it is critical
+
+
+class _Facts(Value, frozen=True):
+    """What a certificate's stand-in is made of; `public` is its key, times are in UTC."""
+
+    der: bytes
+    public: bytes
+    subject: x509.Name
+    issuer: x509.Name
+    not_before: datetime
+    not_after: datetime
+    extensions: tuple[_Extension, ...]
+
+
+class StandIns:
+    """Replaces what Secrets hold, for as long as it lives equal by equal and different by different values.
+
+    `salt` is 32 random bytes that must be stored nowhere, for whoever has it can try values against their stand-ins;
+    `key_field` is the field with the API key; a rotation's other keys are told from it.
+    """
+
+    def __init__(self, salt: bytes, key_field: str) -> None:
+        self._salt = salt
+        self._key_field = key_field
+        # Signatures are random, so what was made once is kept. It grows no faster than the recordings on disk.
+        self._pems: dict[bytes, bytes] = {}
+
+    def replace(self, secret: Secret) -> Secret:
+        """Give a Secret of the same fields with a stand-in for each value."""
+        data, written = secret.data or {}, secret.string_data or {}
+        return replace(
+            secret,
+            data={field: self._replace_encoded(field, value) for field, value in data.items()} or None,
+            string_data={
+                field: value and self._replace_value(field, value.encode()).decode() for field, value in written.items()
+            }
+            or None,
+        )
+
+    def _replace_encoded(self, field: str, value: str | None) -> str | None:
+        if not value:
+            return value
+        try:
+            decoded = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            return f"!{self._digest(value.encode(), b'text').hex()}"
+        return base64.b64encode(self._replace_value(field, decoded)).decode()
+
+    def _replace_value(self, field: str, value: bytes) -> bytes:
+        if not value:
+            return value
+        too_long = len(value) > LONGEST_KEY
+        if b"-----BEGIN" in value:
+            pem = self._replace_pem(value)
+            if not is_key_field(field, self._key_field) or (len(pem) > LONGEST_KEY) is too_long:
+                return pem
+        text = self._digest(value, b"text").hex().encode()
+        return text.ljust(LONGEST_KEY + 1, b".") if too_long else text
+
+    def _replace_pem(self, value: bytes) -> bytes:
+        digest = self._digest(value, b"pem")
+        if digest not in self._pems:
+            # The text before is dropped where the PEM is read; by it even PEMs of the same key differ.
+            pem = self._replace_chain(value) + self._replace_key(value)
+            self._pems[digest] = b"stand-in %s\n%s" % (digest.hex().encode(), pem or _BROKEN)
+        return self._pems[digest]
+
+    def _replace_chain(self, value: bytes) -> bytes:
+        """Write certificates that are served as those of a PEM are; nothing where those are not served."""
+        try:
+            certificates = x509.load_pem_x509_certificates(parse_chain(value).pem)
+        except CertificateError:
+            return b""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names that are too long; they are replaced
+            facts = [_read_facts(certificate) for certificate in certificates]
+            signers = {fact.subject: self._derive_key(fact.public) for fact in reversed(facts)}
+            made = [self._make_certificate(fact, signers.get(fact.issuer)) for fact in facts]
+        return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in made)
+
+    def _make_certificate(self, facts: _Facts, signer: ec.EllipticCurvePrivateKey | None) -> x509.Certificate:
+        """Make a certificate of a new key, signed by its issuer's where that is in the chain, else by one more."""
+        public = self._derive_key(facts.public).public_key()
+        signer = signer or self._derive_key(facts.issuer.public_bytes())
+        # By its arguments, for it may end before it begins, as the one that it stands in for.
+        builder = x509.CertificateBuilder(
+            self._replace_name(facts.issuer),
+            self._replace_name(facts.subject),
+            public,
+            int.from_bytes(self._digest(facts.der, b"serial")) + 1,
+            facts.not_before,
+            facts.not_after,
+        )
+        own = x509.SubjectKeyIdentifier.from_public_key(public)
+        issuers = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
+        for extension, critical in (*facts.extensions, (own, False), (issuers, False)):
+            builder = builder.add_extension(extension, critical)
+        return builder.sign(signer, hashes.SHA256())
+
+    def _replace_name(self, name: x509.Name) -> x509.Name:
+        texts = [attribute.value for attribute in name.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        legal = [text for text in texts if isinstance(text, str) and 1 <= len(text.encode()) <= _LONGEST_NAME]
+        legal = legal or [self._digest(name.public_bytes(), b"name").hex()]
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text) for text in legal])
+
+    def _replace_key(self, value: bytes) -> bytes:
+        """Write the key that belongs to what stands in for a key's certificate; nothing where there is no key."""
+        if len(value) > LONGEST_PEM:
+            return b""
+        try:
+            key = serialization.load_pem_private_key(value, password=None, unsafe_skip_rsa_key_validation=True)
+        except TypeError:
+            return self._encrypted
+        except (ValueError, UnsupportedAlgorithm, InternalError):  # the last of Ed448 keys of a wrong length
+            return b""
+        return _write_key(self._derive_key(_write_public(key.public_key())), serialization.NoEncryption())
+
+    @cached_property
+    def _encrypted(self) -> bytes:
+        """Any key, encrypted: one is enough, for making it is slow and nobody can read it."""
+        passphrase = self._digest(b"", b"passphrase").hex().encode()
+        return _write_key(self._derive_key(b""), serialization.BestAvailableEncryption(passphrase))
+
+    def _derive_key(self, public: bytes) -> ec.EllipticCurvePrivateKey:
+        """Derive a key from a public one: the key of a certificate and that of its private key are the same."""
+        number = int.from_bytes(blake2b(public, key=self._salt, person=b"key", digest_size=31).digest())
+        return ec.derive_private_key(number + 1, ec.SECP256R1())
+
+    def _digest(self, value: bytes, purpose: bytes) -> bytes:
+        return blake2b(value, key=self._salt, person=purpose, digest_size=16).digest()
+
+
+def _read_facts(certificate: x509.Certificate) -> _Facts:
+    names, extensions = (x509.Name([]), x509.Name([])), tuple[_Extension, ...]()
+    with suppress(*_UNREADABLE):
+        names, extensions = (certificate.subject, certificate.issuer), tuple(_keep(certificate.extensions))
+    return _Facts(
+        certificate.public_bytes(Encoding.DER),
+        _write_public(certificate.public_key()),
+        *names,
+        max(certificate.not_valid_before_utc, _EARLIEST).replace(tzinfo=None),
+        max(certificate.not_valid_after_utc, _EARLIEST).replace(tzinfo=None),
+        extensions,
+    )
+
+
+def _keep(extensions: x509.Extensions) -> Iterator[_Extension]:
+    """Keep what a certificate is for: of its names those of hosts, which are public."""
+    for extension in extensions:
+        value = extension.value
+        if isinstance(value, _KEPT):
+            yield value, extension.critical
+        elif isinstance(value, x509.SubjectAlternativeName):
+            hosts = [name for name in value if isinstance(name, x509.DNSName | x509.IPAddress)]
+            if hosts:
+                yield x509.SubjectAlternativeName(hosts), extension.critical
+
+
+def _write_key(key: ec.EllipticCurvePrivateKey, encryption: serialization.KeySerializationEncryption) -> bytes:
+    return key.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+def _write_public(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

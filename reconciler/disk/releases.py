@@ -1,0 +1,158 @@
+"""Releases: a folder of trees named by their content, one of which is live; disks raise OSError."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from reconciler.disk.trees import read_file, replace_file, try_lock, write_files
+from reconciler.objects.snapshot import NOTHING, Snapshot
+from reconciler.values.files import SECRET, File, Files, name_release
+from reconciler.values.value import Value
+
+CURRENT = "current"
+_KEPT = 3
+# Beside the tree itself a release holds the server that answers its name, what its files must add up to, and the
+# Snapshot that it was made of.
+_OWN = "release/"
+_DIGEST = f"{_OWN}digest"
+_SNAPSHOT = f"{_OWN}snapshot"
+_OUTSIDE = "run/outside"
+
+
+class Release(Value, frozen=True):
+    """A release as it was read back. The Snapshot it was made of is NOTHING where this version cannot read it."""
+
+    name: str
+    files: Files
+    snapshot: Snapshot
+
+
+class Releases:
+    """`folder` holds `releases/<name>/`, the symbolic link `current` to the live one, and `run/` with lock and salt."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        (folder / "run").mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(folder / "run", os.O_RDONLY | os.O_DIRECTORY)
+        self.mine = try_lock(self._lock)
+        self._salt = self._read_salt()
+
+    def close(self) -> None:
+        """Give the folder back."""
+        if self.mine:
+            os.close(self._lock)
+        self.mine = False
+
+    def name(self, files: Files) -> str:
+        """Name a tree."""
+        return name_release(files, self._salt)
+
+    def path(self, name: str) -> Path:
+        """Tell where a release lies."""
+        return self._folder / "releases" / name
+
+    def stage(self, name: str, files: Files, snapshot: Snapshot) -> None:
+        """Write a release's folder beside its place and move it there; one that is there is whole."""
+        release = self.path(name)
+        if self._is_whole(release):
+            os.utime(release)  # it is the newest again: what is pruned goes by age
+            return
+        shutil.rmtree(release, ignore_errors=True)
+        release.parent.mkdir(exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=".", dir=release.parent))
+        try:
+            inside = {path: file for path, file in files.items() if not path.startswith("/")}
+            tree = {path: file for path, file in inside.items() if not path.startswith(_OWN)}
+            own = {
+                _DIGEST: File(self.name(tree).encode()),
+                _SNAPSHOT: File(msgspec.msgpack.encode(snapshot), SECRET),
+            }
+            write_files(inside | own, staged)
+            staged.chmod(0o755)
+            os.rename(staged, release)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)  # unless it has been moved
+
+    def swap(self, name: str | None) -> None:
+        """Make a release the live one, in one step; None: no release is."""
+        if name is None:
+            (self._folder / CURRENT).unlink(missing_ok=True)
+            return
+        link = self._folder / f".{CURRENT}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"releases/{name}")
+        os.replace(link, self._folder / CURRENT)
+
+    @property
+    def live(self) -> str | None:
+        """The live release's name."""
+        try:
+            return os.path.basename(os.readlink(self._folder / CURRENT))
+        except FileNotFoundError:
+            return None
+
+    def remove(self, name: str) -> None:
+        """Remove a release that failed, to be written anew."""
+        shutil.rmtree(self.path(name), ignore_errors=True)
+
+    def prune(self, name: str | None, others: int = _KEPT - 1) -> None:
+        """Remove what was staged, and releases but for this one and the youngest `others`, to fall back on."""
+        kept = {name, *[path.name for path in self._by_age() if path.name != name][:others]}
+        for path in (self._folder / "releases").iterdir():
+            if path.name not in kept:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def find_whole(self) -> Iterator[Release]:
+        """Read the releases whose files are all there as they were written, the live one first, then the youngest.
+
+        A machine that lost power may have kept a release's name without its files.
+        """
+        for name in dict.fromkeys([*([self.live] if self.live else []), *(path.name for path in self._by_age())]):
+            if self._is_whole(self.path(name)):
+                yield Release(name, self._read(self.path(name)), self._read_snapshot(self.path(name)))
+
+    def read_outside(self) -> set[str]:
+        """Read which files outside of the folder are this folder's, be they a former process's."""
+        with suppress(msgspec.MsgspecError):
+            if kept := read_file(self._folder / _OUTSIDE):
+                return msgspec.json.decode(kept.content, type=set[str])
+        return set()
+
+    def write_outside(self, paths: set[str]) -> None:
+        """Write that down, for a later process."""
+        if paths != self.read_outside():
+            replace_file(self._folder / _OUTSIDE, File(msgspec.json.encode(paths, order="deterministic")))
+
+    def _by_age(self) -> list[Path]:
+        releases = (self._folder / "releases").iterdir() if (self._folder / "releases").is_dir() else ()
+        whole = [path for path in releases if not path.name.startswith(".")]
+        return sorted(whole, key=lambda path: path.stat().st_mtime, reverse=True)
+
+    def _is_whole(self, release: Path) -> bool:
+        with suppress(OSError):  # what cannot be read is not served, and keeps nothing else from that
+            digest = read_file(release / _DIGEST)
+            return digest is not None and self.name(self._read(release)).encode() == digest.content
+        return False
+
+    def _read(self, release: Path) -> Files:
+        paths = (path for path in release.rglob("*") if path.is_file())
+        found = {str(path.relative_to(release)): read_file(path) for path in paths}
+        return {path: file for path, file in found.items() if file and not path.startswith(_OWN)}
+
+    def _read_snapshot(self, release: Path) -> Snapshot:
+        with suppress(OSError, msgspec.MsgspecError):
+            if kept := read_file(release / _SNAPSHOT):
+                return msgspec.msgpack.decode(kept.content, type=Snapshot)
+        return NOTHING
+
+    def _read_salt(self) -> bytes:
+        """Read the secret that keys release names, made at the folder's first use."""
+        salt = self._folder / "run" / "salt"
+        if not salt.is_file() or salt.stat().st_size == 0:
+            replace_file(salt, File(os.urandom(16), SECRET))
+        return salt.read_bytes()

@@ -1,0 +1,58 @@
+"""Changes between two Snapshots: which objects came, went or differ. `==` finds them, DeepDiff only explains."""
+
+from collections.abc import Iterator
+
+import msgspec
+from deepdiff import DeepDiff
+
+from reconciler.objects.snapshot import Namespace, Pod, Resource, Secret, Snapshot
+from reconciler.values.value import Value
+
+Object = Namespace | Pod | Secret
+
+
+class Change(Value, frozen=True):
+    """One object that came (`old` is None), went (`new` is None) or differs; a Namespace stands without its objects."""
+
+    resource: Resource
+    old: Object | None
+    new: Object | None
+
+
+def diff(old: Snapshot | None, new: Snapshot) -> tuple[Change, ...]:
+    """List the objects that came, went or differ since `old` (None: since before the first one), sorted by name."""
+    before = {namespace.name: namespace for namespace in old.namespaces} if old else {}
+    after = {namespace.name: namespace for namespace in new.namespaces}
+    return tuple(
+        Change(resource, ours.get(resource), theirs.get(resource))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+        for ours, theirs in [(_objects(before.get(name)), _objects(after.get(name)))]
+        for resource in sorted(ours.keys() | theirs.keys())
+        if ours.get(resource) != theirs.get(resource)
+    )
+
+
+def explain(change: Change) -> str:
+    """Say in a few words what happened to the object; of a Secret only the names of its fields are told."""
+    if change.old is None or change.new is None:
+        return f"{change.resource} {'went' if change.old else 'came'}"
+    difference = DeepDiff(_public(change.old), _public(change.new), view="tree")
+    parts = sorted({str(item.path(output_format="list")[0]) for items in difference.values() for item in items})
+    return f"{change.resource}: {', '.join(parts)} changed"
+
+
+def _objects(namespace: Namespace | None) -> dict[Resource, Object]:
+    return {item.resource: item for item in _parts(namespace)} if namespace else {}
+
+
+def _parts(namespace: Namespace) -> Iterator[Object]:
+    yield msgspec.structs.replace(namespace, pods=(), secret=None)
+    yield from namespace.pods
+    if namespace.secret:
+        yield namespace.secret
+
+
+def _public(item: Object) -> dict[str, object]:
+    """Give an object as DeepDiff may see it: its values are compared and never shown."""
+    return dict(item.data) if isinstance(item, Secret) else msgspec.structs.asdict(item)

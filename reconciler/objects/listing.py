@@ -1,0 +1,126 @@
+"""Listing: Namespaces, Pods and Secrets as Kubernetes gives them, cut down to the fields that matter here."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from reconciler.values.patterns import DNS_LABEL, DNS_SUBDOMAIN
+from reconciler.values.selector import Selector
+from reconciler.values.value import Value
+
+# msgspec searches, so the pattern itself must hold both ends; \Z takes no trailing line break, as $ would.
+NamespaceName = Annotated[str, Meta(pattern=rf"\A(?:{DNS_LABEL.expression})\Z", max_length=DNS_LABEL.longest)]
+ObjectName = Annotated[str, Meta(pattern=rf"\A(?:{DNS_SUBDOMAIN.expression})\Z", max_length=DNS_SUBDOMAIN.longest)]
+Int32 = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
+Texts = dict[str, str | None]  # null counts as no text, as in the API server
+Timestamp = Annotated[datetime, Meta(tz=True)]
+
+
+class _Kubernetes(Value, frozen=True, rename="camel"):
+    """A part of an object; the names are those of https://kubernetes.io/docs/reference/kubernetes-api/."""
+
+
+class Metadata(_Kubernetes, frozen=True):
+    name: ObjectName
+    namespace: NamespaceName | None = None
+    labels: Texts | None = None
+    annotations: Texts | None = None
+    creation_timestamp: Timestamp | None = None
+    deletion_timestamp: Timestamp | None = None
+
+    def __repr__(self) -> str:
+        # Annotations can hold anything: kubectl's last-applied-configuration holds whole objects.
+        return f"Metadata({self.namespace}/{self.name})"
+
+
+class HttpGet(_Kubernetes, frozen=True):
+    port: Int32 | str
+    path: str | None = None
+    scheme: str | None = None
+
+
+class TcpSocket(_Kubernetes, frozen=True):
+    port: Int32 | str
+
+
+class Probe(_Kubernetes, frozen=True):
+    http_get: HttpGet | None = None
+    tcp_socket: TcpSocket | None = None
+    period_seconds: Int32 | None = None
+    timeout_seconds: Int32 | None = None
+    success_threshold: Int32 | None = None
+    failure_threshold: Int32 | None = None
+
+
+class ContainerPort(_Kubernetes, frozen=True):
+    container_port: Int32
+    name: str | None = None
+    protocol: str | None = None
+
+
+class Container(_Kubernetes, frozen=True):
+    ports: list[ContainerPort] | None = None
+    readiness_probe: Probe | None = None
+    liveness_probe: Probe | None = None
+    restart_policy: str | None = None
+
+
+class PodSpec(_Kubernetes, frozen=True):
+    containers: list[Container] | None = None
+    init_containers: list[Container] | None = None
+
+
+class Condition(_Kubernetes, frozen=True):
+    type: str
+    status: str
+
+
+class PodStatus(_Kubernetes, frozen=True):
+    phase: str | None = None
+    pod_ip: str | None = field(default=None, name="podIP")
+    conditions: list[Condition] | None = None
+
+
+class Namespace(_Kubernetes, frozen=True):
+    metadata: Metadata
+
+
+class Pod(_Kubernetes, frozen=True):
+    metadata: Metadata
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+
+class Secret(_Kubernetes, frozen=True):
+    metadata: Metadata
+    data: Texts | None = None
+    string_data: Texts | None = None
+
+    def __repr__(self) -> str:
+        return f"Secret({self.metadata.namespace}/{self.metadata.name})"
+
+
+KINDS: Mapping[str, type[Namespace] | type[Pod] | type[Secret]] = {"Namespace": Namespace, "Pod": Pod, "Secret": Secret}
+
+
+class Listing(Value, frozen=True):
+    """The objects of a cluster, by kind, in the order in which they were read."""
+
+    namespaces: tuple[Namespace, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+
+
+def select(listing: Listing, selector: Selector, secret_name: str) -> Listing:
+    """Keep what an API server would list: labelled Namespaces and Pods, and the Secrets of that name."""
+
+    def selected(item: Namespace | Pod) -> bool:
+        return selector.accepts(item.metadata.labels or {})
+
+    return Listing(
+        tuple(filter(selected, listing.namespaces)),
+        tuple(filter(selected, listing.pods)),
+        tuple(secret for secret in listing.secrets if secret.metadata.name == secret_name),
+    )

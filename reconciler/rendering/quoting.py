@@ -1,0 +1,74 @@
+"""The text of an nginx configuration: the one room in which its strings are written."""
+
+import re
+from pathlib import Path
+
+import jinja2
+
+# Within double quotes nginx's parser knows \" \\ \t \r \n: https://nginx.org/en/docs/beginners_guide.html#conf_structure
+_BARE = re.compile(r"[A-Za-z0-9_./:@+=~^*,%-]+")
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\t": "\\t", "\r": "\\r", "\n": "\\n"})
+_LONGEST = 4000  # nginx reads a configuration through a buffer of 4,096 bytes and takes no longer parameter
+
+
+class Token(str):
+    """Text that may stand in an nginx configuration as it is. Only this module makes one."""
+
+    __slots__ = ()
+
+
+def quote(text: str, *, expands_variables: bool = True) -> Token:
+    """Write `text` as one parameter of a directive, which nginx reads back as exactly `text`.
+
+    A `$` cannot be escaped where nginx expands variables: ValueError there, as for NUL and for what is too long.
+    """
+    if "\0" in text or (expands_variables and "$" in text):
+        raise ValueError("nginx cannot hold this text")
+    written = Token(text if _BARE.fullmatch(text) else f'"{text.translate(_ESCAPES)}"')
+    if len(written) > _LONGEST // 4 and len(written.encode("utf-8", "surrogateescape")) > _LONGEST:
+        raise ValueError("nginx takes no parameter of this length")
+    return written
+
+
+def words(*parameters: str) -> Token:
+    """Write several parameters of a directive, each quoted."""
+    return join(*map(quote, parameters))
+
+
+def join(*tokens: Token) -> Token:
+    """Put tokens behind one another, a blank between. TypeError for what is no token."""
+    return Token(" ".join(map(_finalize, tokens)))
+
+
+def variable(name: str) -> Token:
+    """Write a variable. ValueError where nginx could not read the name."""
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        raise ValueError("nginx has no variable of this name")
+    return Token(f"${name}")
+
+
+def render(template: str, **values: object) -> Token:
+    """Render a template, which may write tokens and numbers alone: TypeError for what is anything else, or missing."""
+    return Token(_ENVIRONMENT.get_template(template).render(values))
+
+
+def _finalize(value: object) -> str:
+    """Refuse what did not pass through this room; the type is named and never the value, which may be a secret."""
+    if type(value) is Token or type(value) is int:
+        return str(value)
+    raise TypeError(f"a template may write tokens and numbers, not {type(value).__name__}")
+
+
+# Beside the module in a wheel, beside the package in a checkout.
+_PACKAGE = Path(__file__).parents[1]
+_PLACES = [_PACKAGE / "templates", _PACKAGE.parent / "templates"]
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(_PLACES),
+    undefined=jinja2.StrictUndefined,
+    finalize=_finalize,
+    autoescape=False,  # noqa: S701  nginx's strings are not HTML; `quote` escapes them
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    auto_reload=False,
+)

@@ -1,0 +1,295 @@
+"""The text of a tenant -> hosts and paths; what is legal. Outside text becomes a typed value here or nowhere."""
+
+import re
+import warnings
+from collections.abc import Iterator
+from enum import Enum
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from reconciler.values.patterns import (
+    DATA_KEY,
+    EXACT_PATH,
+    HOST_NAME,
+    LONGEST_LOCATION,
+    REGEX_PATH,
+    URL_PATH,
+    Pattern,
+    decode_path,
+    excerpt,
+    parse_address,
+)
+from reconciler.values.value import Value
+
+HEAVIEST = 1_000_000
+_MOST_UNBOUNDED = 2
+# In how many ways PCRE may try one expression at one place of a path, but for * and +.
+_MOST_WAYS = 30
+# Who writes nothing but nonsense shall cost everyone little: a fault takes longer than what is right.
+_MOST_FAULTS = 200
+_SSL_FIELDS = ("certificate", "certificateKey", "clientCertificate")
+
+
+class Match(Enum):
+    """How a location matches a request's path: nginx's own modifiers."""
+
+    EXACT = "="
+    PREFIX = ""
+    REGEX = "~"
+    IREGEX = "~*"
+
+    @property
+    def is_regex(self) -> bool:
+        """Tell whether the location is a regular expression."""
+        return self in (Match.REGEX, Match.IREGEX)
+
+
+class Fault(Value, frozen=True, order=True):
+    """One thing in a text that is left out: what it is, why, and what would be right."""
+
+    what: str
+    why: str
+    right: str
+
+
+class TlsFields(Value, frozen=True):
+    """The fields of the routing Secret that hold a host's PEM texts; no `client`: clients are not verified."""
+
+    certificate: str
+    key: str
+    client: str | None
+
+
+class HostOptions(Value, frozen=True):
+    """A host that a Namespace names. `broken`: its options are malformed, so it is claimed but cannot be served."""
+
+    name: str
+    tls: TlsFields | None = None
+    broken: bool = False
+
+
+class PathEntry(Value, frozen=True):
+    """One entry of a Pod's paths. `path` is decoded as nginx matches it (a regular expression for REGEX and IREGEX).
+
+    `port` is a number or a port's name; `target` goes on the wire as it is, None leaves the request's URI untouched.
+    """
+
+    match: Match
+    path: str
+    port: int | str
+    target: str | None
+    weight: int
+
+
+class _Refused(Exception):
+    """Something in an annotation that cannot be used."""
+
+    def __init__(self, what: str, why: str, right: str) -> None:
+        super().__init__(what)
+        self.fault = Fault(what, why, right)
+
+
+def parse_hosts(text: str) -> tuple[tuple[HostOptions, ...], tuple[Fault, ...]]:
+    """Parse a hosts annotation, a JSON object of host -> options: what it names, sorted, and what is wrong with it."""
+    hosts: dict[str, HostOptions] = {}
+    faults: list[Fault] = []
+    try:
+        for name, options in _decode(text, dict, "an object of host to options").items():
+            try:
+                host = _parse_host(name)
+                if host in hosts:
+                    raise _Refused(excerpt(name), "stands twice", "each host once, whatever its case")
+                hosts[host] = HostOptions(host, broken=True)
+                hosts[host] = HostOptions(host, _parse_options(name, options, faults))
+            except _Refused as refused:
+                faults.append(refused.fault)
+            _check_number(faults)
+    except _Refused as refused:
+        faults.append(refused.fault)
+    return tuple(sorted(hosts.values(), key=lambda host: host.name)), tuple(faults)
+
+
+def parse_paths(text: str, allow_regex: bool) -> tuple[tuple[PathEntry, ...], tuple[Fault, ...]]:
+    """Parse a paths annotation, a JSON array of entries: the good ones in order, and what is wrong with others."""
+    entries: dict[tuple[Match, str], PathEntry] = {}
+    faults: list[Fault] = []
+    try:
+        for place, raw in enumerate(_decode(text, list, "an array of entries")):
+            try:
+                entry = _parse_entry(raw, f"[{place}]", allow_regex)
+                if (entry.match, entry.path) in entries:
+                    raise _Refused(f"[{place}].basePath", "stands twice; the first one counts", "each basePath once")
+                entries[entry.match, entry.path] = entry
+                faults += _unknown_keys(raw, ("basePath", "containerPort", "targetPath", "weight"), f"[{place}]")
+            except _Refused as refused:
+                faults.append(refused.fault)
+            _check_number(faults)
+    except _Refused as refused:
+        faults.append(refused.fault)
+    return tuple(entries.values()), tuple(faults)
+
+
+def _check_number(faults: list[Fault]) -> None:
+    if len(faults) > _MOST_FAULTS:
+        raise _Refused("", "has too many faults; what comes after them is left out", f"fewer than {_MOST_FAULTS}")
+
+
+def _decode(text: str, expected: type, right: str) -> Any:
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        why = "is nested too deeply" if isinstance(error, RecursionError) else f"is not JSON ({error})"
+        raise _Refused("", why, f"JSON: {right}") from None
+    if not isinstance(value, expected):
+        raise _Refused("", f"is JSON, but {_type_name(value)}", f"JSON: {right}")
+    return value
+
+
+def _type_name(value: object) -> str:
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _show(value: object) -> str:
+    if isinstance(value, str):
+        return excerpt(value)
+    return str(value) if type(value) is int and abs(value) < 10**18 else _type_name(value)
+
+
+def _unknown_keys(value: dict[str, Any], known: tuple[str, ...], place: str) -> Iterator[Fault]:
+    for key in islice((key for key in value if key not in known), _MOST_FAULTS + 1):
+        yield Fault(f"{place}.{excerpt(key)}", "is an unknown key, and ignored", f"one of {', '.join(known)}")
+
+
+def _parse_host(name: str) -> str:
+    address = parse_address(name)
+    if address is None and not HOST_NAME.accepts(name):
+        raise _Refused(excerpt(name), "is not a host", HOST_NAME.allowed)
+    return address or name.lower()
+
+
+def _parse_options(name: str, options: Any, faults: list[Fault]) -> TlsFields | None:
+    what = excerpt(name)
+    if options is None:
+        return None
+    if not isinstance(options, dict):
+        raise _Refused(what, f"has options that are {_type_name(options)}", "an object, such as {}")
+    faults += _unknown_keys(options, ("ssl",), what)
+    ssl = options.get("ssl")
+    if ssl is None:
+        return None
+    if not isinstance(ssl, dict):
+        raise _Refused(f"{what}.ssl", f"is {_type_name(ssl)}", f"an object with {', '.join(_SSL_FIELDS)}")
+    faults += _unknown_keys(ssl, _SSL_FIELDS, f"{what}.ssl")
+    certificate, key, client = (_parse_reference(ssl.get(part), f"{what}.ssl.{part}", faults) for part in _SSL_FIELDS)
+    if certificate is None or key is None:
+        missing = _SSL_FIELDS[certificate is not None]
+        raise _Refused(f"{what}.ssl.{missing}", "is missing", "both certificate and certificateKey")
+    return TlsFields(certificate, key, client)
+
+
+def _parse_reference(reference: Any, what: str, faults: list[Fault]) -> str | None:
+    if reference is None:
+        return None
+    value = reference
+    for step in ("valueFrom", "secretKeyRef", "key"):
+        faults += _unknown_keys(value, (step,), what) if isinstance(value, dict) else ()
+        value = value.get(step) if isinstance(value, dict) else None
+    if not isinstance(value, str) or not DATA_KEY.accepts(value):
+        right = '{"valueFrom": {"secretKeyRef": {"key": K}}}, K a field of the routing Secret'
+        raise _Refused(what, "does not refer to a field of a Secret", right)
+    return value
+
+
+def _parse_entry(raw: Any, place: str, allow_regex: bool) -> PathEntry:
+    if not isinstance(raw, dict):
+        raise _Refused(place, f"is {_type_name(raw)}", "an object with basePath and containerPort")
+    match, path = _parse_base(_text(raw, "basePath", place), f"{place}.basePath", allow_regex)
+    target = raw.get("targetPath")
+    if target is not None:
+        target = _parse_target(_text(raw, "targetPath", place), match, f"{place}.targetPath")
+    weight = raw.get("weight", 1)
+    if type(weight) is not int or not 1 <= weight <= HEAVIEST:
+        raise _Refused(f"{place}.weight", f"is {_show(weight)}", f"an integer from 1 to {HEAVIEST}")
+    return PathEntry(match, path, _parse_port(raw, f"{place}.containerPort"), target, weight)
+
+
+def _text(raw: dict[str, Any], key: str, place: str) -> str:
+    value = raw.get(key)
+    if not isinstance(value, str):
+        why = "is missing" if key not in raw else f"is {_type_name(value)}"
+        raise _Refused(f"{place}.{key}", why, "a string, an absolute path")
+    return value
+
+
+def _accept(pattern: Pattern, text: str, what: str) -> None:
+    if not pattern.accepts(text):
+        raise _Refused(what, f"is {excerpt(text)}", pattern.allowed)
+
+
+def _parse_base(text: str, what: str, allow_regex: bool) -> tuple[Match, str]:
+    if text.startswith("~"):
+        return _parse_regex(text, what, allow_regex)
+    exact = text.startswith("=")
+    _accept(EXACT_PATH if exact else URL_PATH, text, what)
+    try:
+        path = decode_path(text.removeprefix("="))
+    except ValueError as error:
+        right = f"a path as nginx sees it: decoded at most {LONGEST_LOCATION} bytes, without '//' and dot segments"
+        raise _Refused(what, f"{excerpt(text)} {error}", right) from None
+    return (Match.EXACT, path) if exact else (Match.PREFIX, path.rstrip("/") or "/")
+
+
+def _parse_regex(text: str, what: str, allow_regex: bool) -> tuple[Match, str]:
+    if not allow_regex:
+        raise _Refused(what, "is a regular expression, which is turned off", "an absolute path")
+    _accept(REGEX_PATH, text, what)
+    match = Match.IREGEX if text.startswith("~*") else Match.REGEX
+    pattern = text.removeprefix(match.value)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            re.compile(pattern)
+    except (re.error, FutureWarning) as error:
+        raise _Refused(what, f"{excerpt(text)} is no regular expression ({error})", REGEX_PATH.allowed) from None
+    if not _is_cheap(pattern):
+        raise _Refused(what, f"{excerpt(text)} can be tried in too many ways", REGEX_PATH.allowed)
+    return match, pattern
+
+
+def _is_cheap(pattern: str) -> bool:
+    """Tell whether nobody can send a path that a regular expression takes long over.
+
+    Without '^' it is tried at each place of a path, so what can itself go on for as long as the path needs one.
+    """
+    bare = re.sub(r"\\.|\[[^]]*\]|(?<=\()\?", "", pattern)
+    ways, alternatives = 2 ** bare.count("?"), [1]
+    for sign in bare:
+        if sign == "(":
+            alternatives.append(1)
+        elif sign == "|":
+            alternatives[-1] += 1
+        elif sign == ")":
+            ways *= alternatives.pop()
+    anchored = pattern.startswith("^") and alternatives[0] == 1
+    unbounded = bare.count("*") + bare.count("+")
+    return ways * alternatives[0] <= _MOST_WAYS and unbounded <= (_MOST_UNBOUNDED if anchored else 0)
+
+
+def _parse_target(text: str, match: Match, what: str) -> str:
+    if match.is_regex:
+        raise _Refused(what, "cannot go with a regular expression", "no targetPath, or a basePath that is a path")
+    _accept(URL_PATH, text, what)
+    return text.replace("$", "%24")  # nginx would expand a variable there
+
+
+def _parse_port(raw: dict[str, Any], what: str) -> int | str:
+    port = raw.get("containerPort")
+    if type(port) is int:
+        return port
+    if isinstance(port, str) and port:
+        return int(port) if re.fullmatch(r"[1-9][0-9]{0,4}", port) else port
+    why = "is missing" if port is None else f"is {_type_name(port)}"
+    raise _Refused(what, why, "the number or the name of a port that a container of the Pod declares")

@@ -1,0 +1,35 @@
+"""Files: a rendered tree as a value."""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+
+from reconciler.values.value import Value
+
+SECRET = 0o600
+
+
+class File(Value, frozen=True):
+    """What a file of the tree holds, and its mode: SECRET for what nobody but nginx's master may read."""
+
+    content: bytes
+    mode: int = 0o644
+
+    def __repr__(self) -> str:
+        return f"File({len(self.content)} bytes, {self.mode:o})"
+
+
+# By path relative to the tree, or absolute below an explicit SSL_CERT_DIR.
+Files = Mapping[str, File]
+
+
+def name_release(files: Files, salt: bytes) -> str:
+    """Name a tree after its files, as 32 hexadecimal digits.
+
+    A name is seen in logs, so secret files count only through a digest keyed with `salt`, 16 to 64 secret bytes:
+    without it nobody can try keys against a name. Trees without secrets have the same name everywhere.
+    """
+    whole = blake2b(digest_size=16)
+    for path, file in sorted(files.items()):
+        part = blake2b(file.content, key=salt if file.mode == SECRET and file.content else b"", digest_size=32)
+        whole.update(f"{len(path)} {path} {file.mode:o} {part.hexdigest()}\n".encode())
+    return whole.hexdigest()

@@ -1,0 +1,284 @@
+"""A test API server: Namespaces, Pods, Secrets and Events over TLS with bearer tokens, in a thread of the tests."""
+
+import asyncio
+import re
+import socket
+import ssl
+import tempfile
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from aiohttp import web
+from support.answers import NO_SUCH_PATH, UNAUTHORIZED, VERSION, Answer, Refused, not_found, write_forbidden
+from support.authority import Authority
+from support.event_store import create_event, patch_event, write_object
+from support.exchange import Exchange, order_headers, send_whole, write_response
+from support.faults import Applied, Fault
+from support.lists import answer_list, parse_query
+from support.objects import Object
+from support.ports import free_port
+from support.store import KINDS, Store
+
+TOKEN = "a.good.token"
+USER = "system:serviceaccount:dispatcher:dispatcher"
+ANONYMOUS = "system:anonymous"
+
+_ALL = frozenset({"*"})
+_PATH = re.compile(
+    r"/api/v1(?:/namespaces/(?P<namespace>[^/]+))?/(?P<resource>namespaces|pods|secrets|events)(?:/(?P<name>[^/]+))?"
+)
+_VERBS = {"GET": "get", "POST": "create", "PATCH": "patch"}
+
+
+@dataclass
+class Request:
+    """A request that came. Its status is None as long as no headers were sent."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    agent: str
+    status: int | None = None
+
+
+class ApiServer:
+    """Answers as Kubernetes 1.21 does, and fails on command.
+
+    `tokens` names the user of each token. `rights` are each user's: by resource the names that may be listed and read,
+    `*` for all. `anonymous` lets requests without a token be somebody, who then has no rights. A version that the
+    cache has not reached is waited for, `patience` seconds; Kubernetes takes three. `gzip` lets large bodies be
+    compressed, which is Kubernetes' default.
+    """
+
+    def __init__(self, authority: Authority) -> None:
+        self.store = Store()
+        self.requests: list[Request] = []
+        self.tokens = {TOKEN: USER}
+        self.rights = {USER: {"namespaces": _ALL, "pods": _ALL, "secrets": frozenset({"routing"}), "events": _ALL}}
+        self.anonymous = True
+        self.patience = 0.2
+        self.gzip = False
+        self.port = free_port()
+        self._authority = authority
+        self._changed = threading.Condition()
+        self._faults: list[Applied] = []
+        self._accepting: asyncio.Server | None = None
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    def __enter__(self) -> Self:
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(("127.0.0.1", self.port))  # Linux keeps a port while nobody listens if it was asked for
+        self.present(self._authority)
+        self._tls.load_verify_locations(cadata=self._authority.pem.decode())
+        self._tls.verify_mode = ssl.CERT_OPTIONAL
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._run(self._start())
+        self.accept()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.refuse()
+        self._run(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._listener.close()
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    # What is in the cluster.
+
+    def load(self, given: Iterable[Object], version: int | None = None) -> None:
+        """Hold these objects and no others; the versions that they tell are kept."""
+        self._change(lambda: self.store.load(given, version))
+
+    def put(self, given: Object) -> None:
+        """Hold this object, in place of one of its name if there is one."""
+        self._change(lambda: self.store.put(given))
+
+    def delete(self, kind: str, namespace: str, name: str) -> None:
+        """Hold this object no longer."""
+        self._change(lambda: self.store.delete(kind, namespace, name))
+
+    def compact(self) -> None:
+        """Forget all former states, and so let continue tokens expire."""
+        self._change(self.store.compact)
+
+    def hold_cache(self, version: int | None = None, empty: bool = False) -> None:
+        """Answer what the cache answers as at this version (else as now), or with nothing, until `follow`."""
+        self._change(lambda: self.store.hold(version, empty))
+
+    def follow(self) -> None:
+        """Let the cache be up to date again."""
+        self._change(self.store.follow)
+
+    def permit(self, resource: str, *names: str, user: str = USER) -> None:
+        """Let a user list and read those names of a resource alone; `*` is all, no name is none."""
+        self._change(lambda: self.rights.setdefault(user, {}).update({resource: frozenset(names)}))
+
+    # What goes wrong.
+
+    def fail(self, fault: Fault, path: str = "*", times: float = float("inf")) -> None:
+        """Let requests whose path, with or without its query, fits meet a fault, so many times, or until `mend`."""
+        self._run(self._fail(fault, path, times))
+
+    def mend(self) -> None:
+        """End all faults; what hangs goes on."""
+        self._run(self._mend())
+
+    def refuse(self) -> None:
+        """Refuse connections, and break those that are open. The port stays this server's."""
+        self.stall()
+        with suppress(OSError):  # refuses already
+            self._listener.shutdown(socket.SHUT_RDWR)
+
+    def stall(self) -> None:
+        """Let connections open but no TLS handshake begin, and break those that are open."""
+        self._run(self._stop_accepting())
+
+    def accept(self) -> None:
+        """Take connections, again or for the first time, with those that wait for their handshake."""
+        self._run(self._accept())
+
+    def present(self, authority: Authority) -> None:
+        """Prove itself to new connections by this authority's certificate, and break those that are open."""
+        with tempfile.NamedTemporaryFile() as pair:
+            Path(pair.name).write_bytes(b"".join(authority.issue("127.0.0.1")))
+            self._tls.load_cert_chain(pair.name)
+        if self._accepting:
+            self._run(self._break())
+
+    # What was asked.
+
+    def wait_for(self, predicate: Callable[[Self], object], seconds: float = 60) -> None:
+        """Wait until this is true of the server: it is asked again after each request, answer and change."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: predicate(self), seconds), f"in vain; asked: {self.requests[-10:]}"
+
+    def _change(self, change: Callable[[], object]) -> None:
+        with self._changed:
+            change()
+            self._changed.notify_all()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    async def _start(self) -> None:
+        app = web.Application(client_max_size=1 << 24)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        app.on_response_prepare.append(order_headers)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0)
+        await self._runner.setup()
+
+    async def _end(self) -> None:
+        await self._runner.cleanup()
+        for _ in range(5):  # what was accepted a moment ago has no handshake yet that could be broken off
+            await asyncio.sleep(0)
+        handshakes = asyncio.all_tasks() - {asyncio.current_task()}
+        for each in handshakes:
+            each.cancel()
+        await asyncio.gather(*handshakes, return_exceptions=True)
+
+    async def _accept(self) -> None:
+        await self._stop_accepting()
+        assert self._runner.server
+        self._accepting = await self._loop.create_server(
+            self._runner.server, sock=self._listener.dup(), ssl=self._tls, backlog=128
+        )
+
+    async def _stop_accepting(self) -> None:
+        if self._accepting:
+            for each in self._accepting.sockets:
+                self._loop.remove_reader(each.fileno())
+            await asyncio.sleep(0)  # asyncio would lose a connection that it accepted a moment before its server closes
+            self._accepting.close()
+            self._accepting = None
+        await self._break()
+
+    async def _break(self) -> None:
+        assert self._runner.server
+        for connection in self._runner.server.connections:
+            if connection.transport:
+                connection.transport.abort()
+
+    async def _fail(self, fault: Fault, path: str, times: float) -> None:
+        self._faults.append(Applied(fault, path, times, asyncio.Event()))
+
+    async def _mend(self) -> None:
+        for applied in self._faults:
+            applied.mended.set()
+        self._faults.clear()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if not self._accepting and request.transport:
+            request.transport.abort()  # came through a handshake that had begun before
+            return web.Response()
+        noted = Request(request.method, request.path, dict(request.query), request.headers.get("User-Agent", ""))
+        self._change(lambda: self.requests.append(noted))
+        applied = next((each for each in self._faults if each.takes(request)), None)
+        answer = await self._answer(request)
+        if applied:
+            answer = applied.fault.change(answer)
+        packed = self.gzip and "gzip" in request.headers.get("Accept-Encoding", "")
+        response, body = write_response(answer, packed)
+        mended = applied.mended if applied else asyncio.Event()
+        tell = partial(self._change, lambda: setattr(noted, "status", answer.status))
+        await ((applied and applied.fault.send) or send_whole)(Exchange(request, response, body, tell, mended))
+        return response
+
+    async def _answer(self, request: web.Request) -> Answer:
+        user = self._find_user(request)
+        if not user:
+            return UNAUTHORIZED
+        if request.path.rstrip("/") == "/version":
+            return VERSION
+        path = _PATH.fullmatch(request.path)
+        if not path:
+            return NO_SUCH_PATH
+        try:
+            return await self._answer_resource(request, user, path.groupdict(""))
+        except Refused as refused:
+            return refused.answer
+
+    def _find_user(self, request: web.Request) -> str:
+        """Find who asks: by token, else by client certificate, else anybody; none for a wrong token."""
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        if kind == "Bearer":
+            return self.tokens.get(token, "")
+        certificate: Mapping[str, Any] = request.get_extra_info("peercert") or {}
+        names = (value for part in certificate.get("subject", ()) for name, value in part if name == "commonName")
+        return next(names, ANONYMOUS if self.anonymous else "")
+
+    async def _answer_resource(self, request: web.Request, user: str, path: dict[str, str]) -> Answer:
+        resource, namespace, name = path["resource"], path["namespace"], path["name"]
+        verb = _VERBS.get(request.method, request.method.lower())
+        if verb == "get" and not name:
+            query = parse_query(resource, namespace, request.query)
+            self._check_right(user, "list", resource, namespace, query.name)
+            return await answer_list(self.store, query, request.headers.get("Accept", ""), self.patience)
+        self._check_right(user, verb, resource, namespace, name)
+        if resource == "events" and request.method != "GET":
+            body, agent = await request.read(), request.headers.get("User-Agent", "")
+            if name:
+                return patch_event(self.store, namespace, name, body)
+            return create_event(self.store, namespace, body, agent)
+        kind = KINDS[resource]
+        stored = self.store.present.collections[kind.name].objects.get(kind.key(namespace, name))
+        if not stored:
+            raise not_found(resource, name)
+        return write_object(kind.name, stored)
+
+    def _check_right(self, user: str, verb: str, resource: str, namespace: str, name: str) -> None:
+        names = self.rights.get(user, {}).get(resource, frozenset())
+        if "*" not in names and name not in names:
+            raise Refused(write_forbidden(user, verb, resource, namespace, name))

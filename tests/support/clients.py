@@ -1,0 +1,274 @@
+"""Clients of every kind, each in a thread of its own: what each sends, and what of it fails."""
+
+import http.client
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+
+from hpack import Decoder, Encoder
+from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, SettingsFrame, WindowUpdateFrame
+from support.backends import Backends
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import ClientConnection, connect
+
+_TIMEOUT = 20
+_ERRORS = (OSError, http.client.HTTPException, WebSocketException, AssertionError)
+
+
+class Client(threading.Thread):
+    """Does its kind's work in turns, `pause` seconds apart, until it is stopped; `failures` tells each that failed."""
+
+    def __init__(self, port: int, host: str, pause: float = 0.005) -> None:
+        super().__init__()
+        self.sent = 0
+        self.failures: list[str] = []
+        self.over = threading.Event()
+        self._port, self._host, self._pause = port, host, pause
+
+    def run(self) -> None:
+        while not self.over.wait(self._pause):
+            self._try(self.turn)
+            self.sent += 1
+        self._try(self.close)
+
+    def turn(self) -> None:
+        """Send one thing and take what comes back."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Finish what is under way."""
+
+    def drop(self) -> None:
+        """Give up what is under way, to begin anew with the next turn."""
+
+    def _try(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except _ERRORS as error:
+            self.failures.append(f"{type(error).__name__}: {error}")
+            self.drop()
+
+    def _open(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self._port), timeout=_TIMEOUT)
+
+    def _connect(self) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT)
+        connection.sock = self._open()
+        return connection
+
+
+class NewConnections(Client):
+    """Opens a connection for each request."""
+
+    def turn(self) -> None:
+        connection = self._connect()
+        try:
+            connection.request("GET", "/", headers={"Connection": "close"})
+            _check(connection.getresponse())
+        finally:
+            connection.close()
+
+
+class KeptConnection(Client):
+    """Sends all requests over one connection as long as it stays open, without a look whether it still does."""
+
+    connection: http.client.HTTPConnection | None = None
+
+    def turn(self) -> None:
+        self.connection = self.connection or self._connect()
+        self.connection.request("GET", "/")
+        response = self.connection.getresponse()
+        _check(response)
+        if response.will_close:
+            self.drop()
+
+    def drop(self) -> None:
+        if self.connection:
+            self.connection.close()
+        self.connection = None
+
+    close = drop
+
+
+class RetryingConnection(KeptConnection):
+    """The same, but a request whose idle connection was closed before any answer is sent again, as browsers do."""
+
+    def turn(self) -> None:
+        idle = self.connection is not None
+        try:
+            super().turn()
+        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+            if not idle:
+                raise
+            self.drop()
+            super().turn()
+
+
+class Http2(Client):
+    """Sends requests over one connection with TLS; what a GOAWAY says was not taken is sent over another.
+
+    The library h2 takes no frame behind a GOAWAY, not even those of the streams that it lets finish.
+    """
+
+    def __init__(self, port: int, host: str, trust: ssl.SSLContext) -> None:
+        super().__init__(port, host)
+        self._trust = trust
+        self._trust.set_alpn_protocols(["h2"])
+        self._socket: ssl.SSLSocket | None = None
+        self._leaving = False
+
+    def turn(self) -> None:
+        while not self._was_taken():
+            pass
+
+    def drop(self) -> None:
+        if self._socket:
+            self._incoming.close()
+            self._socket.close()
+        self._socket = None
+
+    close = drop
+
+    def _was_taken(self) -> bool:
+        """Send a request: tell whether nginx took it. It is taken back by what GOAWAY says, and by nothing else."""
+        if self._leaving or not self._socket:
+            self.drop()
+            self._start()
+        assert self._socket
+        self._stream += 2
+        head = {":method": "GET", ":scheme": "https", ":authority": self._host, ":path": "/"}
+        request = HeadersFrame(self._stream, self._encoder.encode(head), flags=["END_STREAM", "END_HEADERS"])
+        # Where nginx has closed, what it said before that is still to be read.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._socket.sendall(request.serialize())
+        while True:
+            frame = self._read_frame()
+            if isinstance(frame, GoAwayFrame):
+                self._leaving = True
+                if frame.last_stream_id < self._stream:
+                    return False
+            if isinstance(frame, HeadersFrame):
+                status = dict(self._decoder.decode(frame.data))[":status"]
+                assert status == "200", f"status {status}"
+            if frame.stream_id == self._stream and "END_STREAM" in frame.flags:
+                return True
+
+    def _start(self) -> None:
+        self._socket = self._trust.wrap_socket(self._open(), server_hostname=self._host)
+        self._incoming = self._socket.makefile("rb")
+        self._encoder, self._decoder, self._stream, self._leaving = Encoder(), Decoder(), -1, False
+        wide = WindowUpdateFrame(0, (1 << 31) - (1 << 16))
+        self._socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize() + wide.serialize())
+
+    def _read_frame(self) -> Frame:
+        if len(head := self._incoming.read(9)) < 9:
+            raise ConnectionResetError("closed without an answer")
+        frame, length = Frame.parse_frame_header(memoryview(head))
+        frame.parse_body(memoryview(self._incoming.read(length)))
+        return frame
+
+
+class WebSocket(Client):
+    """Keeps one WebSocket open, over which it sends and gets an echo."""
+
+    _socket: ClientConnection | None = None
+
+    def __init__(self, port: int, host: str) -> None:
+        super().__init__(port, host)
+        self._opened = ExitStack()
+
+    def turn(self) -> None:
+        self._socket = self._socket or self._opened.enter_context(connect(f"ws://{self._host}/", sock=self._open()))
+        self._socket.send(str(self.sent))
+        echo = self._socket.recv(timeout=_TIMEOUT)
+        assert str(echo).endswith(f" {self.sent}"), echo
+
+    def drop(self) -> None:
+        self._opened.close()
+        self._socket = None
+
+    close = drop
+
+
+class Download(Client):
+    """Reads one long answer, piece by piece as the backend writes it, until the backend ends it."""
+
+    _response: http.client.HTTPResponse | None = None
+    _expected = 0
+    _line = b""
+
+    def turn(self) -> None:
+        """Read one piece: their numbers must follow one another."""
+        if not self._response:
+            connection = self._connect()
+            connection.request("GET", "/drip", headers={"Connection": "close"})
+            self._response, self._expected = connection.getresponse(), 0
+        self._line = self._response.readline()
+        assert self._line == b"%d\n" % self._expected or self._has_ended(), self._line
+        self._expected += 1
+
+    def close(self) -> None:
+        if self._response:
+            self._line += self._response.read()
+            assert self._has_ended(), "the end is missing"
+            self._response.close()
+
+    def drop(self) -> None:
+        if self._response:
+            self._response.close()
+        self._response = None
+
+    def _has_ended(self) -> bool:
+        return self.over.is_set() and self._line.endswith(b"end\n")
+
+
+class Upload(Client):
+    """Sends one long body, piece by piece; at its end the backend must have all of it."""
+
+    _connection: http.client.HTTPConnection | None = None
+    _size = 0
+
+    def turn(self) -> None:
+        if not self._connection:
+            self._connection, self._size = self._connect(), 0
+            self._connection.putrequest("POST", "/")
+            self._connection.putheader("Transfer-Encoding", "chunked")
+            self._connection.endheaders()
+        self._connection.send(b"400\r\n" + bytes(0x400) + b"\r\n")
+        self._size += 0x400
+
+    def close(self) -> None:
+        if self._connection:
+            self._connection.send(b"0\r\n\r\n")
+            told = json.loads(_check(self._connection.getresponse()))
+            assert told["size"] == self._size, f"{told['size']} bytes of {self._size} came"
+            self.drop()
+
+    def drop(self) -> None:
+        if self._connection:
+            self._connection.close()
+        self._connection = None
+
+
+@contextmanager
+def busy(clients: Sequence[Client], backends: Backends) -> Iterator[None]:
+    """Let clients work for as long as the block takes; then what is under way is finished."""
+    for client in clients:
+        client.start()
+    try:
+        yield
+    finally:
+        for client in clients:
+            client.over.set()
+        backends.let_go()
+        for client in clients:
+            client.join()
+
+
+def _check(response: http.client.HTTPResponse) -> bytes:
+    body = response.read()
+    assert response.status == 200, f"status {response.status}"
+    return body

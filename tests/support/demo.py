@@ -1,0 +1,89 @@
+"""The main job without a cluster: the recorded story through a real nginx, with real servers for its Pods."""
+
+import argparse
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from support.authority import Authority
+from support.backends import Backends
+from support.router import Answer, Router
+from support.story import STORY, Ask, Stage, name_recording
+
+from reconciler.nginx.program import NginxError, find_binary
+from reconciler.status.log import Report
+
+
+def main() -> None:
+    """Play the story; with --keep go on serving its end until a signal comes."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="go on serving until a signal comes")
+    keep = parser.parse_args().keep
+    binary = find_binary("nginx")
+    if not binary:
+        sys.exit("dispatcher: nginx is not there")
+    with tempfile.TemporaryDirectory(prefix="dispatcher-demo-") as folder, Backends() as backends:
+        router = Router(Path(folder) / "router", binary, Authority(Path(folder)), {"NGINX_WORKER_CONNECTIONS": "256"})
+        stage = Stage(backends)
+        try:
+            play(router, stage)
+            if keep:
+                tell_how_to_ask(router)
+                signal.sigwait([signal.SIGINT, signal.SIGTERM])
+        finally:
+            router.stop()
+
+
+def play(router: Router, stage: Stage) -> None:
+    """Play each step: what the loop did, then what requests get."""
+    report = Report(sys.stdout, "text")
+    sys.stdout.write("Servers on 127.0.0.0/8 and ::1 stand in for the recorded Pods.\n\n")
+    for step, asks in STORY.items():
+        last = router.last
+        report.tell_cycle(name_recording(step), router.serve(*stage.read(step)), last)
+        for ask in asks:
+            show(ask, list(stage.ask(router, ask)))
+        sys.stdout.write("\n")
+
+
+def show(ask: Ask, answers: list[tuple[Answer | None, str]]) -> None:
+    """Show a request, its answer and which Pods it came from."""
+    answer = answers[-1][0]
+    status = f"{answer.status}" if answer else "closed"
+    names = sorted({name for _, name in answers if name})
+    pods = f"  by {shorten(names)}" if names else ""
+    key = f"  key {ask.key!r}" if ask.key else ""
+    arrived = f", as {answer.told['uri']}" if answer and pods and ask.sent else ""
+    request = f"{'https' if ask.tls else 'http'}://{ask.host}{ask.uri}{key}"
+    sys.stdout.write(f"    {status:>6}  {request:<55}{pods}{arrived}".rstrip() + "\n")
+
+
+def shorten(names: list[str]) -> str:
+    """Name Pods by their Namespace, once, and the part of their names that tells them apart."""
+    namespace = names[0].partition("/")[0]
+    parts = [name.partition("/")[2] for name in names]
+    return f"{namespace}: " + " ".join(f"...{part[-5:]}" if part.count("-") > 1 else part for part in parts)
+
+
+def tell_how_to_ask(router: Router) -> None:
+    """Say how to send requests of one's own."""
+    lines = (
+        f"nginx goes on serving the last step on port {router.port} (TLS: {router.ssl_port}). Ctrl-C ends it. Try:",
+        f"  curl -i http://127.0.0.1:{router.port}/nodejs -H 'Host: b.example.com'",
+        f"  curl -i http://127.0.0.1:{router.port}/nodejs -H 'Host: test.k8s.local'",
+        f"  curl -i http://127.0.0.1:{router.port}/nodejs -H 'Host: test.k8s.local' "
+        "-H 'X-ROUTING-API-KEY: cm90YXRlZC1zZWNyZXQ='",
+        f"  curl -ik https://secure.dev:{router.ssl_port}/ --resolve secure.dev:{router.ssl_port}:127.0.0.1",
+        f"  less {router.folder / 'current' / 'nginx.conf'}",
+    )
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM] if "--keep" in sys.argv else [])
+    try:
+        main()
+    except NginxError as error:
+        sys.exit(f"dispatcher: error: {error}")

@@ -1,0 +1,134 @@
+"""Strategies that write what tenants could write: Namespaces, Pods and Secrets, legal, odd and hostile."""
+
+import json
+from typing import Any
+
+from hypothesis import strategies as st
+from support import objects
+
+FRAGMENTS = (
+    *("/", "//", "/foo", "/foo/", "/foobar", "=/foo", "~", "~*", "^~", "~^/a", "~*.(png)$", "/..", "/.", "?a=b", "@"),
+    *("%2e%2e", "%2F", "%00", "%0a", "%0A}", "%22", "%5c", "%5C%22", "%FF", "%C3%A9", "%7B", "%24", "/etc/passwd"),
+    *(
+        "$",
+        "$uri",
+        "${uri}",
+        "\\",
+        '"',
+        "'",
+        "\n",
+        "\r",
+        "\t",
+        "\0",
+        " ",
+        ";",
+        "{",
+        "}",
+        "#",
+        "[",
+        "(",
+        "*",
+        "?",
+        "|",
+        "-",
+    ),
+    *(
+        "}} server { listen 81; location / { return 200; ",
+        "/x { return 200; } location /y",
+        "(a+)+$",
+        "_",
+        ".",
+        "include",
+    ),
+    *("default", "{{ 7 }}", "{% for %}", "a" * 70, "/" * 9, "test.k8s.local", "*.example.com", "::1", "127.0.0.1"),
+    *("\u00e9", "\u2028", "\u212a", "\ud7ff"),
+)
+
+texts = st.one_of(
+    st.lists(st.sampled_from(FRAGMENTS), max_size=5).map("".join),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
+)
+plain = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), texts)
+odd = st.recursive(
+    plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=6
+)
+
+
+def mostly(legal: st.SearchStrategy[Any], rest: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Draw what is legal seven times of eight, so that whole objects get through and the odd part meets good ones."""
+    return st.integers(0, 7).flatmap(lambda number: legal if number else rest)
+
+
+base_paths = st.one_of(
+    st.sampled_from(
+        ["/", "/a", "/a/", "/a/b", "=/a", "/a%20b", "/caf%C3%A9", "/a%2Fb", "~^/r", "~*.(png)$", "/%22%7D"]
+    ),
+    st.sampled_from(
+        ["/%5C", "/%5C%22", "/%FF", "/a;b", "/a'b", "/a$uri", "/%24%7Buri%7D", "/%7B%7D%3B", "/%23", "/%3F"]
+    ),
+)
+entries = st.fixed_dictionaries(
+    {
+        "basePath": mostly(base_paths, texts | odd),
+        "containerPort": mostly(st.sampled_from([3000, "3000", "http"]), odd),
+    },
+    optional={
+        "targetPath": mostly(st.sampled_from(["/", "/t", "/t/", "/$uri", "/%20", "/a'b;c"]), texts | odd),
+        "weight": mostly(st.sampled_from([1, 3, 1_000_000]), odd),
+    },
+)
+path_annotations = mostly(
+    st.lists(mostly(entries, odd), min_size=1, max_size=6).map(json.dumps), texts | odd.map(json.dumps)
+)
+hosts = mostly(
+    st.sampled_from(["a.example.com", "b.example.com", "A.Example.com", "*.example.com", "::1", "x" * 63, "default"]),
+    texts,
+)
+host_options = mostly(st.just({}), odd | st.builds(objects.tls, st.sampled_from(["ssl.crt", "x", ""]), texts))
+host_annotations = mostly(
+    st.dictionaries(hosts, host_options, min_size=1, max_size=5).map(json.dumps), texts | odd.map(json.dumps)
+)
+names = st.sampled_from(["default", "a", "b-1", "x" * 63, "include", "0"])
+moments = st.integers(0, 59).map(lambda second: f"2026-11-22T18:06:{second:02}Z")
+addresses = mostly(
+    st.sampled_from(["10.0.0.1", "10.0.0.2", "fd00::1", "FD00:0::1"]), texts | st.ip_addresses().map(str)
+)
+ports = st.lists(
+    st.fixed_dictionaries(
+        {"containerPort": st.sampled_from([3000, 8080, 80, 443, 0, -1, 70000])},
+        optional={"name": st.sampled_from(["http", "x"]) | texts, "protocol": st.sampled_from(["TCP", "UDP", "SCTP"])},
+    ),
+    max_size=3,
+).map(lambda some: [{"containerPort": 3000, "name": "http"}, *some])
+seconds = st.integers(0, 2**31 - 1)
+http_probes = st.fixed_dictionaries(
+    {"port": st.sampled_from([3000, "http", "x"])},
+    optional={"path": mostly(st.just("/status?a=b"), texts), "scheme": st.just("HTTP") | texts},
+)
+probes = st.fixed_dictionaries(
+    {"httpGet": http_probes},
+    optional={"periodSeconds": seconds, "timeoutSeconds": seconds, "failureThreshold": seconds},
+)
+secret_names = st.sampled_from(["api_key", "api-key.next", "api-key.x", "ssl_crt", "x"])
+secret_fields = st.dictionaries(secret_names, st.binary(max_size=60))
+
+
+@st.composite
+def tenants(draw: st.DrawFn, name: str | None = None) -> list[objects.Object]:
+    """Write one Namespace with all that is in it."""
+    name = name or draw(names)
+    made: list[dict[str, Any]] = [objects.namespace(name, draw(host_annotations), draw(moments))]
+    for place in range(draw(st.integers(1, 3))):
+        one = objects.pod(
+            name, f"pod-{place}", draw(addresses), draw(path_annotations), draw(ports), creationTimestamp=draw(moments)
+        )
+        one["spec"]["containers"][0]["readinessProbe"] = draw(probes)
+        made.append(one)
+    if draw(st.booleans()):
+        made.append(objects.secret(name, **draw(secret_fields)))
+    return made
+
+
+clusters = st.lists(names, unique=True, max_size=4).flatmap(
+    lambda some: st.tuples(*map(tenants, some)).map(lambda each: [item for one in each for item in one])
+)

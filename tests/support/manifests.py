@@ -1,0 +1,77 @@
+"""The manifests below k8s/, built as kustomize builds them: what is listed, with the patches on it."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from support.objects import Object
+
+K8S = Path(__file__).parents[2] / "k8s"
+KUSTOMIZATIONS = sorted(path.parent for path in K8S.glob("**/kustomization.yaml"))
+# By which of an entry's keys Kubernetes merges these lists; others are replaced.
+_MERGED_BY = {
+    "containers": "name",
+    "env": "name",
+    "ports": "containerPort",
+    "volumeMounts": "mountPath",
+    "volumes": "name",
+}
+
+
+def read_documents(path: Path) -> list[Object]:
+    """Read a file's objects."""
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+def read_kustomization(folder: Path) -> Object:
+    """Read what a folder lists."""
+    (kustomization,) = read_documents(folder / "kustomization.yaml")
+    return kustomization
+
+
+def build(folder: Path) -> list[Object]:
+    """Build a folder's objects, sorted. KeyError where a patch is for none of them."""
+    kustomization = read_kustomization(folder)
+    objects = {name_of(item): item for path in kustomization["resources"] for item in _read((folder / path).resolve())}
+    for patch in kustomization.get("patches", ()):
+        for change in read_documents(folder / patch["path"]):
+            objects[name_of(change)] = _merge(objects[name_of(change)], change)
+    return sorted(objects.values(), key=name_of)
+
+
+def _read(path: Path) -> list[Object]:
+    return build(path) if path.is_dir() else read_documents(path)
+
+
+def name_of(item: Object) -> tuple[str, str, str]:
+    """Name an object: its kind, Namespace and name."""
+    metadata = item["metadata"]
+    return item["kind"], metadata.get("namespace", ""), metadata["name"]
+
+
+def _merge(old: Any, new: Any, field: str = "") -> Any:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return old | {name: _merge(old.get(name), value, name) for name, value in new.items()}
+    if isinstance(old, list) and field in _MERGED_BY:
+        entries = {entry[_MERGED_BY[field]]: entry for entry in old}
+        changes = {entry[_MERGED_BY[field]]: _merge(entries.get(entry[_MERGED_BY[field]]), entry) for entry in new}
+        return list((entries | changes).values())
+    return copy.deepcopy(new)
+
+
+def pod_templates(objects: list[Object]) -> Iterator[Object]:
+    """Find the Pods that objects make."""
+    return (item["spec"]["template"] for item in objects if "template" in item.get("spec", {}))
+
+
+def one(objects: list[Object], kind: str, name: str = "dispatcher") -> Object:
+    """Find the one object of that kind and name."""
+    (found,) = (item for item in objects if (item["kind"], item["metadata"]["name"]) == (kind, name))
+    return found
+
+
+def environment_of(container: Object) -> dict[str, str]:
+    """Read the variables that a container sets."""
+    return {entry["name"]: entry["value"] for entry in container["env"]}

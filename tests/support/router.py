@@ -1,0 +1,120 @@
+"""A router under test: the loop's own reconcile() with a real nginx, asked over real connections."""
+
+import http.client
+import json
+import socket
+import ssl
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from support import objects
+from support.authority import Authority
+from support.ports import free_port
+
+from reconciler.loop.reconcile import Cycle, reconcile
+from reconciler.nginx.process import find_workers
+from reconciler.nginx.program import find_version
+from reconciler.nginx.sink import Nginx
+from reconciler.settings import Settings, read_settings
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request got."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the Pod says of the request that reached it."""
+        assert self.status == 200, self
+        return dict(json.loads(self.body))
+
+
+class Router:
+    """Serves objects on loopback with free ports; TLS is on, its default certificate the authority's."""
+
+    def __init__(self, folder: Path, nginx_binary: str, authority: Authority, environment: dict[str, str]) -> None:
+        certificate, key = authority.default
+        self.port, self.ssl_port = free_port(), free_port()
+        self.settings: Settings = replace(
+            read_settings(
+                {
+                    "PORT": str(self.port), "SSL_PORT": str(self.ssl_port), "LISTEN_ADDRESSES": "127.0.0.1",
+                    "SSL_CERT": str(certificate), "SSL_KEY": str(key), "NGINX_BINARY": nginx_binary,
+                    "MAX_CHANGES_PER_NAMESPACE": "0", "DENY_POD_CIDRS": "none", **environment,
+                }
+            ),
+            nginx_version=find_version(nginx_binary),
+        )  # fmt: skip
+        self.last: Cycle | None = None
+        self.folder = folder
+        self.nginx = Nginx(folder, self.settings)
+        self._authority = authority
+
+    def stop(self) -> None:
+        self.nginx.stop()
+
+    def serve(self, *wanted: objects.Object) -> Cycle:
+        """Bring nginx to what these objects ask for."""
+        self.last = reconcile(objects.listing(list(wanted)), self.settings, self.nginx, self.last, time.time())
+        return self.last
+
+    def ask(self, host: str | None, uri: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
+        """Send a request, its URI as it is; in the headers' names `_` stands for `-`."""
+        return self._ask(
+            http.client.HTTPConnection("127.0.0.1", self.port, timeout=20), host, uri, method, body, headers
+        )
+
+    def ask_tls(
+        self, host: str, uri: str, sni: str | None = None, context: ssl.SSLContext | None = None, **headers: str
+    ) -> Answer:
+        """Send a request over TLS, as a client that trusts the tests' authority."""
+        context = context or self._authority.trust()
+        raw = socket.create_connection(("127.0.0.1", self.ssl_port), timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.ssl_port)
+        connection.sock = context.wrap_socket(raw, server_hostname=sni or host)
+        return self._ask(connection, host, uri, "GET", None, headers)
+
+    def trusting_all(self) -> ssl.SSLContext:
+        """Make a client's context that takes any certificate."""
+        context = self._authority.trust()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+
+    def workers(self) -> set[int]:
+        """List the process numbers of nginx's workers that take new connections."""
+        master = int((self.folder / "nginx.pid").read_text())
+        return find_workers(master)
+
+    def _ask(
+        self, connection: http.client.HTTPConnection, host: str | None, uri: str, method: str, body: bytes | None,
+        headers: dict[str, str],
+    ) -> Answer:  # fmt: skip
+        try:
+            connection.putrequest(method, uri, skip_host=True, skip_accept_encoding=True)
+            for name, value in {"Host": host, **headers}.items():
+                if value is not None:
+                    connection.putheader(name.replace("_", "-"), value)
+            if body is not None:
+                connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders(body)
+            response = connection.getresponse()
+            return Answer(
+                response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+            )
+        finally:
+            connection.close()
+
+    def is_closed_on(self, host: str, uri: str = "/") -> bool:
+        """Tell whether nginx closes the connection without an answer."""
+        try:
+            self.ask(host, uri)
+        except http.client.RemoteDisconnected:
+            return True
+        return False

@@ -1,0 +1,118 @@
+"""A rendered tree as crossplane reads it, to hold it against the routing table; a second reader beside nginx."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import crossplane
+
+from reconciler.routing.annotations import Match
+from reconciler.routing.table import Location, Routes
+from reconciler.settings import Settings
+
+
+def read_http(folder: Path) -> list[dict[str, Any]]:
+    parsed = crossplane.parse(str(folder / "nginx.conf"), single=False, comments=False)
+    assert not [error for error in parsed["errors"] if "release/*.conf" not in str(error)], parsed["errors"]
+    (http,) = [block for block in parsed["config"][0]["parsed"] if block["directive"] == "http"]
+    return list(http["block"])
+
+
+def unescape(text: str) -> str:
+    """Undo the escapes that crossplane leaves as they are."""
+    return text.replace("\\\\", "\\")
+
+
+def read_upstreams(http: list[dict[str, Any]]) -> dict[str, list[list[str]]]:
+    return {
+        block["args"][0]: [line["args"] for line in block["block"] if line["directive"] == "server"]
+        for block in http
+        if block["directive"] == "upstream"
+    }
+
+
+def expect_upstreams(routes: Routes) -> dict[str, list[list[str]]]:
+    return {
+        upstream.name: [
+            [server.address] + ([f"weight={server.weight}"] if server.weight > 1 else []) for server in upstream.servers
+        ]
+        for upstream in routes.upstreams
+    }
+
+
+Server = dict[tuple[str, ...], str]
+
+
+def read_servers(http: list[dict[str, Any]]) -> dict[str, Server]:
+    """Read each server as its locations and what each of them does; a server of any other shape fails here."""
+    servers: dict[str, Server] = {}
+    for block in http:
+        if block["directive"] == "server":
+            lines = block["block"]
+            shapes = Counter(line["directive"] for line in lines)
+            assert set(shapes) <= {"listen", "server_name", "location", "set", "if"}, shapes
+            (names,) = [line["args"] for line in lines if line["directive"] == "server_name"]
+            (name,) = names
+            assert name not in servers
+            checks = [read_location([line, *line["block"]]) for line in lines if line["directive"] == "if"]
+            asks_regexes = any(line["args"][0] in ("~", "~*") for line in lines if line["directive"] == "location")
+            expected = ["if $misleading; return 400", *(["if $too_long; return 414"] if asks_regexes else [])]
+            assert checks == (expected if name else [])
+            servers[name] = {
+                tuple(map(unescape, line["args"])): read_location(line["block"])
+                for line in lines
+                if line["directive"] == "location"
+            }
+            assert len(servers[name]) == shapes["location"]
+    return servers
+
+
+def read_location(lines: list[dict[str, Any]]) -> str:
+    return "; ".join(" ".join([line["directive"], *map(unescape, line["args"])]) for line in lines)
+
+
+def expect_servers(routes: Routes, how: Settings) -> dict[str, Server]:
+    servers: dict[str, Server] = {"": {("=", how.status_path): "return 200", ("/",): "return 444"}}
+    for host in routes.hosts:
+        here = servers[host.name] = {expect_place(location): expect_location(location) for location in host.locations}
+        if not any(location.match is Match.PREFIX and location.path == "/" for location in host.locations):
+            here["/",] = "return 404"
+        if checked := [location for location in host.locations if location.api_key and not location.closed]:
+            more = "if $http_x_routing_api_key = $api_key; set $key_of $key_of/; "
+            most = max(location.more_keys for location in checked)
+            here["=", "api-key"] = f"internal; {more * most}if $http_x_routing_api_key != $api_key; return 204"
+    return servers
+
+
+def expect_place(location: Location) -> tuple[str, ...]:
+    modifier = location.match.value
+    path = location.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # as crossplane opens files
+    path = f"(*LIMIT_MATCH=2000){path}" if location.match.is_regex else path
+    return (modifier, path) if modifier else (path,)
+
+
+def expect_location(location: Location) -> str:
+    if location.closed:
+        return "return 403"
+    key = f"set $key_of {location.namespace}; auth_request api-key; " if location.api_key else ""
+    return f"{key}proxy_pass http://{location.upstream}{location.target or ''}"
+
+
+def parts_of(namespace: str, routes: Routes) -> object:
+    """Give all that is a Namespace's own."""
+    locations = {
+        (
+            host.name,
+            location.match,
+            location.path,
+            location.upstream,
+            location.target,
+            location.api_key,
+            location.closed,
+        )
+        for host in routes.hosts
+        for location in host.locations
+        if location.namespace == namespace
+    }
+    upstreams = {upstream for upstream in routes.upstreams if upstream.namespace == namespace}
+    return locations, upstreams, dict(routes.api_keys).get(namespace)

@@ -1,0 +1,274 @@
+"""The manifests: what an API server accepts, what a Pod may do, and that the demo's objects route."""
+
+import json
+import shutil
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from support.manifests import (
+    K8S,
+    KUSTOMIZATIONS,
+    build,
+    environment_of,
+    name_of,
+    one,
+    pod_templates,
+    read_documents,
+    read_kustomization,
+)
+from support.objects import FIXTURES, Object
+
+from reconciler.disk.recordings import read_recordings
+from reconciler.objects.listing import select
+from reconciler.objects.snapshot import normalise
+from reconciler.routing.table import RoutingTable, build_table
+from reconciler.settings import VARIABLES, Settings, read_settings
+
+DOCKERFILE = K8S.parent / "Dockerfile"
+BUILT = {str(folder.relative_to(K8S)): build(folder) for folder in KUSTOMIZATIONS}
+ROUTERS = [
+    pytest.param(one(objects, "DaemonSet"), container, id=f"{folder}-{container['name']}")
+    for folder, objects in BUILT.items()
+    for container in one(objects, "DaemonSet")["spec"]["template"]["spec"]["containers"]
+]
+NAMES = {name for variable in VARIABLES.values() for name in variable.names}
+FILES = {"SSL_CERT", "SSL_KEY"}
+NOW = 1_797_600_000.0
+
+
+def settings_of(container: Object) -> Settings:
+    """Read a container's settings, but for the files that only the cluster has."""
+    return read_settings({name: text for name, text in environment_of(container).items() if name not in FILES})
+
+
+def route(path: Path, settings: Settings) -> RoutingTable:
+    listing = select(read_recordings([str(path)]), settings.selector, settings.api_key_secret_name)
+    return build_table(normalise(listing, settings), settings, NOW)
+
+
+def test_the_folders_are_there() -> None:
+    """There is a base and an overlay for each purpose."""
+    assert set(BUILT) == {"base", "overlays/demo", "overlays/public-private", "overlays/tls"}
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=lambda folder: folder.name)
+def test_every_file_is_listed(folder: Path) -> None:
+    """A kustomization lists each manifest beside it, once."""
+    kustomization = read_kustomization(folder)
+    listed = [*kustomization["resources"], *(patch["path"] for patch in kustomization.get("patches", ()))]
+    beside = {path.name for path in folder.iterdir() if path.is_file()} - {"kustomization.yaml"}
+    assert sorted(path for path in listed if not (folder / path).is_dir()) == sorted(beside)
+    assert all((folder / path / "kustomization.yaml").is_file() for path in listed if path not in beside)
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not there")
+@pytest.mark.parametrize("folder", BUILT)
+def test_kustomize_builds_the_same(folder: str) -> None:
+    """What kubectl makes of a folder is what the other tests look at."""
+    printed = subprocess.run(["kubectl", "kustomize", K8S / folder], capture_output=True, check=True, timeout=60).stdout
+    assert _in_order(list(yaml.safe_load_all(printed))) == _in_order(BUILT[folder])
+
+
+def _in_order(value: Any) -> Any:
+    """Sort every list in a value: kustomize orders objects, variables and volumes in a way of its own."""
+    if isinstance(value, dict):
+        return {name: _in_order(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return sorted(map(_in_order, value), key=lambda part: json.dumps(part, sort_keys=True))
+    return value
+
+
+@pytest.mark.parametrize("kubernetes", ["1.29", "1.33", "1.37"])
+@pytest.mark.parametrize("folder", BUILT)
+def test_an_api_server_accepts_them(folder: str, kubernetes: str) -> None:
+    """Every object is what that version's schemas allow, without a field that they do not know."""
+    for item in BUILT[folder]:
+        assert kubernetes_validate.validate(item, kubernetes, strict=True) == kubernetes
+
+
+def test_the_schemas_refuse() -> None:
+    """A misspelled field and a value of the wrong type are refused, so the test above says something."""
+    for change in ({"nodename": "x"}, {"priorityClassName": 1}):
+        item = json.loads(json.dumps(one(BUILT["base"], "DaemonSet")))
+        item["spec"]["template"]["spec"] |= change
+        with pytest.raises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(item, "1.33", strict=True)
+
+
+@pytest.mark.parametrize("folder", BUILT)
+def test_pods_may_do_little(folder: str) -> None:
+    """No Pod runs as root, gains privileges, has capabilities, writes to its root or shares the node's namespaces."""
+    templates = list(pod_templates(BUILT[folder]))
+    assert templates
+    for template in templates:
+        pod = template["spec"]
+        context = pod["securityContext"]
+        assert context["runAsNonRoot"] and context["runAsUser"] > 0
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
+        assert not any("hostPath" in volume for volume in pod["volumes"])
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
+def test_rights_are_what_is_needed() -> None:
+    """The one role lists Namespaces, Pods and the Secrets of one name: no other verb, and no wildcard."""
+    roles = [item for item in BUILT["base"] if item["kind"] in ("ClusterRole", "Role")]
+    assert [role["rules"] for role in roles] == [
+        [
+            {"apiGroups": [""], "resources": ["namespaces", "pods"], "verbs": ["list"]},
+            {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["routing"], "verbs": ["list"]},
+        ]
+    ]
+    assert roles[0]["rules"][1]["resourceNames"] == [VARIABLES["api_key_secret_name"].default]
+
+
+@pytest.mark.parametrize("folder", BUILT)
+def test_names_lead_somewhere(folder: str) -> None:
+    """Every name by which an object speaks of another is the name of an object that is there."""
+    objects = BUILT[folder]
+    names = {name_of(item) for item in objects}
+    daemons = one(objects, "DaemonSet")["spec"]["template"]
+    account = {"kind": "ServiceAccount", "name": daemons["spec"]["serviceAccountName"], "namespace": "dispatcher"}
+    schema = one(objects, "FlowSchema")["spec"]
+    assert one(objects, "ClusterRoleBinding")["subjects"] == [account]
+    assert schema["rules"][0]["subjects"][0]["serviceAccount"] == {"name": "dispatcher", "namespace": "dispatcher"}
+    assert {
+        ("ServiceAccount", account["namespace"], account["name"]),
+        ("ClusterRole", "", one(objects, "ClusterRoleBinding")["roleRef"]["name"]),
+        ("PriorityClass", "", daemons["spec"]["priorityClassName"]),
+        ("PriorityLevelConfiguration", "", schema["priorityLevelConfiguration"]["name"]),
+    } <= names
+    assert all(("Namespace", "", namespace) in names for _, namespace, _ in names if namespace)
+    for policy in (item for item in objects if item["kind"] == "NetworkPolicy"):
+        assert policy["spec"]["podSelector"]["matchLabels"].items() <= daemons["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize(("daemons", "container"), ROUTERS)
+def test_settings_are_read(daemons: Object, container: Object) -> None:
+    """Each variable is a setting that is allowed, and where a router listens is what the Pod declares and probes."""
+    assert environment_of(container).keys() <= NAMES
+    settings = settings_of(container)
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert list(ports.values()) == [settings.port, settings.ssl_port, settings.health_port]
+    for probe, path in (("startup", "/healthz"), ("liveness", "/healthz"), ("readiness", "/readyz")):
+        asked = container[f"{probe}Probe"]["httpGet"]
+        assert (asked["path"], ports[asked["port"]]) == (path, settings.health_port)
+    assert daemons["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > settings.shutdown_timeout + 10
+
+
+@pytest.mark.parametrize(("daemons", "container"), ROUTERS)
+def test_what_is_written_stays_in_memory(daemons: Object, container: Object) -> None:
+    """A router writes to folders of its own, which are limited and never on a disk: keys are in them."""
+    pod = daemons["spec"]["template"]["spec"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    mounts = {
+        mount["mountPath"]: volumes[mount["name"]]["emptyDir"]
+        for mount in container["volumeMounts"]
+        if not mount.get("readOnly")
+    }
+    assert mounts.keys() == {"/etc/nginx", "/tmp"}
+    assert all(folder["medium"] == "Memory" and folder["sizeLimit"] for folder in mounts.values())
+    used = [mount["name"] for other in pod["containers"] for mount in other["volumeMounts"]]
+    assert sorted(used) == sorted(volumes)
+
+
+@pytest.mark.parametrize("folder", BUILT)
+def test_ports_do_not_collide(folder: str) -> None:
+    """The containers of a Pod share its ports, so each is there once; the policies let in those that serve."""
+    objects = BUILT[folder]
+    containers = one(objects, "DaemonSet")["spec"]["template"]["spec"]["containers"]
+    ports = [port for container in containers for port in container["ports"]]
+    for key in ("name", "containerPort"):
+        assert len({port[key] for port in ports}) == len(ports)
+    assert [port["hostPort"] for port in ports if "hostPort" in port] == [80, 443]
+    policies = [item["spec"]["ingress"] for item in objects if item["kind"] == "NetworkPolicy"]
+    let_in = {port["port"] for rules in policies for rule in rules for port in rule["ports"]}
+    assert let_in == {port["containerPort"] for port in ports if "health" not in port["name"]}
+
+
+def test_the_default_certificate_is_mounted() -> None:
+    """SSL_CERT and SSL_KEY name files of a mounted kubernetes.io/tls Secret, which the Pod's group may read."""
+    pod = one(BUILT["overlays/tls"], "DaemonSet")["spec"]["template"]["spec"]
+    (mount,) = (mount for mount in pod["containers"][0]["volumeMounts"] if mount.get("readOnly"))
+    (volume,) = (volume for volume in pod["volumes"] if volume["name"] == mount["name"])
+    environment = environment_of(pod["containers"][0])
+    assert environment["SSL_CERT"] == f"{mount['mountPath']}/tls.crt"
+    assert environment["SSL_KEY"] == f"{mount['mountPath']}/tls.key"
+    assert volume["secret"]["defaultMode"] == 0o440
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+
+
+def test_the_two_routers_serve_their_own() -> None:
+    """Of one cluster's objects the public router serves what is annotated as public, the private one the private."""
+    pod = one(BUILT["overlays/public-private"], "DaemonSet")["spec"]["template"]["spec"]
+    served = {}
+    for container in pod["containers"]:
+        table = route(next(FIXTURES.glob("public-private/*.json")), settings_of(container))
+        served[container["name"]] = {(host.name, path.path) for host in table.routes.hosts for path in host.locations}
+    assert {host for host, _ in served["dispatcher"]} == {"test.k8s.com"}
+    assert {host for host, _ in served["private"]} == {"test.k8s.local"}
+    assert ("test.k8s.com", "/public") in served["dispatcher"]
+    assert ("test.k8s.local", "/internal") in served["private"]
+
+
+def test_the_demo_routes(tmp_path: Path) -> None:
+    """The demo's Namespace, Secret and Pods, once these run, are served at its host and path for those with the key."""
+    objects = BUILT["overlays/demo"]
+    template = one(objects, "Deployment", "nodejs-k8s-env")["spec"]["template"]
+    pods = [
+        {
+            "apiVersion": "v1", "kind": "Pod", "spec": template["spec"],
+            "metadata": template["metadata"] | {"name": f"nodejs-k8s-env-{number}", "namespace": "test-namespace"},
+            "status": {"phase": "Running", "podIP": f"10.0.0.{number}"},
+        }
+        for number in (1, 2)
+    ]  # fmt: skip
+    recording = tmp_path / "demo.json"
+    recording.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [*objects, *pods]}))
+    container = one(objects, "DaemonSet")["spec"]["template"]["spec"]["containers"][0]
+    table = route(recording, settings_of(container))
+    assert table.problems == ()
+    (host,) = table.routes.hosts
+    (upstream,) = table.routes.upstreams
+    assert host.name == "test.k8s.local"
+    assert {path.path.rstrip("/") for path in host.locations if path.api_key} == {"/nodejs"}
+    assert len(upstream.servers) == 2
+
+
+def test_no_image_names_where_it_comes_from() -> None:
+    """Images are named without a registry, which is for an overlay to say."""
+    images = [
+        container["image"]
+        for objects in BUILT.values()
+        for template in pod_templates(objects)
+        for container in template["spec"]["containers"]
+    ]
+    assert set(images) == {"dispatcher:dev", "node:22-slim"}
+
+
+@pytest.mark.skipif(not DOCKERFILE.exists(), reason="the tests' own image does not hold the Dockerfile")
+def test_the_image_runs_as_the_manifests_say() -> None:
+    """The image's user is the Pod's, its version is the package's, and what it is made of comes from no named place."""
+    text = DOCKERFILE.read_text()
+    context = one(BUILT["base"], "DaemonSet")["spec"]["template"]["spec"]["securityContext"]
+    assert f"\nUSER {context['runAsUser']}:{context['runAsGroup']}\n" in text
+    assert f"\nARG VERSION={version('dispatcher')}\n" in text
+    assert "://" not in text
+
+
+def test_manifests_are_yaml_without_surprises() -> None:
+    """No manifest uses what YAML alone has: anchors, aliases or tags."""
+    for path in K8S.glob("**/*.yaml"):
+        assert read_documents(path)
+        kinds = {type(token) for token in yaml.scan(path.read_text())}
+        assert not kinds & {yaml.AnchorToken, yaml.AliasToken, yaml.TagToken}, path

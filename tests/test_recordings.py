@@ -1,0 +1,361 @@
+"""Recordings: every form that is read, and the one line for everything else."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from reconciler.disk.recordings import RecordingError, find_recordings, read_recordings
+from reconciler.objects.listing import Listing
+
+NAMESPACE = {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "a"}}
+POD = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p", "namespace": "a"}}
+SECRET = {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "s", "namespace": "a"}, "data": {"k": "c2VjcmV0"}}
+OBJECTS = [NAMESPACE, POD, SECRET]
+LIST = {"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": ""}, "items": OBJECTS}
+EMPTY_LIST = {**LIST, "items": []}
+
+PLAIN = """\
+# A manifest as people write it.
+kind: Pod
+apiVersion: v1
+metadata:
+  name: p
+  namespace: a
+  creationTimestamp: 2024-01-02T03:04:05Z
+  annotations: {released: 2024-01-02, at: 2024-01-02 03:04:05}
+"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Write each content into a file, and read the files together."""
+
+    def read_contents(*contents):
+        paths = []
+        for number, content in enumerate(contents):
+            paths.append(str(tmp_path / f"{number}.json"))
+            text = content if isinstance(content, str | bytes) else json.dumps(content)
+            tmp_path.joinpath(f"{number}.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+        return read_recordings(paths)
+
+    return read_contents
+
+
+@pytest.fixture
+def refuse(read, tmp_path):
+    """Read contents that must be refused, and give the refusal without the folder's name."""
+
+    def read_refused(*contents):
+        with pytest.raises(RecordingError) as caught:
+            read(*contents)
+        return str(caught.value).replace(f"{tmp_path}/", "")
+
+    return read_refused
+
+
+def names(listing):
+    kinds = (listing.namespaces, listing.pods, listing.secrets)
+    return [[f"{item.metadata.namespace}/{item.metadata.name}" for item in kind] for kind in kinds]
+
+
+def in_list(*objects, kind="List"):
+    return {"kind": kind, "apiVersion": "v1", "items": list(objects)}
+
+
+ALL = [["None/a"], ["a/p"], ["a/s"]]
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        [json.dumps(LIST)],
+        [json.dumps(LIST, indent=4)],
+        ["\n\n" + json.dumps(LIST) + "\n"],
+        [b"\xef\xbb\xbf" + json.dumps(LIST).encode()],
+        [yaml.safe_dump(LIST)],
+        [yaml.safe_dump(LIST, default_flow_style=True)],
+        [yaml.safe_dump_all(OBJECTS)],
+        [yaml.safe_dump_all(OBJECTS, explicit_start=True, explicit_end=True)],
+        ["---\n---\n" + "\n---\n".join(map(json.dumps, OBJECTS)) + "\n---\n"],
+        ["\n---\n".join(map(json.dumps, OBJECTS))],
+        [json.dumps(each) for each in OBJECTS],
+        [yaml.safe_dump(in_list(NAMESPACE)) + "---\n" + yaml.safe_dump(POD), in_list(SECRET)],
+    ],
+    ids=[
+        "JSON",
+        "indented JSON",
+        "JSON with blank lines around",
+        "JSON with a byte order mark",
+        "YAML",
+        "YAML that begins like JSON",
+        "YAML documents",
+        "YAML documents with marks",
+        "YAML with empty documents",
+        "YAML documents that are JSON",
+        "a file for each object",
+        "Lists and manifests",
+    ],
+)
+def test_one_cluster_in_many_forms(read, contents):
+    """The same objects are read whether they stand in JSON or YAML, in Lists or alone, in one file or in several."""
+    assert names(read(*contents)) == ALL
+    assert read(*contents) == read(LIST)
+
+
+def test_no_paths():
+    """No file at all is an empty listing."""
+    assert read_recordings([]) == Listing()
+
+
+def test_an_empty_list(read):
+    """A List without items is an empty listing."""
+    assert read(EMPTY_LIST) == Listing()
+
+
+@pytest.mark.parametrize("item", [{"metadata": {"name": "p"}}, {"metadata": {"name": "p"}, "kind": "Pod"}])
+def test_items_of_a_pod_list_name_no_kind(read, item):
+    """The items of a PodList are Pods, though none of them says so."""
+    assert names(read(in_list(item, kind="PodList"))) == [[], ["default/p"], []]
+
+
+def test_other_kinds_are_passed_over(read):
+    """Objects of other kinds, or of another API by the same name, are passed over."""
+    others = [
+        {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "x"}},
+        {"kind": "Deployment", "apiVersion": "apps/v1", "metadata": "not even an object"},
+        {"kind": "Pod", "apiVersion": "example.com/v1", "metadata": {"name": "x"}},
+        {"kind": "ServiceList", "apiVersion": "v1", "items": [{"metadata": {"name": "x"}}]},
+    ]
+    assert names(read(in_list(*OBJECTS, *others[:3]), *others[::3], others[2])) == ALL
+
+
+def test_dates_in_yaml_stay_text(read):
+    """What looks like a date in YAML stays the text that it is; a time is read as the moment that it tells."""
+    metadata = read(PLAIN).pods[0].metadata
+    assert metadata.annotations == {"released": "2024-01-02", "at": "2024-01-02 03:04:05"}
+    assert metadata.creation_timestamp.timestamp() == 1704164645
+
+
+def test_default_namespace(read):
+    """What names no Namespace is in "default"; a Namespace is in none."""
+    objects = [{**each, "metadata": {"name": "x"}} for each in OBJECTS]
+    assert names(read(in_list(*objects))) == [["None/x"], ["default/x"], ["default/x"]]
+
+
+def test_files_are_merged_in_order(read):
+    """Objects stand in the order in which they were read, over all files."""
+    pods = [{**POD, "metadata": {"name": name, "namespace": "a"}} for name in "dbca"]
+    assert names(read(in_list(*pods[:2]), in_list(*pods[2:])))[1] == ["a/d", "a/b", "a/c", "a/a"]
+
+
+def test_one_name_in_two_places(read):
+    """One name may stand in two Namespaces, and for objects of two kinds."""
+    pods = [{**POD, "metadata": {"name": "x", "namespace": namespace}} for namespace in "ab"]
+    secret = {**SECRET, "metadata": {"name": "x", "namespace": "a"}}
+    assert names(read(in_list(*pods, secret))) == [[], ["a/x", "b/x"], ["a/x"]]
+
+
+def test_the_same_object_twice(read):
+    """An object that stands twice, and alike in all that matters here, is read once."""
+    again = {**POD, "metadata": {**POD["metadata"], "uid": "1"}}
+    assert read(LIST, LIST, again) == read(LIST)
+
+
+@pytest.mark.parametrize(
+    "second", [in_list({**POD, "status": {"phase": "Running"}}), {**POD, "spec": {"containers": []}}]
+)
+def test_two_differing_objects_of_one_name(refuse, second):
+    """An object that stands twice, and differently, is refused with the place at which it stands again."""
+    place = "items[0] (Pod a/p)" if "items" in second else "Pod (Pod a/p)"
+    assert refuse(LIST, second) == f"1.json: {place}: stands twice, and differently"
+
+
+def test_default_is_a_namespace_like_others(refuse):
+    """An object without a Namespace is the one that stands in "default"."""
+    pods = [{**POD, "metadata": {"name": "p", **metadata}} for metadata in ({}, {"namespace": "default", "labels": {}})]
+    assert refuse(in_list(*pods)) == "0.json: items[1] (Pod default/p): stands twice, and differently"
+
+
+def test_differing_secrets_show_no_value(refuse):
+    """Two Secrets that differ are refused without a word of what they hold."""
+    message = refuse(in_list(SECRET, {**SECRET, "data": {"k": "b3RoZXI="}}))
+    assert message == "0.json: items[1] (Secret a/s): stands twice, and differently"
+
+
+@pytest.mark.parametrize("content", ["", " \n\t", "---\n", "# nothing\n", "---\n---\n", "null"])
+def test_an_empty_file(refuse, content):
+    """A file without any object or List is refused, for a cluster without objects is a List without items."""
+    assert refuse(content) == "0.json: is empty; a Listing without objects is a List without items"
+
+
+def test_a_status(refuse):
+    """The answer to a request that failed is no listing."""
+    status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403}
+    assert refuse(status) == "0.json: holds a Status, the answer to a request that failed, and no List"
+
+
+@pytest.mark.parametrize(("lines", "place"), [(None, "line 1, column"), (4, "line ")])
+@pytest.mark.parametrize("cut", [1, 10, 150])
+def test_truncated_json(refuse, lines, place, cut):
+    """JSON that was cut short is refused with line and column, wherever it was cut."""
+    message = refuse(json.dumps(LIST, indent=lines)[:-cut])
+    assert message.startswith(f"0.json: {place}")
+    assert ": is not JSON: " in message
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{\n "kind": "List",\n "items": [}\n', "line 3, column 12: is not JSON: Expecting value"),
+        ("[1,\n", "line 2, column 1: is not JSON: Expecting value"),
+        ('{"kind": "List"} {}', "line 1, column 18: is not JSON: Extra data"),
+        ("kind: List\nitems: [\n", "line 3, column 1: is not YAML: "),
+        ("kind: List\n\titems: []\n", "line 2, column 1: is not YAML: "),
+    ],
+)
+def test_a_syntax_error_names_its_place(refuse, content, message):
+    """A file that is neither JSON nor YAML is refused with line and column of the fault."""
+    assert refuse(content).startswith(f"0.json: {message}")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"kind": "\xff"}', "is not UTF-8"),
+        (b"kind: \xff", "is not UTF-8 text"),
+        ("&a {kind: List, items: [*a]}", "line 1, column 25: uses a YAML alias, which a recording must not"),
+        ("[" * 100_000, "holds a number that is too long, or is nested too deeply"),
+        ("kind: List\nitems: []\nx: !!bool maybe", "holds YAML that JSON cannot hold"),
+        ("kind: List\nitems: []\nx: !!timestamp x", "holds YAML that JSON cannot hold"),
+        ("x: " + "[" * 100_000, "is nested too deeply"),
+        ("hello", "is not a v1 List nor an object: Expected `object`, got `str`"),
+        ("[]", "is not a v1 List nor an object: Expected `object`, got `array`"),
+        ("{}", "is not a v1 List nor an object: Object missing required field `kind`"),
+        ({"kind": 1}, "is not a v1 List nor an object: Expected `str`, got `int` - at `$.kind`"),
+        ({"kind": "List"}, "List: has no items"),
+        ({"kind": "PodList", "items": None}, "PodList: has no items"),
+    ],
+)
+def test_no_recording(refuse, content, message):
+    """What holds neither a List nor an object is refused, and told apart from a List without items."""
+    assert refuse(content) == f"0.json: {message}"
+
+
+@pytest.mark.parametrize("kind", ["List", "PodList"])
+def test_a_page(refuse, kind):
+    """One page of a longer list is refused: what it lacks would seem to be gone."""
+    page = {**in_list(kind=kind), "metadata": {"continue": "abc", "remainingItemCount": 2}}
+    assert refuse(page) == f"0.json: {kind}: is one page of several (metadata.continue is set)"
+
+
+def test_the_last_page(read):
+    """A list whose metadata.continue is empty is whole."""
+    assert names(read({**LIST, "metadata": {"continue": ""}})) == ALL
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (None, "items[1]: Expected `object`, got `null`"),
+        ("Pod", "items[1]: Expected `object`, got `str`"),
+        ({}, "items[1]: names no kind"),
+        ({"kind": "Pod"}, "items[1] (Pod): Object missing required field `metadata`"),
+        ({"kind": "Pod", "metadata": []}, "items[1] (Pod): Expected `object`, got `array` - at `$.metadata`"),
+        ({**POD, "spec": 1}, "items[1] (Pod a/p): Expected `object`, got `int` - at `$.spec`"),
+        (
+            {**POD, "spec": {"containers": [{"ports": [{"containerPort": "80"}]}]}},
+            "items[1] (Pod a/p): Expected `int`, got `str` - at `$.spec.containers[0].ports[0].containerPort`",
+        ),
+        (
+            {**NAMESPACE, "metadata": {"name": "a", "labels": {"x": True}}},
+            "items[1] (Namespace a): Expected `str | null`, got `bool` - at `$.metadata.labels[...]`",
+        ),
+        (
+            {**POD, "metadata": {"name": "p", "creationTimestamp": "yesterday"}},
+            "items[1] (Pod p): Invalid RFC3339 encoded datetime - at `$.metadata.creationTimestamp`",
+        ),
+    ],
+)
+def test_a_wrong_type_names_its_object(refuse, item, message):
+    """A value of the wrong type is refused with the place, kind and name of its object and the path within it."""
+    assert refuse(in_list(NAMESPACE, item)) == f"0.json: {message}"
+
+
+def test_a_wrong_name_is_shown_safely(refuse):
+    """The name that a refusal shows is short ASCII on one line."""
+    message = refuse({**POD, "metadata": {"name": "é\n\x1b[31m" + "x" * 100}})
+    assert message.startswith("0.json: Pod (Pod \\xe9\\n\\x1b[31m" + "x" * 45)
+    assert "x" * 60 not in message
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        {**SECRET, "data": {"k": ["c2VjcmV0"]}},
+        {**SECRET, "data": "c2VjcmV0"},
+        {**SECRET, "stringData": {"k": {"c2VjcmV0": "c2VjcmV0"}}},
+        {**SECRET, "metadata": {"name": "s", "labels": 1}},
+    ],
+)
+def test_a_wrong_secret_shows_no_value(refuse, secret):
+    """A Secret with a value of the wrong type is refused without a word of what it holds."""
+    message = refuse(in_list(secret))
+    assert "(Secret " in message
+    assert "c2VjcmV0" not in message
+
+
+def test_a_missing_file(tmp_path):
+    """A file that is not there is refused by its name."""
+    with pytest.raises(RecordingError) as caught:
+        read_recordings([f"{tmp_path}/absent.json"])
+    assert str(caught.value) == f"{tmp_path}/absent.json: cannot be read: No such file or directory"
+
+
+def test_a_folder_is_no_file(tmp_path):
+    """A folder in a file's place is refused."""
+    with pytest.raises(RecordingError, match="cannot be read: Is a directory"):
+        read_recordings([str(tmp_path)])
+
+
+def test_find_recordings_in_a_folder(tmp_path):
+    """A folder stands for its JSON and YAML files, sorted by name; what else it holds is passed over."""
+    for name in ("010.yml", "002.yaml", "001.json", "readme.txt", ".json", "json", "003.JSON"):
+        tmp_path.joinpath(name).write_text("")
+    tmp_path.joinpath("folder.json").mkdir()
+    assert find_recordings([str(tmp_path)]) == [f"{tmp_path}/{name}" for name in ("001.json", "002.yaml", "010.yml")]
+
+
+def test_find_recordings_keeps_files(tmp_path):
+    """Files stand for themselves, in the order in which they are named, whatever they end with and there or not."""
+    tmp_path.joinpath("b.json").write_text("")
+    assert find_recordings(["-", "z.txt", str(tmp_path), "a"]) == ["-", "z.txt", f"{tmp_path}/b.json", "a"]
+
+
+def test_find_recordings_in_an_empty_folder(tmp_path):
+    """A folder without recordings is refused."""
+    tmp_path.joinpath("readme.txt").write_text("")
+    with pytest.raises(RecordingError) as caught:
+        find_recordings([str(tmp_path)])
+    assert str(caught.value) == f"{tmp_path}: holds no file that ends with .json, .yaml, .yml"
+
+
+@pytest.mark.parametrize("content", [json.dumps(LIST), yaml.safe_dump(LIST)])
+def test_standard_input(content):
+    """A minus sign stands for standard input, which is read like a file."""
+    code = "from reconciler.disk.recordings import read_recordings; print(len(read_recordings(['-']).pods))"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, input=content.encode(), stdout=subprocess.PIPE, check=True).stdout == b"1\n"
+
+
+def test_a_pipe_is_a_file():
+    """A recording may come through a pipe."""
+    reading, writing = os.pipe()
+    os.write(writing, json.dumps(LIST).encode())
+    os.close(writing)
+    assert names(read_recordings([f"/dev/fd/{reading}"])) == ALL
+    os.close(reading)
