@@ -10,20 +10,20 @@ from types import FrameType
 from typing import NoReturn
 
 from reconciler import __version__
-from reconciler.cluster.credentials import CredentialsError, find_account_folders
-from reconciler.cluster.source import ClusterError
-from reconciler.disk.artefact import ArtefactError, NotAnArtefactError
+from reconciler.cluster.credentials import CredentialsError
+from reconciler.disk.artefact import NotAnArtefactError
 from reconciler.disk.recordings import RecordingError
-from reconciler.modes.follow import UsageError, read_cluster, record, run_daemon
-from reconciler.modes.once import replay, run_once
+from reconciler.loop.ports import SinkError, SourceError
+from reconciler.modes.arguments import FAILED, WRONG_INPUT, UsageError
+from reconciler.modes.follow import follow
+from reconciler.modes.once import run_once
+from reconciler.modes.record import record
+from reconciler.modes.replay import replay
 from reconciler.modes.signals import Stopped
-from reconciler.nginx.program import NginxError
 from reconciler.nginx.sandbox import shield
 from reconciler.settings import Settings, SettingsError, read_settings
 from reconciler.status.health import HealthError
-from reconciler.status.log import Report
-
-WRONG_INPUT, FAILED = 2, 3
+from reconciler.status.log import Log
 
 
 class _Parser(argparse.ArgumentParser):
@@ -48,18 +48,18 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
         "keep": False,
     }
     given = parser.parse_args(arguments, argparse.Namespace(**defaults))
-    report = Report(sys.stderr, given.log_format)
+    log = Log(sys.stderr, given.log_format)
     shield()
     _install()
     try:
-        return _run(given, read_settings(environment), report, environment)
+        return _run(given, read_settings(environment), log, environment)
     except SettingsError as error:
         for line in error.lines:
-            report.tell_error(line)
+            log.tell_error(line)
     except (RecordingError, NotAnArtefactError, CredentialsError, UsageError) as error:
-        report.tell_error(str(error))
-    except (ArtefactError, ClusterError, HealthError, NginxError) as error:
-        report.tell_error(str(error))
+        log.tell_error(str(error))
+    except (SinkError, SourceError, HealthError) as error:
+        log.tell_error(str(error))
         return FAILED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -137,17 +137,16 @@ def _add_commands(parser: argparse.ArgumentParser, common: argparse.ArgumentPars
     )
 
 
-def _run(given: argparse.Namespace, settings: Settings, report: Report, environment: Mapping[str, str]) -> int:
+def _run(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
     """Pick the mode that the arguments ask for."""
     _check(given)
     if given.command == "replay":
-        return replay(given, settings, report)
+        return replay(given, settings, log)
     if given.command == "record":
-        return record(given, settings, report, environment)
+        return record(given, settings, log, environment)
     if given.once:
-        hidden = find_account_folders(environment)
-        return run_once(given, settings, report, lambda: read_cluster(settings, environment), hidden)
-    return run_daemon(given, settings, report, environment)
+        return run_once(given, settings, log, environment)
+    return follow(given, settings, log, environment)
 
 
 def _check(given: argparse.Namespace) -> None:

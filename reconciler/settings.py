@@ -1,17 +1,30 @@
 """The environment variables, parsed, checked, frozen."""
 
 import os
-import re
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from reconciler.values import patterns
+from reconciler.values.addresses import Cidr, parse_address, parse_cidrs
 from reconciler.values.certificates import CertificateError, parse_chain, parse_key
-from reconciler.values.patterns import Cidr, Pattern, decode_path, excerpt, parse_address, parse_cidrs
+from reconciler.values.messages import excerpt
+from reconciler.values.parsers import (
+    match_pattern,
+    parse_addresses,
+    parse_boolean,
+    parse_ciphers,
+    parse_denied,
+    parse_location,
+    parse_namespaces,
+    parse_number,
+    parse_protocols,
+    parse_return,
+    parse_size,
+    parse_version,
+)
+from reconciler.values.patterns import Pattern
 from reconciler.values.selector import Selector, parse_selector
 
 # Mozilla's "intermediate" list without DHE, which needs parameters of its own: https://wiki.mozilla.org/Security/Server_Side_TLS
@@ -20,13 +33,12 @@ _CIPHERS = ":".join(
     for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
     for key in ("ECDSA", "RSA")
 )
-_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 # OpenSSL reads a variable SSL_CERT_DIR too, and many machines set it for everyone: https://docs.openssl.org/master/man7/openssl-env/
 _TRUST_STORES = ("/etc/ssl/certs", "/etc/pki/tls/certs", "/usr/lib/ssl/certs", "/usr/local/ssl/certs")
-# Where no Pod is: this machine, its link (clouds answer there for a node's credentials) and other places where clouds
-# do, all and several machines, and what leads to an IPv4 address. Not 240.0.0.0/4, from which Pods can have theirs:
+# Ranges in which no Pod is: this machine; its link and other addresses at which clouds give out a node's credentials;
+# broadcast and multicast; IPv6 addresses that lead to IPv4 ones. Not 240.0.0.0/4, which Pods can have:
 # https://cloud.google.com/kubernetes-engine/docs/concepts/alias-ips
-# What IPv4 is mapped to in IPv6 is no Pod's address in any case.
+# IPv4 mapped into IPv6 is never a Pod's address.
 _NO_POD = (
     "0.0.0.0/8,127.0.0.0/8,169.254.0.0/16,168.63.129.16,100.100.100.200,192.0.0.0/24,224.0.0.0/4,255.255.255.255,"
     "::/96,::ffff:0.0.0.0/96,::ffff:0:0:0/96,64:ff9b::/96,64:ff9b:1::/48,2001::/32,2002::/16,fe80::/10,"
@@ -37,11 +49,10 @@ _TAKEN_HEADERS = frozenset((
     "content-type", "expect", "x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id",
     "x-ssl-client-verify", "x-ssl-client-subject-dn", "x-ssl-client-fingerprint", "x-ssl-client-serial",
 ))  # fmt: skip
-_SIZE_LIMIT = 2**40
 
 
 class SettingsError(Exception):
-    """Variables that hold what they may not: one line each in `lines`."""
+    """Variables with values that are not allowed: a line for each in `lines`."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__("\n".join(lines))
@@ -50,7 +61,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """An environment variable: its names (the first one wins), its default as text, its parser and what is allowed."""
+    """An environment variable: its names, of which the first wins, its default, its parser, and what is allowed."""
 
     names: tuple[str, ...]
     default: str
@@ -61,114 +72,20 @@ class Variable:
 def _variable(names: str, default: str, parse: Callable[[str], Any] | Pattern, allowed: str = "") -> Any:
     if isinstance(parse, Pattern):
         allowed = allowed or parse.allowed
-        parse = _matching(parse)
+        parse = match_pattern(parse)
     variable = Variable(tuple(names.split()), default, parse, allowed)
     return field(repr=parse is not _parse_file, metadata={"variable": variable})
 
 
-def _matching(pattern: Pattern) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if not pattern.accepts(text):
-            raise ValueError
-        return text
-
-    return parse
-
-
-def _parse_boolean(text: str) -> bool:
-    try:
-        return _BOOLEANS[text.lower()]
-    except KeyError:
-        raise ValueError from None
-
-
-def _parse_number(smallest: int, largest: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not smallest <= int(text) <= largest:
-            raise ValueError
-        return int(text)
-
-    return parse
-
-
-def _parse_size(text: str) -> str:
-    if not patterns.NGINX_SIZE.accepts(text):
-        raise ValueError
-    factor = {"k": 2**10, "m": 2**20, "g": 2**30}.get(text[-1].lower(), 1)
-    if int(text.rstrip("kKmMgG")) * factor > _SIZE_LIMIT:
-        raise ValueError("is more than 1024g")
-    return text
-
-
-def _parse_return(text: str) -> int | str:
-    if re.fullmatch(r"[1-9][0-9]{2}", text):
-        return int(text)
-    if not patterns.HTTP_URI.accepts(text):
-        raise ValueError
-    parts = urlsplit(text)  # ValueError for a port above 65535 too
-    if parts.port == 0 or ("[" in parts.netloc and not parse_address(parts.hostname or "")):
-        raise ValueError
-    return text
-
-
-def _parse_protocols(text: str) -> tuple[str, ...]:
-    protocols = tuple(text.split())
-    if not protocols or len(set(protocols)) != len(protocols) or not {"TLSv1.2", "TLSv1.3"}.issuperset(protocols):
-        raise ValueError
-    return protocols
-
-
-def _parse_ciphers(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9:!+@=_-]{1,2000}", text):
-        raise ValueError
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(text)
-    except ssl.SSLError:
-        raise ValueError("selects no cipher") from None
-    return text
-
-
-def _parse_addresses(text: str) -> tuple[str, ...]:
-    addresses = tuple(address for part in text.split(",") if (address := parse_address(part.strip())))
-    if len(addresses) < len(text.split(",")) or len(set(addresses)) < len(addresses):
-        raise ValueError
-    return addresses
-
-
-def _parse_denied(text: str) -> tuple[Cidr, ...]:
-    return () if text == "none" else parse_cidrs(text)
-
-
-def _parse_namespaces(text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",")) if text else ()
-    if len(set(names)) < len(names) or not all(map(patterns.DNS_LABEL.accepts, names)):
-        raise ValueError
-    return tuple(sorted(names))
-
-
-def _parse_version(text: str) -> tuple[int, ...]:
-    if not text:
-        return ()
-    if not patterns.NGINX_VERSION.accepts(text):
-        raise ValueError
-    return tuple(int(part) for part in text.split("."))
-
-
-def _parse_location(text: str) -> str:
-    if not patterns.URL_PATH.accepts(text):
-        raise ValueError
-    return decode_path(text)
-
-
 def _parse_directory(text: str) -> str:
-    """Take a folder; the system's trust store counts as none, for it is OpenSSL that the variable then speaks to."""
+    """Parse an absolute path. The system's trust store counts as not given: the variable is then meant for OpenSSL."""
     if text and not patterns.FILE_PATH.accepts(text):
         raise ValueError
     return "" if os.path.realpath(text) in _TRUST_STORES else text
 
 
 def _parse_file(text: str) -> bytes:
-    """Read a file; empty without one."""
+    """Read the file that a path names; empty if none is named."""
     if not text:
         return b""
     try:
@@ -196,77 +113,73 @@ class Settings:
     app_name_label: str = _variable("APP_NAME_LABEL", "github.com/30x.dispatcher.app.name", patterns.QUALIFIED_NAME)
     app_rev_label: str = _variable("APP_REV_LABEL", "github.com/30x.dispatcher.app.rev", patterns.QUALIFIED_NAME)
     api_key_header: str = _variable("API_KEY_HEADER", "X-ROUTING-API-KEY", patterns.HTTP_HEADER)
-    api_key_forward: bool = _variable("API_KEY_FORWARD", "false", _parse_boolean, "true or false")
+    api_key_forward: bool = _variable("API_KEY_FORWARD", "false", parse_boolean, "true or false")
     default_location_return: int | str = _variable(
-        "DEFAULT_LOCATION_RETURN", "404", _parse_return, "a status 100-999, or an absolute http or https URI"
+        "DEFAULT_LOCATION_RETURN", "404", parse_return, "a status 100-999, or an absolute http or https URI"
     )
     health_checks: bool = _variable(
-        "NGINX_ENABLE_HEALTH_CHECKS ENABLE_NGINX_UPSTREAM_CHECK", "false", _parse_boolean, "true or false"
+        "NGINX_ENABLE_HEALTH_CHECKS ENABLE_NGINX_UPSTREAM_CHECK", "false", parse_boolean, "true or false"
     )
     max_client_body_size: str = _variable(
-        "NGINX_MAX_CLIENT_BODY_SIZE", "0", _parse_size, "an nginx size such as 0, 512k or 10m, at most 1024g"
+        "NGINX_MAX_CLIENT_BODY_SIZE", "0", parse_size, "an nginx size such as 0, 512k or 10m, at most 1024g"
     )
-    client_header_timeout: int = _variable(
-        "NGINX_CLIENT_HEADER_TIMEOUT", "20", _parse_number(1, 3600), "1-3600 seconds"
-    )
-    client_body_timeout: int = _variable("NGINX_CLIENT_BODY_TIMEOUT", "60", _parse_number(1, 3600), "1-3600 seconds")
-    status_path: str = _variable("NGINX_STATUS_PATH", "/dispatcher/status", _parse_location, patterns.URL_PATH.allowed)
-    port: int = _variable("PORT", "80", _parse_number(1, 65535), "1-65535")
-    ssl_port: int = _variable("SSL_PORT", "443", _parse_number(1, 65535), "1-65535, and not PORT")
+    client_header_timeout: int = _variable("NGINX_CLIENT_HEADER_TIMEOUT", "20", parse_number(1, 3600), "1-3600 seconds")
+    client_body_timeout: int = _variable("NGINX_CLIENT_BODY_TIMEOUT", "60", parse_number(1, 3600), "1-3600 seconds")
+    status_path: str = _variable("NGINX_STATUS_PATH", "/dispatcher/status", parse_location, patterns.URL_PATH.allowed)
+    port: int = _variable("PORT", "80", parse_number(1, 65535), "1-65535")
+    ssl_port: int = _variable("SSL_PORT", "443", parse_number(1, 65535), "1-65535, and not PORT")
     ssl_cert: bytes = _variable("SSL_CERT", "", _parse_file, "a file with a PEM of certificates, together with SSL_KEY")
     ssl_key: bytes = _variable("SSL_KEY", "", _parse_file, "a file with the PEM of SSL_CERT's private key")
     ssl_cert_dir: str = _variable("SSL_CERT_DIR", "", _parse_directory, patterns.FILE_PATH.allowed)
     ssl_protocols: tuple[str, ...] = _variable(
-        "SSL_PROTOCOLS", "TLSv1.2 TLSv1.3", _parse_protocols, "TLSv1.2, TLSv1.3, or both with a blank between"
+        "SSL_PROTOCOLS", "TLSv1.2 TLSv1.3", parse_protocols, "TLSv1.2, TLSv1.3, or both with a blank between"
     )
-    ssl_ciphers: str = _variable("SSL_CIPHERS", _CIPHERS, _parse_ciphers, "an OpenSSL cipher list for TLS 1.2")
-    http2: bool = _variable("NGINX_HTTP2", "true", _parse_boolean, "true or false")
+    ssl_ciphers: str = _variable("SSL_CIPHERS", _CIPHERS, parse_ciphers, "an OpenSSL cipher list for TLS 1.2")
+    http2: bool = _variable("NGINX_HTTP2", "true", parse_boolean, "true or false")
     listen_addresses: tuple[str, ...] = _variable(
         "LISTEN_ADDRESSES",
         "0.0.0.0",  # noqa: S104  a router is there for everyone
-        _parse_addresses,
+        parse_addresses,
         "IP addresses with commas between, each once",
     )
     trusted_proxies: tuple[Cidr, ...] = _variable(
         "TRUSTED_PROXIES", "", parse_cidrs, "ranges of IP addresses such as 10.0.0.0/8 with commas between"
     )
-    proxy_protocol: bool = _variable("PROXY_PROTOCOL", "false", _parse_boolean, "true or false")
-    allow_regex_paths: bool = _variable("ALLOW_REGEX_PATHS", "false", _parse_boolean, "true or false")
-    ignore_pod_readiness: bool = _variable("IGNORE_POD_READINESS", "false", _parse_boolean, "true or false")
+    proxy_protocol: bool = _variable("PROXY_PROTOCOL", "false", parse_boolean, "true or false")
+    allow_regex_paths: bool = _variable("ALLOW_REGEX_PATHS", "false", parse_boolean, "true or false")
+    ignore_pod_readiness: bool = _variable("IGNORE_POD_READINESS", "false", parse_boolean, "true or false")
     deny_pod_cidrs: tuple[Cidr, ...] = _variable(
         "DENY_POD_CIDRS",
         _NO_POD,
-        _parse_denied,
+        parse_denied,
         "ranges of IP addresses such as 10.0.0.0/8 with commas between, or none",
     )
-    max_hosts: int = _variable("MAX_HOSTS_PER_NAMESPACE", "1000", _parse_number(1, 1000), "1-1000")
-    max_locations: int = _variable("MAX_LOCATIONS_PER_NAMESPACE", "4000", _parse_number(2, 100_000), "2-100000")
-    max_certificates: int = _variable("MAX_CERTIFICATES_PER_NAMESPACE", "2000", _parse_number(1, 100_000), "1-100000")
-    max_changes: int = _variable(
-        "MAX_CHANGES_PER_NAMESPACE", "12", _parse_number(0, 3600), "0-3600 a minute, 0 for any"
-    )
-    worker_connections: int = _variable("NGINX_WORKER_CONNECTIONS", "4096", _parse_number(64, 1_000_000), "64-1000000")
+    max_hosts: int = _variable("MAX_HOSTS_PER_NAMESPACE", "1000", parse_number(1, 1000), "1-1000")
+    max_locations: int = _variable("MAX_LOCATIONS_PER_NAMESPACE", "4000", parse_number(2, 100_000), "2-100000")
+    max_certificates: int = _variable("MAX_CERTIFICATES_PER_NAMESPACE", "2000", parse_number(1, 100_000), "1-100000")
+    max_changes: int = _variable("MAX_CHANGES_PER_NAMESPACE", "12", parse_number(0, 3600), "0-3600 a minute, 0 for any")
+    worker_connections: int = _variable("NGINX_WORKER_CONNECTIONS", "4096", parse_number(64, 1_000_000), "64-1000000")
     worker_shutdown_timeout: str = _variable("WORKER_SHUTDOWN_TIMEOUT", "240s", patterns.NGINX_TIME)
-    reload_timeout: int = _variable("RELOAD_TIMEOUT", "10", _parse_number(1, 600), "1-600 seconds")
-    shutdown_timeout: int = _variable("SHUTDOWN_TIMEOUT", "25", _parse_number(0, 3600), "0-3600 seconds")
-    min_reload_interval: int = _variable("MIN_RELOAD_INTERVAL", "2", _parse_number(0, 3600), "0-3600 seconds")
-    reconcile_interval: int = _variable("RECONCILE_INTERVAL", "2", _parse_number(1, 3600), "1-3600 seconds")
-    api_timeout: int = _variable("API_TIMEOUT", "20", _parse_number(1, 600), "1-600 seconds")
+    reload_timeout: int = _variable("RELOAD_TIMEOUT", "10", parse_number(1, 600), "1-600 seconds")
+    shutdown_timeout: int = _variable("SHUTDOWN_TIMEOUT", "25", parse_number(0, 3600), "0-3600 seconds")
+    min_reload_interval: int = _variable("MIN_RELOAD_INTERVAL", "2", parse_number(0, 3600), "0-3600 seconds")
+    reconcile_interval: int = _variable("RECONCILE_INTERVAL", "2", parse_number(1, 3600), "1-3600 seconds")
+    api_timeout: int = _variable("API_TIMEOUT", "20", parse_number(1, 600), "1-600 seconds")
     watch_namespaces: tuple[str, ...] = _variable(
-        "WATCH_NAMESPACES", "", _parse_namespaces, "names of Namespaces with commas between, each once"
+        "WATCH_NAMESPACES", "", parse_namespaces, "names of Namespaces with commas between, each once"
     )
-    health_port: int = _variable("HEALTH_PORT", "0", _parse_number(0, 65535), "0-65535, and neither PORT nor SSL_PORT")
+    health_port: int = _variable("HEALTH_PORT", "0", parse_number(0, 65535), "0-65535, and neither PORT nor SSL_PORT")
     nginx_binary: str = _variable(
         "NGINX_BINARY", "nginx", Pattern(r"[A-Za-z0-9._~@+:=,/-]+", "nginx's file, or its name on the PATH", 1024)
     )
-    nginx_version: tuple[int, ...] = _variable("NGINX_VERSION", "", _parse_version, patterns.NGINX_VERSION.allowed)
+    nginx_version: tuple[int, ...] = _variable("NGINX_VERSION", "", parse_version, patterns.NGINX_VERSION.allowed)
 
 
 VARIABLES = {item.name: item.metadata["variable"] for item in fields(Settings)}
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Make the settings of environment variables; empty counts as not given. SettingsError names all wrong ones."""
+    """Read the environment variables; an empty one counts as not given. SettingsError names all that are wrong."""
     values: dict[str, Any] = {}
     lines: list[str] = []
     for name, variable in VARIABLES.items():
@@ -276,7 +189,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             values[name] = variable.parse(text)
         except ValueError as error:
             why = str(error) if type(error) is ValueError else ""
-            # Who takes SSL_KEY, or SSL_CERT_DIR, for the key itself must not find it in a log.
+            # Whoever puts the key itself into SSL_KEY, or SSL_CERT_DIR, must not find it in a log.
             is_path = variable.parse in (_parse_file, _parse_directory)
             shown = "..." if is_path and not patterns.FILE_PATH.accepts(text) else text
             lines.append(_refusal(given, shown, why, variable.allowed))
@@ -289,13 +202,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def describe_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """Give the variables that are set, as they were written. None of them holds a secret: keys are in files."""
+    """Give the variables that are set, as they were written. None of them is a secret: keys are in files."""
     names = [name for variable in VARIABLES.values() for name in variable.names]
     return {name: excerpt(environment[name])[1:-1] for name in names if environment.get(name)}
 
 
 def _find_api_server(environment: Mapping[str, str]) -> tuple[Cidr, ...]:
-    """Give the API server's address, which Kubernetes tells every Pod; nothing where it is a name."""
+    """Give the API server's address, which Kubernetes tells every Pod; nothing if it is a name."""
     address = parse_address(environment.get("KUBERNETES_SERVICE_HOST", ""))
     return parse_cidrs(address.strip("[]")) if address else ()
 
@@ -313,9 +226,9 @@ def _check_ports(values: Mapping[str, Any]) -> list[str]:
 
 
 def _check_headers(values: Mapping[str, Any]) -> list[str]:
-    """Check that the key's header is nobody else's.
+    """Check that the API key's header is not one that nginx uses itself.
 
-    To let in one with '_' is to let in X_Forwarded_Host, which nginx does not tell from the proxy's own.
+    If nginx accepts a header with '_', it also accepts X_Forwarded_Host, and takes it for a proxy's X-Forwarded-Host.
     """
     header = values.get("api_key_header", "")
     if header.lower().replace("_", "-") in _TAKEN_HEADERS:

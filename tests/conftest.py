@@ -9,7 +9,7 @@ from support.authority import Authority
 from support.backends import Backends
 from support.ports import free_port
 from support.router import Router
-from support.running_daemon import Daemon
+from support.running_daemon import RunningDaemon
 
 from reconciler.nginx.program import find_binary
 
@@ -66,12 +66,12 @@ def server(authority: Authority) -> Iterator[ApiServer]:
 @pytest.fixture
 def launch(
     tmp_path: Path, server: ApiServer, authority: Authority, nginx_binary: str
-) -> Iterator[Callable[..., Daemon]]:
+) -> Iterator[Callable[..., RunningDaemon]]:
     """Start daemons that follow the server; they end with the test."""
-    started: list[Daemon] = []
+    started: list[RunningDaemon] = []
 
-    def start(*arguments: object, folder: str = "daemon", **settings: str) -> Daemon:
-        daemon = Daemon(tmp_path / folder, server, authority, **settings)
+    def start(*arguments: object, folder: str = "daemon", **settings: str) -> RunningDaemon:
+        daemon = RunningDaemon(tmp_path / folder, server, authority, **settings)
         started.append(daemon)
         daemon.start(*arguments)
         return daemon

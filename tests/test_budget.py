@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.objects import Object, listing, namespace
+from support.stages import normalise
 
 from reconciler.loop.budget import Budget
+from reconciler.loop.cycle import Cycle
 from reconciler.loop.isolation import Held
-from reconciler.loop.reconcile import Cycle, reconcile
+from reconciler.loop.reconcile import reconcile
+from reconciler.loop.stages import Stages
 from reconciler.objects.snapshot import Snapshot
 from reconciler.settings import read_settings
 from reconciler.values.files import Files
@@ -35,11 +38,11 @@ class Kept:
 @pytest.fixture
 def serve() -> Callable[..., Cycle]:
     """Run cycles over objects, at times in seconds."""
-    sink, last = Kept(), None
+    sink, stages, last = Kept(), Stages(SETTINGS), None
 
     def run(now: float, *wanted: Object) -> Cycle:
         nonlocal last
-        last = reconcile(listing(list(wanted)), SETTINGS, sink, last, now)
+        last = reconcile(normalise(listing(list(wanted)), SETTINGS), stages, sink, last, now)
         return last
 
     return run
@@ -98,5 +101,5 @@ def test_who_rests_is_forgotten() -> None:
     """Who has its whole budget back costs no memory."""
     changed = (Held("a", None, None, "", math.inf),)
     budget = Budget(6).charge(changed, 0.0)
-    assert budget.spent
-    assert not budget.charge((), 61.0).spent
+    assert budget.balances
+    assert not budget.charge((), 61.0).balances

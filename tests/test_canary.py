@@ -20,15 +20,13 @@ from support.authority import Authority
 from support.canaries import Canaries, find_in_processes, find_leaks
 from support.objects import Object, listing, namespace, pod, secret, tls, web
 from support.ports import free_port
-from support.running_daemon import Daemon
+from support.running_daemon import RunningDaemon
+from support.stages import build_table, normalise, render
 
 from reconciler.cluster.credentials import CredentialsError, find_credentials
 from reconciler.cluster.kubeconfig import Exec, Variable
 from reconciler.disk.recordings import RecordingError, read_recordings
-from reconciler.objects.snapshot import normalise
 from reconciler.rendering import quoting
-from reconciler.rendering.tree import render
-from reconciler.routing.table import build_table
 from reconciler.settings import read_settings
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -274,14 +272,14 @@ def pod_environment(scene: Scene, server: ApiServer) -> dict[str, str]:
     }  # fmt: skip
 
 
-Launch = Callable[..., Daemon]
+Launch = Callable[..., RunningDaemon]
 
 
 @pytest.fixture
-def serving(scene: Scene, cluster: list[Object], server: ApiServer, launch: Launch) -> Callable[..., Daemon]:
+def serving(scene: Scene, cluster: list[Object], server: ApiServer, launch: Launch) -> Callable[..., RunningDaemon]:
     """Start daemons that write below the scene's folder; what they said is heard once they ended."""
 
-    def start(*arguments: object, **settings: str) -> Daemon:
+    def start(*arguments: object, **settings: str) -> RunningDaemon:
         given = arguments or ("--serve", "--output", scene.out / "router", "--log-format", "json")
         daemon = launch(*given, folder="planted/daemon", **{**scene.environment, **settings})
         daemon.folder = scene.out / "router"
@@ -290,7 +288,7 @@ def serving(scene: Scene, cluster: list[Object], server: ApiServer, launch: Laun
     return start
 
 
-def finish(scene: Scene, daemon: Daemon, number: int = signal.SIGTERM) -> int:
+def finish(scene: Scene, daemon: RunningDaemon, number: int = signal.SIGTERM) -> int:
     code = daemon.end(number)
     daemon.close()
     scene.hear("the daemon", "\n".join(daemon.lines).encode("utf-8", "surrogateescape"))
@@ -306,7 +304,7 @@ def test_in_a_pod(scene: Scene, server: ApiServer, serving: Launch, form: str) -
     daemon.wait_for(lambda: daemon.ask("plain.dev") == 403)
     server.put(secret("team", api_key=scene.canaries.mint("a second API key")))
     daemon.wait_for_line("of Namespace team")
-    for fault, told in ((faults.HTML, "no JSON"), (faults.CUT, "list"), (faults.MALFORMED, "left out")):
+    for fault, told in ((faults.HTML, "not JSON"), (faults.CUT, "list"), (faults.MALFORMED, "left out")):
         server.fail(fault, "/api/v1/secrets*")
         server.put(secret("team", api_key=scene.canaries.mint("another API key")))
         daemon.wait_for_line(told)
@@ -335,10 +333,11 @@ def test_killed_and_resumed(scene: Scene, server: ApiServer, serving: Launch) ->
 
 
 @pytest.mark.parametrize(
-    "place", ["loop.reconcile.normalise", "loop.reconcile.build_table", "loop.reconcile.render", "nginx.sink.run_test",
-              "rendering.tree.quoting.render", "modes.follow.Connection", "routing.tenant.read_tls",
-              "status.log.compare", "cluster.source.Cluster.read", "cluster.credentials._authorize",
-              "rendering.routes_file._explain_items", "loop.reconcile.diff"],
+    "place", ["objects.normaliser.Normaliser.normalise", "routing.table.TableBuilder.build", "loop.reconcile.diff",
+              "rendering.tree.TreeRenderer.render", "rendering.tree.quoting.render", "nginx.sink.run_test",
+              "modes.once.Connection", "routing.tenant.read_tls", "status.log.compare",
+              "cluster.source.ClusterSource.read", "cluster.credentials._authorize",
+              "rendering.comparison._explain_items"],
 )  # fmt: skip
 def test_crash(scene: Scene, cluster: list[Object], server: ApiServer, place: str) -> None:
     """A bug that shows all that a stage was given shows no secret: values that hold one do not show it."""

@@ -90,11 +90,11 @@ def test_all_wrong_settings_at_once() -> None:
     [
         (b"", "is empty"),
         (b"{", "line 1, column 2: is not JSON"),
-        (b'{"kind": "Status", "apiVersion": "v1", "status": "Failure"}', "holds a Status"),
+        (b'{"kind": "Status", "apiVersion": "v1", "status": "Failure"}', "is a Status"),
         (b"\xff\xfe\x00", "is not"),
-        (b"<html>", "is not a v1 List nor an object"),
+        (b"<html>", "is neither a v1 List nor an object"),
         (b'{"kind": "List", "items": [{"kind": "Pod", "apiVersion": "v1", "metadata": {"name": 7}}]}',
-         "items[0] (Pod): Expected `str`, got `int` - at `$.metadata.name`"),
+         "items[0] (Pod): metadata.name is an integer; expected: a string"),
     ],
 )  # fmt: skip
 def test_wrong_recording(tmp_path: Path, content: bytes, told: str) -> None:
@@ -191,7 +191,7 @@ def test_without_nginx(tmp_path: Path) -> None:
     made = run("--once", "--snapshot", CLEAN, "--output", output, NGINX_BINARY="no-such-nginx")
     assert made.returncode == 0
     assert (
-        one_line(made.stderr) == "dispatcher: warning: no-such-nginx is not there, so the configuration is not tested"
+        one_line(made.stderr) == "dispatcher: warning: no-such-nginx does not exist, so the configuration is not tested"
     )
     assert (output / "nginx.conf").is_file()
     silent = run("--once", "--snapshot", CLEAN, "--no-validate", NGINX_BINARY="no-such-nginx")
@@ -290,7 +290,7 @@ def test_diff_shows_nothing_of_another_file(tmp_path: Path, text: str) -> None:
     keys.write_text(other.read_text())
     refused = run("--once", "--snapshot", LAST, "--diff", output)
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert refused.stderr.endswith("is no artefact of this version: routes.jsonl or api-keys.conf is malformed\n")
+    assert refused.stderr.endswith("is not an artefact of this version: routes.jsonl or api-keys.conf is malformed\n")
     keys.unlink()
     keys.symlink_to(other)
     refused = run("--once", "--snapshot", LAST, "--diff", output)
@@ -329,7 +329,7 @@ def test_replay_in_json() -> None:
         "why": "nothing changed that routing reads",
         "objects": [],
     } in events
-    assert all(set(event) == {"event", "kind", "namespace", "name", "what", "why", "right"}
+    assert all(set(event) == {"event", "kind", "namespace", "name", "what", "why", "expected"}
                for event in events if event["event"] in ("problem", "gone"))  # fmt: skip
     again = run("--log-format", "json", "replay", WALKTHROUGH, **TLS)
     assert len(again.stdout.splitlines()) == len(events)

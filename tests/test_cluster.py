@@ -14,12 +14,13 @@ from support.authority import Authority
 from support.faults import INTERNAL_ERROR, answer_with
 from support.objects import namespace, pod
 
+from reconciler.cluster.collection import ClusterError
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.credentials import find_credentials
-from reconciler.cluster.source import Cluster, ClusterError
+from reconciler.cluster.source import ClusterSource
 from reconciler.settings import read_settings
 
-Read = Callable[..., Cluster]
+Read = Callable[..., ClusterSource]
 _HEAD = b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"5"},"items":['
 
 
@@ -37,7 +38,7 @@ def cluster(tmp_path: Path, authority: Authority) -> Iterator[Read]:
     opened: list[Connection] = []
     (tmp_path / "ca.crt").write_bytes(authority.pem)
 
-    def start(url: str, **settings: str) -> Cluster:
+    def start(url: str, **settings: str) -> ClusterSource:
         config = {
             "clusters": [{"name": "c", "cluster": {"server": url, "certificate-authority": "ca.crt"}}],
             "users": [{"name": "u", "user": {"token": TOKEN}}],
@@ -48,7 +49,7 @@ def cluster(tmp_path: Path, authority: Authority) -> Iterator[Read]:
         credentials = find_credentials({"KUBECONFIG": str(tmp_path / "config")})
         assert credentials
         opened.append(Connection(credentials))
-        return Cluster(opened[-1], read_settings({"API_TIMEOUT": "5", **settings}))
+        return ClusterSource(opened[-1], read_settings({"API_TIMEOUT": "5", **settings}))
 
     yield start
     for connection in opened:
@@ -116,7 +117,7 @@ def test_forbidden(server: ApiServer, cluster: Read, resource: str, watched: str
 def test_malformed_behind_what_is_left_out(server: ApiServer, cluster: Read, body: bytes) -> None:
     """Behind an object that is left out alone, what is no JSON is a failure as anywhere else."""
     server.fail(answer_with(Answer(200, (body,), JSON)), "/api/v1/pods")
-    with pytest.raises(ClusterError, match=r"^list pods: the answer is (no JSON: '|nested too deeply)"):
+    with pytest.raises(ClusterError, match=r"^list pods: the answer is (not JSON: '|nested too deeply)"):
         cluster(server.url).read()
 
 

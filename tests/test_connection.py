@@ -161,9 +161,9 @@ def test_client_certificate(connect, authority, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("user", "cluster", "told"),
     [
-        ({"client-certificate": "ca.crt", "client-key": "garbage"}, {}, "client-key {0}/garbage: is no PEM of"),
-        ({"client-certificate": "ca.crt", "client-key": "strange"}, {}, "client-key {0}/strange: is no PEM of"),
-        ({"client-certificate": "ca.crt", "client-key": "locked"}, {}, "client-key {0}/locked: is no PEM of"),
+        ({"client-certificate": "ca.crt", "client-key": "garbage"}, {}, "client-key {0}/garbage: is not a PEM of"),
+        ({"client-certificate": "ca.crt", "client-key": "strange"}, {}, "client-key {0}/strange: is not a PEM of"),
+        ({"client-certificate": "ca.crt", "client-key": "locked"}, {}, "client-key {0}/locked: is not a PEM of"),
         ({}, {"certificate-authority": "garbage"}, "certificate-authority {0}/garbage: is not a PEM of certificates"),
         ({}, {"certificate-authority": "empty"}, "certificate-authority {0}/empty: is not a PEM of certificates"),
     ],

@@ -9,11 +9,11 @@ import fuzz_certificates
 import fuzz_cluster
 import fuzz_recording
 import pytest
+from support.stages import render
 
 from reconciler.disk.trees import write_files
 from reconciler.nginx.program import check_tree, find_version
-from reconciler.rendering.tree import render
-from reconciler.routing.table import RoutingTable
+from reconciler.routing.model import RoutingTable
 
 CORPUS = Path(__file__).parent / "fuzz" / "corpus"
 TARGETS = {

@@ -6,12 +6,12 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from support.running_daemon import wait_until
 
 from reconciler.cluster.credentials import CredentialsError, find_credentials
-from reconciler.nginx.process import read_state
 
 V1 = "client.authentication.k8s.io/v1"
 SECRET = "hunter2"
@@ -144,7 +144,7 @@ def test_a_pod_s_token_is_gone(pod):
     assert refuse(lambda: found.renew(refused=True)) == f"the Pod's service account: tokenFile {ABSENT}"
     for text in ("", "\n", f"{SECRET}\n{SECRET}", f"{SECRET}\x7f", "é"):
         token.write_text(text)
-        assert refuse(lambda: found.renew(refused=False)) == f"{token}: is empty, or holds characters that no token has"
+        assert refuse(lambda: found.renew(refused=False)) == f"{token}: is empty, or has characters that no token has"
     assert found.access.authorization == "Bearer first"
     token.write_text("first")
     assert found.renew(refused=False) is False
@@ -224,14 +224,14 @@ def test_nobody(write):
 FAULTY = [
     (
         {"users": [{"name": "u", "user": {"token": 7}}]},
-        "is no kubeconfig: Expected `str | null`, got `int` - at `$.users[0].user.token`",
+        "is not a kubeconfig: users[0].user.token is an integer; expected: a string or null",
     ),
-    ([], "is no kubeconfig: Expected `object`, got `array`"),
+    ([], "is not a kubeconfig: is an array; expected: an object"),
     ({"current-context": ""}, "current-context is missing; `kubectl config use-context` sets it"),
-    ({"current-context": "y"}, "context 'y' is named, but is not there"),
+    ({"current-context": "y"}, "context 'y' is named, but does not exist"),
     ({"contexts": [{"name": "x", "context": {"user": "u"}}]}, "context 'x': cluster is missing"),
-    ({"clusters": None}, "cluster 'c' is named, but is not there"),
-    ({"users": []}, "user 'u' is named, but is not there"),
+    ({"clusters": None}, "cluster 'c' is named, but does not exist"),
+    ({"users": []}, "user 'u' is named, but does not exist"),
     (f"users:\n- name: u\n  user: {{token: {SECRET}", "line 4: is not YAML"),
     (f"users: *{SECRET}", "line 1: is not YAML"),
     (f"users: !{SECRET} x", "line 1: is not YAML"),
@@ -251,7 +251,7 @@ def test_faulty_kubeconfigs(write, config, told):
 def test_unreadable_kubeconfigs(tmp_path):
     """A KUBECONFIG that names nothing that is there is told, and so is a file that cannot be read."""
     assert refuse(lambda: find_credentials({"KUBECONFIG": "/nonexistent/a:/nonexistent/b"})) == (
-        "KUBECONFIG: '/nonexistent/a:/nonexistent/b' names no file that is there"
+        "KUBECONFIG: '/nonexistent/a:/nonexistent/b' names no file that exists"
     )
     assert (
         refuse(lambda: find_credentials({"KUBECONFIG": str(tmp_path)})) == f"{tmp_path}: cannot be read: Is a directory"
@@ -304,8 +304,8 @@ def test_faulty_clusters(find, cluster, told, tmp_path):
         ({"client-certificate-data": encode("x")}, "client-key is missing"),
         ({"client-key": f"-----BEGIN\n{SECRET}/{SECRET}\n"}, f"client-key {ABSENT}"),
         ({"tokenFile": SECRET}, f"tokenFile {ABSENT}"),
-        ({"token": f"{SECRET}\nX: y"}, "token: is empty, or holds characters that no token has"),
-        ({"auth-provider": {"name": "gcp"}}, "auth-provider is not known since Kubernetes 1.26; allowed: exec"),
+        ({"token": f"{SECRET}\nX: y"}, "token: is empty, or has characters that no token has"),
+        ({"auth-provider": {"name": "gcp"}}, "auth-provider was removed in Kubernetes 1.26; allowed: exec"),
         ({"token": "t", "as-groups": ["a"]}, "as is missing beside as-uid, as-groups or as-user-extra"),
         ({"as": "a\r\nb"}, "as, as-uid, as-groups and as-user-extra: allowed: printable ASCII"),
     ],
@@ -383,19 +383,19 @@ def test_a_plugin_that_fails_later(find, plugin):
 @pytest.mark.parametrize(
     ("body", "entry", "told"),
     [
-        ("", {"command": "./absent", "installHint": "get it:\n  x y\n"}, "is not there; get it: x y"),
-        ("", {"command": "absent"}, "is not there"),
+        ("", {"command": "./absent", "installHint": "get it:\n  x y\n"}, "does not exist; get it: x y"),
+        ("", {"command": "absent"}, "does not exist"),
         ("", {"command": "/"}, "cannot be run: Permission denied"),
         ("", {"apiVersion": "v1"}, f"apiVersion 'v1' is not known; allowed: {V1} and {V1}beta1"),
-        ("", {"interactiveMode": "Always"}, "interactiveMode 'Always' is not allowed, for nobody is there to be asked"),
+        ("", {"interactiveMode": "Always"}, "interactiveMode 'Always' is not allowed: there is no terminal to ask at"),
         ("", {}, "printed no ExecCredential: is not JSON"),
         (f"print('{SECRET}')", {}, "printed no ExecCredential: is not JSON"),
         ("os.write(1, b'\"\\xff')", {}, "printed no ExecCredential: is not JSON"),
-        ("print('[]')", {}, "printed no ExecCredential: Expected `object`, got `array`"),
-        (printing(token=7), {}, "printed no ExecCredential: Expected `str | null`, got `int` - at `$.status.token`"),
+        ("print('[]')", {}, "printed no ExecCredential: is an array; expected: an object"),
+        (printing(token=7), {}, "printed no ExecCredential: status.token is an integer; expected: a string or null"),
         (
             *(printing(token="t", expirationTimestamp=SECRET), {}),
-            "printed no ExecCredential: Invalid RFC3339 encoded datetime - at `$.status.expirationTimestamp`",
+            "printed no ExecCredential: status.expirationTimestamp is not a time; expected: RFC 3339 with a time zone",
         ),
         (printing(f"{V1}beta1", token="t"), {}, f"printed something else than an ExecCredential of {V1}"),
         (printing(), {}, "printed neither a token nor a client certificate"),
@@ -422,8 +422,8 @@ def test_a_plugin_that_hangs(write, plugin, tmp_path):
 
 def is_over(pid: int) -> bool:
     """Tell whether a process has ended, be it not reaped yet."""
-    with suppress(OSError):
-        return read_state(pid) == "Z"
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     return True
 
 

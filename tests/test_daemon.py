@@ -12,11 +12,11 @@ from support.apiserver import ApiServer
 from support.objects import namespace, pod, secret, web
 from support.ports import free_port
 from support.router import Router
-from support.running_daemon import Daemon, Traffic
+from support.running_daemon import RunningDaemon, Traffic
 
 from reconciler.values.files import File
 
-Start = Callable[..., Daemon]
+Start = Callable[..., RunningDaemon]
 
 
 def test_follows_the_cluster(server: ApiServer, launch: Start, port: int) -> None:

@@ -1,36 +1,91 @@
-"""Answers of an API server that hold what no answer should: the daemon says so, and serves what it served."""
+"""What is wrong with text that cannot be decoded, in words that no library's version changes."""
 
-from collections.abc import Callable
+from typing import Annotated
 
+import msgspec
 import pytest
-from support.answers import Answer
-from support.apiserver import ApiServer
-from support.faults import answer_with
-from support.objects import namespace, web
-from support.running_daemon import Daemon
 
-_HEAD = b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":['
-_DEEP = b'{"metadata":{"name":"a","managedFields":' + b"[" * 200_000
-# How deep is too deep differs between versions of Python; what is never closed is an error in all of them.
-ANSWERS = {
-    "nested too deeply": (_HEAD + _DEEP, "error: list pods: the answer is "),
-    "nested too deeply, behind a wrong item": (_HEAD + b'{"metadata":1},' + _DEEP, "error: list pods: the answer is "),
-    "no JSON, behind a wrong item": (_HEAD + b'{"metadata":1},{"metadata":{"name":"a"]}]}', "the answer is no JSON"),
-    "no UTF-8, behind a wrong item": (_HEAD + b'{"metadata":1},{"metadata":{"name":"\xff"}}]}', "answer is no JSON"),
-}
+from reconciler.objects.listing import ALLOWED, Pod
+from reconciler.values.decoding import describe_fault, locate_json_fault
 
 
-@pytest.mark.parametrize("case", ANSWERS)
-def test_unreadable_answer(server: ApiServer, launch: Callable[..., Daemon], port: int, case: str) -> None:
-    """It is an error of one line; what was served is served on, and the next good answer counts."""
-    body, told = ANSWERS[case]
-    server.load([namespace("a", {"a.dev": {}}), web("a", port)])
-    daemon = launch()
-    daemon.wait_until_serves("a.dev")
-    server.fail(answer_with(Answer(200, (body,))), "/api/v1/pods")
-    daemon.wait_for_line(told)
-    assert daemon.ask("a.dev") == 200
-    server.mend()
-    server.put(web("a", port, 3, "/new"))
-    daemon.wait_for(lambda: daemon.ask("a.dev", "/new") == 200)
-    assert daemon.count("Traceback") == 0
+class Inner(msgspec.Struct):
+    size: int
+    when: Annotated[str, msgspec.Meta(pattern="^x")] = "x"
+
+
+class Outer(msgspec.Struct):
+    inner: list[Inner] | None = None
+    labels: dict[str, str | None] | None = None
+    ready: bool = False
+    share: float = 0.0
+
+
+def refuse(text: str, kind: type = Outer, **allowed: str) -> str:
+    with pytest.raises(msgspec.DecodeError) as caught:
+        msgspec.json.decode(text, type=kind)
+    return describe_fault(caught.value, {name.replace("_", "."): words for name, words in allowed.items()})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("7", "is an integer; expected: an object"),
+        ("null", "is null; expected: an object"),
+        ('{"inner": {}}', "inner is an object; expected: an array or null"),
+        ('{"inner": [{"size": 1}, {}]}', "inner[1].size is missing"),
+        ('{"inner": [{"size": "SECRET"}]}', "inner[0].size is a string; expected: an integer"),
+        ('{"inner": [{"size": 1.5}]}', "inner[0].size is a number; expected: an integer"),
+        ('{"labels": {"SECRET": true}}', "labels[...] is a boolean; expected: a string or null"),
+        ('{"ready": "SECRET"}', "ready is a string; expected: a boolean"),
+        ('{"share": [1]}', "share is an array; expected: a number"),
+        ('{"inner": [{"size": 1, "when": "SECRET"}]}', "inner[0].when has a value that is not allowed"),
+        ('{"inner": ', "is not JSON"),
+        ('{"inner": "SECRET}', "is not JSON"),
+    ],
+)
+def test_fault(text: str, told: str) -> None:
+    """The field, what it is and what is expected are told; neither a value nor a library's words are."""
+    assert refuse(text) == told
+
+
+def test_missing_at_the_top() -> None:
+    """A field that the text itself lacks has no path before its name."""
+    assert refuse("{}", Inner) == "size is missing"
+
+
+TIME = "metadata.creationTimestamp is not a time; expected: RFC 3339 with a time zone"
+NAME = "metadata.name is not allowed; expected: lower-case letters, digits, '-' and '.', at most 253"
+NAMESPACE = "metadata.namespace is not allowed; expected: lower-case letters, digits and '-', at most 63"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "told"),
+    [
+        ('"name": "A_B"', NAME),
+        ('"name": "a", "namespace": "a.b"', NAMESPACE),
+        ('"name": "a", "creationTimestamp": "soon"', TIME),
+        ('"name": "a", "creationTimestamp": "2026-01-02T03:04:05"', TIME),
+    ],
+)
+def test_what_is_allowed_instead(metadata: str, told: str) -> None:
+    """Where a pattern refuses a text, its words are told and not its regular expression."""
+    with pytest.raises(msgspec.ValidationError) as caught:
+        msgspec.json.decode(f'{{"metadata": {{{metadata}}}}}', type=Pod)
+    assert describe_fault(caught.value, ALLOWED) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("{'a': 1}", "line 1, column 2"),
+        ('{"a": 1,\n "b" 2}', "line 2, column 6"),
+        ("", "line 1, column 1"),
+        ("[1", "line 1, column 3"),
+        ("[NaN]", ""),
+        ('{"a": 1}', ""),
+    ],
+)
+def test_place(text: str, where: str) -> None:
+    """The line and the column at which a text stops being JSON are told, as far as Python's reader knows them."""
+    assert locate_json_fault(text) == where

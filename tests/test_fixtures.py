@@ -11,16 +11,19 @@ from pathlib import Path
 
 import pytest
 from support.objects import FIXTURES
+from support.stages import render
 
 from reconciler.disk.recordings import find_recordings, read_recordings
 from reconciler.disk.trees import read_files, write_files
-from reconciler.loop.reconcile import Cycle, reconcile
+from reconciler.loop.cycle import Cycle
+from reconciler.loop.reconcile import reconcile
+from reconciler.loop.stages import Stages
 from reconciler.nginx.program import check_tree, find_version
 from reconciler.objects.listing import select
+from reconciler.objects.normaliser import Normaliser
 from reconciler.objects.snapshot import Snapshot
-from reconciler.rendering.tree import render
 from reconciler.settings import Settings, read_settings
-from reconciler.status.log import Report
+from reconciler.status.log import Log
 from reconciler.values.files import Files, name_release
 
 SCENARIOS = sorted(path.parent for path in FIXTURES.glob("*/settings.env"))
@@ -50,12 +53,13 @@ def read_scenario_settings(scenario: Path) -> Settings:
 def replay(scenario: Path) -> list[tuple[Path, str, Cycle]]:
     """Run a scenario through the loop: each step with its outcome and cycle."""
     settings, sink, last = read_scenario_settings(scenario), Kept(), None
+    normaliser, stages = Normaliser(settings), Stages(settings)
     steps = []
     for path in find_recordings([str(scenario)]):
         listing = select(read_recordings([path]), settings.selector, settings.api_key_secret_name)
-        cycle = reconcile(listing, settings, sink, last, NOW)
+        cycle = reconcile(normaliser.normalise(listing), stages, sink, last, NOW)
         told = io.StringIO()
-        Report(told, "text").tell_cycle(Path(path).name, cycle, last)
+        Log(told, "text").tell_recording(Path(path).name, cycle, last)
         steps.append((Path(path), told.getvalue(), cycle))
         last = cycle
     return steps

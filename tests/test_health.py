@@ -6,7 +6,10 @@ from http.server import ThreadingHTTPServer
 
 import httpx
 import pytest
+from support.running_daemon import wait_until
 
+from reconciler.loop.events import Failed, NginxEnded, NginxStarted, Resumed, Turned
+from reconciler.routing.model import Size
 from reconciler.status.health import Health, HealthError, serve_health
 
 
@@ -38,3 +41,22 @@ def test_port_is_taken() -> None:
         number = taken.getsockname()[1]
         with pytest.raises(HealthError, match=f"^HEALTH_PORT: 127.0.0.1:{number} cannot be used: Address already in"):
             serve_health(Health(60), "127.0.0.1", number)
+
+
+def test_what_events_say() -> None:
+    """Ready is who serves a release that is known to be good with an nginx that runs; alive is whose loop turns."""
+    health = Health(0.2)
+    assert health.answer("/readyz") == (503, "nginx does not run")
+    health.observe(NginxStarted("r1", again=False))
+    assert health.answer("/readyz") == (503, "no release is known to be good")
+    health.observe(Resumed("r1", Size(0, 0)))
+    assert health.answer("/readyz")[0] == 503, "a former release without hosts is no release to be ready with"
+    health.observe(Resumed("r1", Size(1, 1)))
+    assert health.answer("/readyz") == (200, "serving release r1")
+    health.observe(Failed("source", "gone"))
+    assert health.answer("/readyz") == (200, "serving release r1; gone")
+    health.observe(NginxEnded("was killed"))
+    assert health.answer("/readyz") == (503, "nginx does not run; gone")
+    wait_until(lambda: health.answer("/healthz")[0] == 503)
+    health.observe(Turned())
+    assert health.answer("/healthz") == (200, "ok")

@@ -9,7 +9,7 @@ import h2.connection
 import h2.events
 import pytest
 from support.authority import Authority
-from support.capture import Recorder, read_statuses
+from support.capture import CapturingPod, read_statuses
 from support.objects import namespace, pod, secret, tls
 from support.router import Router
 
@@ -25,13 +25,13 @@ BARE_CHUNKS = f"{CHUNKED}\r\n5;a\nhello\n0\n\n"
 
 
 @pytest.fixture
-def heard() -> Iterator[Recorder]:
+def heard() -> Iterator[CapturingPod]:
     """Play a Pod that writes down what reaches it."""
-    with Recorder() as recorder:
+    with CapturingPod() as recorder:
         yield recorder
 
 
-def serve(router: Router, heard: Recorder, *paths: str, host: object = None) -> Router:
+def serve(router: Router, heard: CapturingPod, *paths: str, host: object = None) -> Router:
     """Serve a host with these paths of one Pod, `/` if there are none."""
     entries = [{"basePath": path, "containerPort": heard.port} for path in paths or ("/",)]
     router.serve(
@@ -103,7 +103,7 @@ BROKEN = {
 }
 
 
-def test_broken_requests(router: Start, heard: Recorder) -> None:
+def test_broken_requests(router: Start, heard: CapturingPod) -> None:
     """What is not HTTP, or says twice where it ends, is refused at once, and nothing of it reaches a Pod."""
     here = serve(router(), heard)
     refused = {400, 405, 414, 501, 505}
@@ -130,7 +130,7 @@ def test_broken_requests(router: Start, heard: Recorder) -> None:
     ids=["chunks", "trailers", "bare line feeds in chunks", "bare line feeds", "case", "underscores", "blank", "many"],
 )  # fmt: skip
 @pytest.mark.parametrize("header", ["X-ROUTING-API-KEY", "X_KEY"])
-def test_odd_requests_arrive_clean(router: Start, heard: Recorder, request_: str, body: bytes, header: str) -> None:
+def test_odd_requests_arrive_clean(router: Start, heard: CapturingPod, request_: str, body: bytes, header: str) -> None:
     """What nginx takes though it is odd reaches the Pod as one plain request, framed anew, without trailers."""
     here = serve(router(API_KEY_HEADER=header), heard)
     statuses = exchange(here, request_)
@@ -146,7 +146,7 @@ def test_odd_requests_arrive_clean(router: Start, heard: Recorder, request_: str
     assert "x-routing-api-key" not in dict(headers)
 
 
-def test_requests_on_one_connection(router: Start, heard: Recorder) -> None:
+def test_requests_on_one_connection(router: Start, heard: CapturingPod) -> None:
     """A body's end is where its length says, and what follows is the next request."""
     here = serve(router(), heard)
     assert exchange(here, f"GET / HTTP/1.1\r\n{HOST}Content-Length: 5\r\n\r\nhello{NEXT}") == [200, 200]
@@ -177,7 +177,7 @@ def test_requests_on_one_connection(router: Start, heard: Recorder) -> None:
         (f"http://{NAME}/y", f"x{NAME}", NAME),
     ],
 )
-def test_host_that_goes_on(router: Start, heard: Recorder, target: str, host: str, seen: str) -> None:
+def test_host_that_goes_on(router: Start, heard: CapturingPod, target: str, host: str, seen: str) -> None:
     """The Pod gets the host by which the request was routed, as it was sent, and no other one beside it."""
     here = serve(router(), heard)
     statuses = exchange(here, f"GET {target} HTTP/1.1\r\nHost: {host}\r\n{CLOSE}\r\n")
@@ -189,7 +189,7 @@ def test_host_that_goes_on(router: Start, heard: Recorder, target: str, host: st
     assert (heard.get("host"), heard.get("x-forwarded-host")) == ([seen], [seen])
 
 
-def test_absolute_request_of_http_1_0(router: Start, heard: Recorder) -> None:
+def test_absolute_request_of_http_1_0(router: Start, heard: CapturingPod) -> None:
     """A host that stands in the request line alone is one."""
     here = serve(router(), heard)
     assert exchange(here, f"GET http://{NAME}/y HTTP/1.0\r\n\r\n") == [200]
@@ -213,7 +213,7 @@ def test_absolute_request_of_http_1_0(router: Start, heard: Recorder) -> None:
         ("GET /\r\n", []),
     ],
 )
-def test_hosts_that_are_none(router: Start, heard: Recorder, request_: str, statuses: list[int]) -> None:
+def test_hosts_that_are_none(router: Start, heard: CapturingPod, request_: str, statuses: list[int]) -> None:
     """Without one host that is known nothing reaches a Pod: it is refused, or the connection closed."""
     here = serve(router(), heard)
     # What older versions of nginx take for the name of an unknown host newer ones refuse.
@@ -231,7 +231,7 @@ MISLEADING = [
 ]  # fmt: skip
 
 
-def test_misleading_paths(router: Start, heard: Recorder) -> None:
+def test_misleading_paths(router: Start, heard: CapturingPod) -> None:
     """A path that a Pod could read as another one than the router did is refused, wherever it would lead."""
     here = serve(router(), heard, "/", "/a", "/b")
     answers = {path: exchange(here, f"GET {path} HTTP/1.1\r\n{HOST}{CLOSE}\r\n") for path in MISLEADING}
@@ -244,7 +244,7 @@ PLAIN = [
 ]  # fmt: skip
 
 
-def test_plain_paths(router: Start, heard: Recorder) -> None:
+def test_plain_paths(router: Start, heard: CapturingPod) -> None:
     """All other paths go on byte for byte, decoded only to find their place."""
     here = serve(router(), heard)
     for path in PLAIN:
@@ -252,7 +252,7 @@ def test_plain_paths(router: Start, heard: Recorder) -> None:
     assert [line for line, _, _ in heard.requests] == [f"GET {path} HTTP/1.1" for path in PLAIN]
 
 
-def test_keys_and_rules_hold_for_every_spelling(router: Start, heard: Recorder) -> None:
+def test_keys_and_rules_hold_for_every_spelling(router: Start, heard: CapturingPod) -> None:
     """No spelling of a path leads to a Namespace's Pods without its key, nor to a path that nobody named."""
     here = router()
     ports = [{"containerPort": heard.port}]
@@ -284,7 +284,7 @@ CLAIMS = {
 
 
 @pytest.mark.parametrize("header", ["X-ROUTING-API-KEY", "X_KEY"])
-def test_headers_that_do_not_go_on(router: Start, heard: Recorder, header: str) -> None:
+def test_headers_that_do_not_go_on(router: Start, heard: CapturingPod, header: str) -> None:
     """What is for one connection alone, and what a Pod could take for a router's word, ends here, in any spelling."""
     here = serve(router(API_KEY_HEADER=header), heard)
     sent = {**ONE_CONNECTION, **CLAIMS, **{name.replace("-", "_"): value for name, value in CLAIMS.items()}}
@@ -299,7 +299,7 @@ def test_headers_that_do_not_go_on(router: Start, heard: Recorder, header: str) 
 
 
 @pytest.mark.parametrize("header", ["X-ROUTING-API-KEY", "X_KEY"])
-def test_address_from_outside(router: Start, heard: Recorder, header: str) -> None:
+def test_address_from_outside(router: Start, heard: CapturingPod, header: str) -> None:
     """The client's address is the connection's, however often and in whatever spelling the client names another."""
     here = serve(router(API_KEY_HEADER=header), heard)
     names = ("X-Forwarded-For", "x-forwarded-for", "X_Forwarded_For", "X-Forwarded_For", "X_Real-IP", "X-Real-IP")
@@ -310,7 +310,7 @@ def test_address_from_outside(router: Start, heard: Recorder, header: str) -> No
 
 
 @pytest.mark.parametrize("upgrade", ["h2c", "websocket, h2c", "h2c, websocket", "websocket/13", "TLS/1.2", "x"])
-def test_upgrades_that_do_not_go_on(router: Start, heard: Recorder, upgrade: str) -> None:
+def test_upgrades_that_do_not_go_on(router: Start, heard: CapturingPod, upgrade: str) -> None:
     """Only an upgrade to WebSocket and nothing else is passed on."""
     here = serve(router(), heard)
     asked = f"Connection: close, upgrade\r\nUpgrade: {upgrade}\r\n"
@@ -319,7 +319,7 @@ def test_upgrades_that_do_not_go_on(router: Start, heard: Recorder, upgrade: str
 
 
 @pytest.mark.parametrize("connection", ["close", "keep-alive", "upgraded", "x-upgrade"])
-def test_upgrade_that_the_connection_does_not_name(router: Start, heard: Recorder, connection: str) -> None:
+def test_upgrade_that_the_connection_does_not_name(router: Start, heard: CapturingPod, connection: str) -> None:
     """An upgrade is one of the connection, or none."""
     here = serve(router(), heard)
     asked = f"Connection: {connection}\r\nUpgrade: websocket\r\n"
@@ -332,7 +332,7 @@ def test_upgrade_that_the_connection_does_not_name(router: Start, heard: Recorde
 # What a Pod answers
 
 
-def test_long_head_of_an_answer(router: Start, heard: Recorder) -> None:
+def test_long_head_of_an_answer(router: Start, heard: CapturingPod) -> None:
     """A Pod's head may be as long as its cookies make it, up to 16 KiB."""
     cookies = b"".join(b"Set-Cookie: c%d=%b\r\n" % (number, b"x" * 3000) for number in range(5))
     heard.reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + cookies + b"\r\n"
@@ -342,7 +342,7 @@ def test_long_head_of_an_answer(router: Start, heard: Recorder) -> None:
 def test_request_that_breaks_pods(router: Start) -> None:
     """A request at which a Pod drops the connection is tried with one other, and not with all."""
     here = router()
-    with Recorder() as one, Recorder() as two, Recorder() as three, Recorder() as four:
+    with CapturingPod() as one, CapturingPod() as two, CapturingPod() as three, CapturingPod() as four:
         recorders = (one, two, three, four)
         pods = []
         for recorder in recorders:
@@ -357,7 +357,7 @@ def test_request_that_breaks_pods(router: Start) -> None:
 # Slow clients
 
 
-def test_slow_heads(router: Start, heard: Recorder) -> None:
+def test_slow_heads(router: Start, heard: CapturingPod) -> None:
     """A head that is not whole in time is dropped, however steadily it trickles in."""
     here = serve(router(NGINX_CLIENT_HEADER_TIMEOUT="1"), heard)
     with socket.create_connection(("127.0.0.1", here.port), timeout=0.1) as connection:
@@ -390,14 +390,14 @@ def trickle(connection: socket.socket) -> list[int]:
         return read_statuses(received)
 
 
-def test_stalled_bodies(router: Start, heard: Recorder) -> None:
+def test_stalled_bodies(router: Start, heard: CapturingPod) -> None:
     """A body of which nothing more comes is dropped, and no Pod has a whole request of it."""
     here = serve(router(NGINX_CLIENT_BODY_TIMEOUT="1"), heard)
     assert exchange(here, f"PUT / HTTP/1.1\r\n{HOST}{CLOSE}Content-Length: 9\r\n\r\nhello") in ([408], [])
     assert heard.requests == []
 
 
-def test_slow_bodies_stream(router: Start, heard: Recorder) -> None:
+def test_slow_bodies_stream(router: Start, heard: CapturingPod) -> None:
     """A body that comes slowly takes all the time it needs, longer than the limit for a pause."""
     here = serve(router(NGINX_CLIENT_BODY_TIMEOUT="1", NGINX_CLIENT_HEADER_TIMEOUT="1"), heard)
     with socket.create_connection(("127.0.0.1", here.port), timeout=0.1) as connection:
@@ -444,7 +444,7 @@ CLEAN_HTTP2 = {
 
 
 @pytest.fixture
-def secure(router: Start, heard: Recorder, authority: Authority) -> Router:
+def secure(router: Start, heard: CapturingPod, authority: Authority) -> Router:
     """Serve a host with TLS."""
     here = router()
     certificate, key = authority.issue(NAME)
@@ -480,13 +480,13 @@ def ask_http2(router: Router, authority: Authority, headers: list[tuple[str, str
 
 
 @pytest.mark.parametrize("name", ODD_HTTP2)
-def test_odd_http2(secure: Router, heard: Recorder, authority: Authority, name: str) -> None:
+def test_odd_http2(secure: Router, heard: CapturingPod, authority: Authority, name: str) -> None:
     """HTTP/2 has no other way in: what could become another request in HTTP/1.1 is refused."""
     assert ask_http2(secure, authority, ODD_HTTP2[name]) in ("400", "405", "dropped", "closed")
     assert heard.requests == []
 
 
-def test_answer_s_connection_headers(secure: Router, heard: Recorder, authority: Authority) -> None:
+def test_answer_s_connection_headers(secure: Router, heard: CapturingPod, authority: Authority) -> None:
     """What a Pod says of its connection does not reach a client, whose HTTP/2 would end at it."""
     heard.reply = (
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nUpgrade: h2,h2c\r\nConnection: Upgrade, Keep-Alive\r\n"
@@ -500,7 +500,7 @@ ALWAYS_CLEAN = {"address", "identity"}
 
 
 @pytest.mark.parametrize("name", CLEAN_HTTP2)
-def test_clean_http2(secure: Router, heard: Recorder, authority: Authority, name: str) -> None:
+def test_clean_http2(secure: Router, heard: CapturingPod, authority: Authority, name: str) -> None:
     """What HTTP/2 lets in reaches the Pod as one plain request."""
     if ask_http2(secure, authority, CLEAN_HTTP2[name]) == "200":
         ((line, headers, _),) = heard.requests

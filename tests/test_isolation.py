@@ -9,13 +9,14 @@ import pytest
 from support.apiserver import ApiServer
 from support.objects import Object, listing, namespace, pod
 from support.router import Router
-from support.running_daemon import Daemon
+from support.running_daemon import RunningDaemon
+from support.stages import normalise
 
+from reconciler.loop.cycle import recall
 from reconciler.loop.isolation import Held, find_offenders, find_suspects
-from reconciler.loop.reconcile import recall
-from reconciler.nginx.program import RefusedError
-from reconciler.objects.snapshot import Snapshot, normalise
-from reconciler.routing.table import Routes
+from reconciler.loop.ports import RefusedError
+from reconciler.objects.snapshot import Snapshot
+from reconciler.routing.model import Routes
 from reconciler.values.files import File
 
 Start = Callable[..., Router]
@@ -156,7 +157,7 @@ def test_not_proven(router: Start, tmp_path: Path, nginx_binary: str) -> None:
     assert here.ask("a2.dev", "/").status == 502
 
 
-def test_restart_remembers(server: ApiServer, launch: Callable[..., Daemon], judge: Callable[[], str]) -> None:
+def test_restart_remembers(server: ApiServer, launch: Callable[..., RunningDaemon], judge: Callable[[], str]) -> None:
     """What a former process served of a Namespace is its last good state, though nothing else is known of then."""
     server.load([*team("a", "a.dev"), *team("b", "b.dev")])
     daemon = launch(NGINX_BINARY=judge())
@@ -176,14 +177,14 @@ def test_former_state_is_refused_too(judged: Start, judge: Callable[[], str]) ->
     here.serve(*team("a", "a.dev"), *team("b", "b.dev"))
     assert here.last
     served = normalise(listing([*team("a", "a.dev"), *team("b", "refused.dev")]), here.settings)
-    here.last = recall(served, here.last.files, here.settings)
+    here.last = recall(served, here.last.files, 0)
     here.serve(*team("a", "a2.dev"), *team("b", "refused2.dev"))
     assert hosts(here) == ["a2.dev"]
     assert "none of it is served" in problems(here)[0]
 
 
 def test_signal_ends_the_search(
-    server: ApiServer, launch: Callable[..., Daemon], judge: Callable[[], str], tmp_path: Path
+    server: ApiServer, launch: Callable[..., RunningDaemon], judge: Callable[[], str], tmp_path: Path
 ) -> None:
     """Who stops the daemon need not wait until all who are to blame are found."""
     trials = tmp_path / "trials"
@@ -252,7 +253,7 @@ def test_search_gives_up() -> None:
     assert {one.name for one in found if one.until == math.inf} == {"n0", "n2"}
     assert {one.until for one in found} == {60, math.inf}
     assert {one.why for one in found if one.until == 60} == {
-        "nginx refuses what others ask for, and it has not been this one's turn yet"
+        "nginx refuses what other Namespaces ask for, and this one has not been tried yet"
     }
 
 

@@ -22,11 +22,11 @@ from support.manifests import (
     read_kustomization,
 )
 from support.objects import FIXTURES, Object
+from support.stages import build_table, normalise
 
 from reconciler.disk.recordings import read_recordings
 from reconciler.objects.listing import select
-from reconciler.objects.snapshot import normalise
-from reconciler.routing.table import RoutingTable, build_table
+from reconciler.routing.model import RoutingTable
 from reconciler.settings import VARIABLES, Settings, read_settings
 
 DOCKERFILE = K8S.parent / "Dockerfile"

@@ -23,7 +23,7 @@ from support.backends import Backends
 from support.clients import Client, Download, NewConnections, busy
 from support.objects import Object, namespace, pod
 from support.ports import free_port, loopback
-from support.running_daemon import Daemon
+from support.running_daemon import RunningDaemon
 
 from reconciler.disk.releases import Releases
 from reconciler.nginx.program import run_test
@@ -33,7 +33,7 @@ KILLS = int(os.environ.get("KILLS", "20"))
 SHUT = ("ConnectionRefusedError", "ConnectionResetError", "RemoteDisconnected")
 PORT = free_port()
 
-Launch = Callable[..., Daemon]
+Launch = Callable[..., RunningDaemon]
 
 
 @pytest.fixture
@@ -49,10 +49,10 @@ def server(authority: Authority, backends: Backends) -> Iterator[ApiServer]:
 @pytest.fixture
 def launch(tmp_path: Path, server: ApiServer, authority: Authority, nginx_binary: str) -> Iterator[Launch]:
     """Start daemons that follow the server, and wait until they serve; they end with the test."""
-    started: list[Daemon] = []
+    started: list[RunningDaemon] = []
 
-    def start(*before: object, **settings: str) -> Daemon:
-        daemon = Daemon(tmp_path / f"daemon-{len(started)}", server, authority, **settings)
+    def start(*before: object, **settings: str) -> RunningDaemon:
+        daemon = RunningDaemon(tmp_path / f"daemon-{len(started)}", server, authority, **settings)
         daemon.before = before
         started.append(daemon)
         daemon.start()
@@ -79,7 +79,7 @@ def web(place: int, of: str = "a") -> Object:
     return pod(of, f"web-{place}", address(place), entries, ports)
 
 
-def pid(daemon: Daemon) -> int:
+def pid(daemon: RunningDaemon) -> int:
     assert daemon.process
     return daemon.process.pid
 
@@ -335,7 +335,7 @@ def test_second_daemon_is_refused(launch: Launch, server: ApiServer, authority: 
     """A second daemon on a folder ends with one line, and the first one does not notice."""
     first = launch()
     master = first.master()
-    with closing(Daemon(tmp_path / "second", server, authority)) as second:
+    with closing(RunningDaemon(tmp_path / "second", server, authority)) as second:
         second.start("--serve", "--output", first.folder)
         assert second.process
         assert second.process.wait(60) == 3

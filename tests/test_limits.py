@@ -35,7 +35,7 @@ def test_certificates_of_a_namespace(router: Start, authority: Authority) -> Non
     younger = namespace("younger", {"h3.many.dev": {}}, "2027-01-01T00:00:00Z")
     cycle = here.serve(namespace("many", hosts), secret("many", **fields), younger)
     assert [host.name for host in cycle.table.routes.hosts] == ["h0.many.dev", "h1.many.dev", "h2.many.dev"]
-    assert "host h3.many.dev is left out: with the hosts before it it has too many certificates" in str(
+    assert "host h3.many.dev is left out: with the hosts before it, it has too many certificates" in str(
         cycle.table.problems[0]
     )
 

@@ -10,16 +10,16 @@ from support import command
 from support.apiserver import TOKEN, ApiServer
 from support.authority import Authority
 from support.objects import WALKTHROUGH, namespace, read, secret
-from support.running_daemon import Daemon
+from support.running_daemon import RunningDaemon
+from support.stages import build_table, normalise
 
 from reconciler.disk.recordings import read_recordings
 from reconciler.disk.trees import read_files
 from reconciler.objects.listing import select
-from reconciler.objects.snapshot import normalise
-from reconciler.routing.table import Routes, build_table
+from reconciler.routing.model import Routes
 from reconciler.settings import read_settings
 
-Start = Callable[..., Daemon]
+Start = Callable[..., RunningDaemon]
 LAST = "019"
 TLS = {"SSL_CERT": str(WALKTHROUGH / "default.crt"), "SSL_KEY": str(WALKTHROUGH / "default.key")}
 
@@ -27,7 +27,7 @@ TLS = {"SSL_CERT": str(WALKTHROUGH / "default.crt"), "SSL_KEY": str(WALKTHROUGH 
 @pytest.fixture
 def config(tmp_path: Path, server: ApiServer, authority: Authority) -> dict[str, str]:
     """Give the environment in which the command finds the server."""
-    return {"KUBECONFIG": str(Daemon(tmp_path / "client", server, authority).config)}
+    return {"KUBECONFIG": str(RunningDaemon(tmp_path / "client", server, authority).config)}
 
 
 def routes_of(paths: list[Path]) -> Routes:

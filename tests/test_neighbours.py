@@ -16,13 +16,11 @@ from hypothesis import strategies as st
 from support import hostile, objects
 from support.objects import Object, namespace, pod, secret, web
 from support.router import Router
+from support.stages import build_table, normalise, render
 from support.tree import expect_servers, expect_upstreams, read_http, read_servers, read_upstreams
 from test_properties import CHECKS
 
 from reconciler.disk.trees import write_files
-from reconciler.objects.snapshot import normalise
-from reconciler.rendering.tree import render
-from reconciler.routing.table import build_table
 
 Start = Callable[..., Router]
 

@@ -19,34 +19,27 @@ from markupsafe import Markup
 from support import hostile
 from support.authority import Authority
 from support.objects import namespace, secret, tls
+from support.stages import build_table, normalise
 from test_properties import CHECKS, REGEX
 
 import reconciler
-from reconciler.objects.snapshot import Probe, normalise
+from reconciler.objects.snapshot import Probe
 from reconciler.rendering import quoting
 from reconciler.rendering.quoting import Token, join, quote
-from reconciler.routing.annotations import Match
-from reconciler.routing.server_names import Place
-from reconciler.routing.table import Host, Location, Routes, build_table
-from reconciler.routing.tenant import ApiKey, Server, Upstream
-from reconciler.routing.tls import Tls
+from reconciler.routing.model import ApiKey, Host, Location, Match, Routes, Server, Tls, Upstream
+from reconciler.routing.server_names import Slot
 from reconciler.settings import VARIABLES, Settings
+from reconciler.values.addresses import parse_address
 from reconciler.values.certificates import Chain
-from reconciler.values.patterns import (
-    DNS_LABEL,
-    DNS_SUBDOMAIN,
-    HOST_NAME,
-    PROBE_PATH,
-    REGEX_PATH,
-    URL_PATH,
-    parse_address,
-)
+from reconciler.values.patterns import DNS_LABEL, DNS_SUBDOMAIN, HOST_NAME, PROBE_PATH, REGEX_PATH, URL_PATH
 
 PACKAGE = Path(reconciler.__file__).parent
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text())
     for path in sorted(PACKAGE.rglob("*.py"))
 }
+# The modules that write an nginx configuration, and so have text quoted.
+RENDERING = ("tree", "nginx_conf", "host_conf", "upstreams_conf", "listens", "certificate_files")
 ENVIRONMENT = quoting._ENVIRONMENT
 TEMPLATES = {name: ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0] for name in ENVIRONMENT.list_templates(["j2"])}
 
@@ -215,7 +208,7 @@ def test_one_module_makes_tokens() -> None:
 
 
 def test_one_module_asks_for_tokens() -> None:
-    """Only tree.py has them made, and only quoting.py knows the template engine."""
+    """Only rendering has them made, and only quoting.py knows the template engine."""
     imports = {
         name: {
             alias.name
@@ -226,15 +219,14 @@ def test_one_module_asks_for_tokens() -> None:
         | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
         for name, tree in MODULES.items()
     }
-    assert {name for name, some in imports.items() if {"quoting", "reconciler.rendering.quoting"} & some} == {
-        "rendering.tree"
-    }
+    asking = {name for name, some in imports.items() if {"quoting", "reconciler.rendering.quoting"} & some}
+    assert asking == {f"rendering.{name}" for name in RENDERING}
     assert {name for name, some in imports.items() if {"jinja2", "markupsafe"} & some} == {"rendering.quoting"}
 
 
 def test_tokens_that_are_not_quoted() -> None:
     """A variable's name is ours or comes from one setting; what is joined was quoted, and nothing else can be."""
-    assert {ast.unparse(call) for call in find_calls(MODULES["rendering.tree"], "variable")} == {
+    assert {ast.unparse(call) for tree in MODULES.values() for call in find_calls(tree, "variable")} == {
         "quoting.variable('forwarded_proto' if believed else 'scheme')",
         "quoting.variable('forwarded_host' if believed else 'sent_host')",
         "quoting.variable('http_' + settings.api_key_header.lower().replace('-', '_'))",
@@ -246,18 +238,23 @@ def test_tokens_that_are_not_quoted() -> None:
 
 def test_what_is_written_beside_templates() -> None:
     """Each file of a release holds what a template gave, the routes as JSON, or a PEM that was written anew."""
-    made = sorted(ast.unparse(call.args[0]) for call in find_calls(MODULES["rendering.tree"], "File"))
-    assert made == sorted(
+    found = [
+        call for name, tree in MODULES.items() if name.startswith("rendering.") for call in find_calls(tree, "File")
+    ]
+    assert sorted(ast.unparse(call.args[0]) for call in found) == sorted(
         [
-            "_encode(_render_main(routes, settings))",
-            "write_routes(routes)",
-            "_encode(quoting.render('api-keys.conf.j2', keys=list(_api_keys(routes))))",
+            "_encode(main)", "_encode(keys)", "self._routes.write(routes)",
             "settings.ssl_cert", "settings.ssl_key", "host.tls.chain.pem", "host.tls.key", "host.tls.client.pem",
             "_encode(quoting.render('release.conf.j2', name=quote(name), socket=quote(socket)))",
         ]
     )  # fmt: skip
+    tokens = ast.unparse(MODULES["rendering.tree"])
+    assert "main = render_main(" in tokens
+    assert "keys = quoting.render('api-keys.conf.j2'" in tokens
     others = {name for name, tree in MODULES.items() if find_calls(tree, "File")}
-    assert others == {"rendering.tree", "disk.releases", "disk.recorder", "disk.trees"}
+    assert others == {
+        "rendering.tree", "rendering.certificate_files", "disk.releases", "disk.recorder", "disk.trees",
+    }  # fmt: skip
     own = {ast.unparse(call.args[0]) for call in find_calls(MODULES["disk.releases"], "File")}
     assert own == {  # none of which nginx reads
         "self.name(tree).encode()", "os.urandom(16)", "msgspec.msgpack.encode(snapshot)",
@@ -352,7 +349,7 @@ def find_values(kind: type, seen: set[type]) -> set[type]:
     seen.add(kind)
     for hint in find_fields(kind).values():
         for part in find_kinds(hint):
-            if (is_dataclass(part) or issubclass(part, msgspec.Struct)) and part not in seen and part is not Place:
+            if (is_dataclass(part) or issubclass(part, msgspec.Struct)) and part not in seen and part is not Slot:
                 find_values(part, seen)
     return seen
 
@@ -366,7 +363,7 @@ def test_every_field_is_held() -> None:
             name
             for name, hint in find_fields(kind).items()
             if any(part in (str, bytes, int, float) for part in find_kinds(hint))
-            and not (name == "api_keys" or typing.get_args(hint)[:1] == (Place,) or name == "places")
+            and not (name == "api_keys" or typing.get_args(hint)[:1] == (Slot,) or name == "slots")
         }
         assert open_ones == set(HELD[kind]), kind
 
@@ -411,7 +408,8 @@ def test_what_is_held_holds(how: Settings, authority: Authority) -> None:
 SETTINGS = sorted(
     {
         node.attr
-        for node in ast.walk(MODULES["rendering.tree"])
+        for module in RENDERING
+        for node in ast.walk(MODULES[f"rendering.{module}"])
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "settings"
     }
 )

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.values import patterns
-from reconciler.values.patterns import decode_path, excerpt, parse_address
+from reconciler.values.addresses import parse_address
+from reconciler.values.messages import excerpt
+from reconciler.values.patterns import decode_path
 
 LONG_LABEL = "a" * 63
 LONGEST_NAME = ".".join([LONG_LABEL, LONG_LABEL, LONG_LABEL, "a" * 61])
@@ -89,7 +91,7 @@ def test_host_refused(host):
 @pytest.mark.parametrize("address", ["0.0.0.0", "10.1.2.3", "255.255.255.255"])
 def test_ipv4_accepted(address):
     """Four numbers of a byte each are an IPv4 address."""
-    assert patterns.IPV4_ADDRESS.accepts(address)
+    assert parse_address(address) == address
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ def test_ipv4_accepted(address):
 )
 def test_ipv4_refused(address):
     """Numbers too many, too few, too large or with a leading zero are no IPv4 address."""
-    assert not patterns.IPV4_ADDRESS.accepts(address)
+    assert parse_address(address) is None
 
 
 @pytest.mark.parametrize(

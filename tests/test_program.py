@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from support.objects import namespace, pod
 from support.router import Router
+from support.stages import render
 
+from reconciler.loop.ports import RefusedError
 from reconciler.nginx.program import NginxError, read_complaint
-from reconciler.nginx.sink import Nginx
-from reconciler.rendering.tree import render
+from reconciler.nginx.sink import NginxSink
 from reconciler.values.files import File, Files
 
 Start = Callable[..., Router]
@@ -78,7 +79,7 @@ def test_refused_by_the_test(router: Start) -> None:
     """A tree that nginx's test refuses never goes live, and leaves nothing behind."""
     here = router()
     live = here.serve(ONE).release
-    with pytest.raises(NginxError, match=r'nginx refuses release [0-9a-f]+: unknown directive "nonsense" in'):
+    with pytest.raises(RefusedError, match=r'nginx refuses release [0-9a-f]+: unknown directive "nonsense" in'):
         here.nginx.apply({**files_of(here), "nginx.conf": File(b"nonsense;")})
     assert current(here) == live
     assert [path.name for path in (here.folder / "releases").iterdir()] == [live]
@@ -115,7 +116,7 @@ def test_clients_cannot_complain(router: Start, capfd: pytest.CaptureFixture[str
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         text = files_of(here)["nginx.conf"].content.replace(str(here.port).encode(), port.encode())
-        with pytest.raises(NginxError, match=r"did not serve release .* bind\(\) to 127.0.0.1"):
+        with pytest.raises(RefusedError, match=r"did not serve release .* bind\(\) to 127.0.0.1"):
             good({**files_of(here), "nginx.conf": File(text)})
     assert current(here) == name
     assert 'referrer: "[emerg] victim.test"' in capfd.readouterr().err
@@ -129,7 +130,7 @@ def test_not_proven_is_rolled_back(router: Start) -> None:
         # nginx -t lets a port pass that another program has; a reload does not.
         port = str(other.getsockname()[1])
         text = files_of(here)["nginx.conf"].content.replace(str(here.port).encode(), port.encode())
-        with pytest.raises(NginxError, match=r"did not serve release .* bind\(\) to 127.0.0.1"):
+        with pytest.raises(RefusedError, match=r"did not serve release .* bind\(\) to 127.0.0.1"):
             here.nginx.apply({**files_of(here), "nginx.conf": File(text)})
     assert current(here) == live
     assert here.ask("one.dev", "/").status == 404
@@ -154,7 +155,7 @@ def test_restart_on_the_same_folder(router: Start, nginx_binary: str) -> None:
     here = router()
     name = here.serve(ONE).release
     here.nginx.stop()
-    here.nginx = Nginx(here.folder, here.settings)
+    here.nginx = here.start_sink()
     assert here.nginx.apply(files_of(here)) == name
     assert here.ask("one.dev", "/").status == 404
 
@@ -164,8 +165,8 @@ def test_restart_with_what_nginx_refuses(router: Start) -> None:
     here = router()
     here.serve(ONE)
     here.nginx.stop()
-    here.nginx = Nginx(here.folder, here.settings)
-    with pytest.raises(NginxError, match="nonsense"):
+    here.nginx = here.start_sink()
+    with pytest.raises(RefusedError, match="nonsense"):
         here.nginx.apply({"nginx.conf": File(b"nonsense;")})
     assert here.ask("one.dev", "/").status == 404
 
@@ -175,24 +176,24 @@ def test_folder_in_use(router: Start) -> None:
     here = router()
     here.serve(ONE)
     with pytest.raises(NginxError, match="another dispatcher serves this folder"):
-        Nginx(here.folder, here.settings)
+        here.start_sink()
 
 
 def test_artefact_is_no_folder_for_releases(router: Start, tmp_path: Path) -> None:
     """A folder with an artefact in it is not taken for releases."""
     (tmp_path / "routes.jsonl").touch()
     with pytest.raises(NginxError, match="holds an artefact"):
-        Nginx(tmp_path, router().settings)
+        router().start_sink(tmp_path)
 
 
 def test_very_long_folder(tmp_path: Path, router: Start) -> None:
     """A folder whose path is longer than a unix socket's address can be serves too."""
     here = router()
     folder = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 8)
-    other = Nginx(folder, here.settings)
+    other = here.start_sink(folder)
     try:
         other.apply(render(here.serve(ONE).table.routes, here.settings) | {"extra": File(b"")})
-    except NginxError as error:
+    except RefusedError as error:
         assert "bind()" in str(error)  # the port is the first router's; that it was asked for shows that it ran
     finally:
         other.stop()
@@ -202,7 +203,7 @@ def test_no_nginx(tmp_path: Path, router: Start) -> None:
     """Where there is no nginx that is one line."""
     settings = replace(router().settings, nginx_binary="no-such-nginx")
     with pytest.raises(NginxError, match="no-such-nginx cannot be run: No such file or directory"):
-        Nginx(tmp_path / "x", settings)
+        NginxSink(tmp_path / "x", settings, lambda _: None)
 
 
 def test_certificates_outside_of_the_tree(router: Start, tmp_path: Path) -> None:
@@ -211,11 +212,11 @@ def test_certificates_outside_of_the_tree(router: Start, tmp_path: Path) -> None
     here.serve(ONE)
     files, certificate = files_of(here), str(tmp_path / "certificates" / "one.dev" / "certificate.key")
     here.nginx.apply({**files, certificate: File(b"first", 0o600)})
-    with pytest.raises(NginxError, match="nonsense"):
+    with pytest.raises(RefusedError, match="nonsense"):
         here.nginx.apply({"nginx.conf": File(b"nonsense;"), certificate: File(b"second", 0o600)})
     assert Path(certificate).read_bytes() == b"first"
     here.nginx.stop()
-    here.nginx = Nginx(here.folder, here.settings)  # another process
+    here.nginx = here.start_sink()  # another process
     here.nginx.apply({**files, "another": File(b"")})
     assert not Path(certificate).parent.exists()
     assert Path(certificate).parent.parent.is_dir()

@@ -11,14 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import hostile, objects
+from support.stages import build_table, normalise, render
 from support.tree import expect_servers, expect_upstreams, parts_of, read_http, read_servers, read_upstreams
 
 from reconciler.disk.trees import write_files
 from reconciler.nginx.program import check_tree, find_version
-from reconciler.objects.snapshot import normalise
-from reconciler.rendering.tree import render
-from reconciler.routing.annotations import Match
-from reconciler.routing.table import Location, RoutingTable, build_table
+from reconciler.routing.model import Location, Match, RoutingTable
 from reconciler.settings import Settings, read_settings
 from reconciler.values.files import Files
 

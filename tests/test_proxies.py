@@ -16,7 +16,7 @@ from support.router import Router
 
 from reconciler.nginx.program import NginxError, check_modules
 from reconciler.settings import read_settings
-from reconciler.values.patterns import parse_cidrs
+from reconciler.values.addresses import parse_cidrs
 
 Start = Callable[..., Router]
 PORT = free_port()

@@ -15,15 +15,14 @@ import pytest
 from support.authority import Authority
 from support.objects import HOSTS, PATHS, WALKTHROUGH, Object, listing, namespace, pod, secret, tls
 from support.router import Router
+from support.stages import build_table, normalise, render
 
 from reconciler.disk.recorder import Recorder
 from reconciler.disk.recordings import RecordingError, find_recordings, read_recordings
 from reconciler.disk.trees import write_files
 from reconciler.nginx.program import check_tree, find_version
 from reconciler.objects.listing import Listing, select
-from reconciler.objects.snapshot import normalise
-from reconciler.rendering.tree import render
-from reconciler.routing.table import RoutingTable, build_table
+from reconciler.routing.model import RoutingTable
 from reconciler.settings import read_settings
 
 NOW, LATER = 1_797_600_000.0, 2_200_000_000.0  # when the recorded certificates are good, and when they no longer are
@@ -293,7 +292,7 @@ def test_the_last_number(record: Record, tmp_path: Path) -> None:
     (folder / "9998.json").write_text("")
     recorder = record()
     assert written(recorder.write(Listing())).name == "9999.json"
-    with pytest.raises(RecordingError, match="holds the last recording that a folder can hold; begin another"):
+    with pytest.raises(RecordingError, match="has as many recordings as a folder can have; begin another"):
         recorder.write(listing(OBJECTS))
     assert len(list(folder.iterdir())) == 2
 

@@ -160,7 +160,7 @@ def test_one_name_in_two_places(read):
 
 
 def test_the_same_object_twice(read):
-    """An object that stands twice, and alike in all that matters here, is read once."""
+    """An object that appears twice, and alike in all that matters here, is read once."""
     again = {**POD, "metadata": {**POD["metadata"], "uid": "1"}}
     assert read(LIST, LIST, again) == read(LIST)
 
@@ -169,21 +169,21 @@ def test_the_same_object_twice(read):
     "second", [in_list({**POD, "status": {"phase": "Running"}}), {**POD, "spec": {"containers": []}}]
 )
 def test_two_differing_objects_of_one_name(refuse, second):
-    """An object that stands twice, and differently, is refused with the place at which it stands again."""
+    """An object that appears twice, and differently, is refused with the place at which it stands again."""
     place = "items[0] (Pod a/p)" if "items" in second else "Pod (Pod a/p)"
-    assert refuse(LIST, second) == f"1.json: {place}: stands twice, and differently"
+    assert refuse(LIST, second) == f"1.json: {place}: appears twice, and differently"
 
 
 def test_default_is_a_namespace_like_others(refuse):
     """An object without a Namespace is the one that stands in "default"."""
     pods = [{**POD, "metadata": {"name": "p", **metadata}} for metadata in ({}, {"namespace": "default", "labels": {}})]
-    assert refuse(in_list(*pods)) == "0.json: items[1] (Pod default/p): stands twice, and differently"
+    assert refuse(in_list(*pods)) == "0.json: items[1] (Pod default/p): appears twice, and differently"
 
 
 def test_differing_secrets_show_no_value(refuse):
     """Two Secrets that differ are refused without a word of what they hold."""
     message = refuse(in_list(SECRET, {**SECRET, "data": {"k": "b3RoZXI="}}))
-    assert message == "0.json: items[1] (Secret a/s): stands twice, and differently"
+    assert message == "0.json: items[1] (Secret a/s): appears twice, and differently"
 
 
 @pytest.mark.parametrize("content", ["", " \n\t", "---\n", "# nothing\n", "---\n---\n", "null"])
@@ -195,7 +195,7 @@ def test_an_empty_file(refuse, content):
 def test_a_status(refuse):
     """The answer to a request that failed is no listing."""
     status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403}
-    assert refuse(status) == "0.json: holds a Status, the answer to a request that failed, and no List"
+    assert refuse(status) == "0.json: is a Status, the answer to a request that failed, and not a List"
 
 
 @pytest.mark.parametrize(("lines", "place"), [(None, "line 1, column"), (4, "line ")])
@@ -204,38 +204,40 @@ def test_truncated_json(refuse, lines, place, cut):
     """JSON that was cut short is refused with line and column, wherever it was cut."""
     message = refuse(json.dumps(LIST, indent=lines)[:-cut])
     assert message.startswith(f"0.json: {place}")
-    assert ": is not JSON: " in message
+    assert message.endswith(": is not JSON")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{\n "kind": "List",\n "items": [}\n', "line 3, column 12: is not JSON: Expecting value"),
-        ("[1,\n", "line 2, column 1: is not JSON: Expecting value"),
-        ('{"kind": "List"} {}', "line 1, column 18: is not JSON: Extra data"),
-        ("kind: List\nitems: [\n", "line 3, column 1: is not YAML: "),
-        ("kind: List\n\titems: []\n", "line 2, column 1: is not YAML: "),
+        ('{\n "kind": "List",\n "items": [}\n', "line 3, column 12: is not JSON"),
+        ("[1,\n", "line 2, column 1: is not JSON"),
+        ('{"kind": "List"} {}', "line 1, column 18: is not JSON"),
+        ("kind: List\nitems: [\n", "line 3, column 1: is not YAML"),
+        ("kind: List\n\titems: []\n", "line 2, column 1: is not YAML"),
     ],
 )
 def test_a_syntax_error_names_its_place(refuse, content, message):
-    """A file that is neither JSON nor YAML is refused with line and column of the fault."""
-    assert refuse(content).startswith(f"0.json: {message}")
+    """A file that is neither JSON nor YAML is refused with line and column of the fault, and no library's words."""
+    assert refuse(content) == f"0.json: {message}"
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"kind": "\xff"}', "is not UTF-8"),
+        (b'{"kind": "\xff"}', "is not UTF-8 text"),
         (b"kind: \xff", "is not UTF-8 text"),
         ("&a {kind: List, items: [*a]}", "line 1, column 25: uses a YAML alias, which a recording must not"),
-        ("[" * 100_000, "holds a number that is too long, or is nested too deeply"),
-        ("kind: List\nitems: []\nx: !!bool maybe", "holds YAML that JSON cannot hold"),
-        ("kind: List\nitems: []\nx: !!timestamp x", "holds YAML that JSON cannot hold"),
+        ("[" * 100_000, "has a number that is too long, or is nested too deeply"),
+        ("kind: List\nitems: []\nx: !!bool maybe", "has YAML that JSON cannot hold"),
+        ("kind: List\nitems: []\nx: !!timestamp x", "has YAML that JSON cannot hold"),
+        ("kind: List\nitems: []\nx: !secret x", "line 3, column 4: has a YAML tag that JSON cannot hold"),
         ("x: " + "[" * 100_000, "is nested too deeply"),
-        ("hello", "is not a v1 List nor an object: Expected `object`, got `str`"),
-        ("[]", "is not a v1 List nor an object: Expected `object`, got `array`"),
-        ("{}", "is not a v1 List nor an object: Object missing required field `kind`"),
-        ({"kind": 1}, "is not a v1 List nor an object: Expected `str`, got `int` - at `$.kind`"),
+        ("x:\n" + "- " * 100_000, "is nested too deeply"),
+        ("hello", "is neither a v1 List nor an object: is a string; expected: an object"),
+        ("[]", "is neither a v1 List nor an object: is an array; expected: an object"),
+        ("{}", "is neither a v1 List nor an object: kind is missing"),
+        ({"kind": 1}, "is neither a v1 List nor an object: kind is an integer; expected: a string"),
         ({"kind": "List"}, "List: has no items"),
         ({"kind": "PodList", "items": None}, "PodList: has no items"),
     ],
@@ -260,23 +262,23 @@ def test_the_last_page(read):
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        (None, "items[1]: Expected `object`, got `null`"),
-        ("Pod", "items[1]: Expected `object`, got `str`"),
+        (None, "items[1]: is null; expected: an object"),
+        ("Pod", "items[1]: is a string; expected: an object"),
         ({}, "items[1]: names no kind"),
-        ({"kind": "Pod"}, "items[1] (Pod): Object missing required field `metadata`"),
-        ({"kind": "Pod", "metadata": []}, "items[1] (Pod): Expected `object`, got `array` - at `$.metadata`"),
-        ({**POD, "spec": 1}, "items[1] (Pod a/p): Expected `object`, got `int` - at `$.spec`"),
+        ({"kind": "Pod"}, "items[1] (Pod): metadata is missing"),
+        ({"kind": "Pod", "metadata": []}, "items[1] (Pod): metadata is an array; expected: an object"),
+        ({**POD, "spec": 1}, "items[1] (Pod a/p): spec is an integer; expected: an object"),
         (
             {**POD, "spec": {"containers": [{"ports": [{"containerPort": "80"}]}]}},
-            "items[1] (Pod a/p): Expected `int`, got `str` - at `$.spec.containers[0].ports[0].containerPort`",
+            "items[1] (Pod a/p): spec.containers[0].ports[0].containerPort is a string; expected: an integer",
         ),
         (
             {**NAMESPACE, "metadata": {"name": "a", "labels": {"x": True}}},
-            "items[1] (Namespace a): Expected `str | null`, got `bool` - at `$.metadata.labels[...]`",
+            "items[1] (Namespace a): metadata.labels[...] is a boolean; expected: a string or null",
         ),
         (
             {**POD, "metadata": {"name": "p", "creationTimestamp": "yesterday"}},
-            "items[1] (Pod p): Invalid RFC3339 encoded datetime - at `$.metadata.creationTimestamp`",
+            "items[1] (Pod p): metadata.creationTimestamp is not a time; expected: RFC 3339 with a time zone",
         ),
     ],
 )
@@ -341,7 +343,7 @@ def test_find_recordings_in_an_empty_folder(tmp_path):
     tmp_path.joinpath("readme.txt").write_text("")
     with pytest.raises(RecordingError) as caught:
         find_recordings([str(tmp_path)])
-    assert str(caught.value) == f"{tmp_path}: holds no file that ends with .json, .yaml, .yml"
+    assert str(caught.value) == f"{tmp_path}: has no file that ends with .json, .yaml, .yml"
 
 
 @pytest.mark.parametrize("content", [json.dumps(LIST), yaml.safe_dump(LIST)])

@@ -18,13 +18,21 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
+from support.stages import normalise
 
 from reconciler.disk.redaction import StandIns
 from reconciler.objects.listing import Listing, Metadata, Namespace, Secret
-from reconciler.objects.snapshot import normalise
-from reconciler.routing.tenant import LONGEST_KEY, read_tenant
+from reconciler.routing.api_keys import LONGEST_KEY
+from reconciler.routing.tenant import read_tenant
 from reconciler.settings import read_settings
-from reconciler.values.certificates import LONGEST_CHAIN, LONGEST_PEM, CertificateError, parse_chain, parse_key
+from reconciler.values.certificates import (
+    LONGEST_CHAIN,
+    LONGEST_PEM,
+    CertificateError,
+    PemCache,
+    parse_chain,
+    parse_key,
+)
 
 SALT = bytes(range(32))
 SETTINGS = read_settings({})
@@ -62,7 +70,7 @@ def replace(stand_ins, value, field="ssl.crt"):
 def read_api_key(secret):
     """Read the API key of a Namespace with this Secret, and what is told of it."""
     snapshot = normalise(Listing((Namespace(Metadata("a")),), (), (secret,)), SETTINGS)
-    tenant = read_tenant(snapshot.namespaces[0], SETTINGS)
+    tenant = read_tenant(snapshot.namespaces[0], SETTINGS, PemCache())
     return tenant.api_key, tenant.problems
 
 

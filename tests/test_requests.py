@@ -25,7 +25,7 @@ from support.router import Router
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from reconciler.rendering.routes_file import compare
+from reconciler.rendering.comparison import compare
 
 Start = Callable[..., Router]
 PORT = free_port()
@@ -720,7 +720,7 @@ def test_most_keys(router: Start, ips: list[str]) -> None:
     ]
     assert here.last
     (problem,) = here.last.table.problems
-    assert str(problem) == "Secret a/routing: API keys are 13; the first 8 by name open; right would be: at most 8"
+    assert str(problem) == "Secret a/routing: API keys are 13; only the first 8 by name are valid; expected: at most 8"
 
 
 def test_several_keys_are_the_namespaces_own(router: Start, ips: list[str]) -> None:
@@ -955,7 +955,7 @@ def test_client_certificates_cannot_be_avoided(router: Start, ips: list[str], au
     ("options", "left", "why"),
     [
         (tls(certificate="nowhere"), "ssl_crt ssl_key", "missing or empty"),
-        (tls(), "", "a Secret that is not there"),
+        (tls(), "", "a Secret that does not exist"),
         ({"ssl": []}, "ssl_crt ssl_key", "is an array"),
         ({"ssl": {"certificate": "ssl.crt"}}, "ssl_crt ssl_key", "does not refer to a field"),
         (tls(key="ssl.crt"), "ssl_crt ssl_key", "not a PEM of a private key"),

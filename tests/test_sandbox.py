@@ -12,11 +12,11 @@ from support import command
 from support.apiserver import TOKEN, ApiServer
 from support.authority import Authority
 from support.objects import namespace
-from support.running_daemon import Daemon
+from support.running_daemon import RunningDaemon
 
 from reconciler.nginx import sandbox
 
-Start = Callable[..., Daemon]
+Start = Callable[..., RunningDaemon]
 
 _CREATE_RULESET, _ASK_VERSION = 444, 1
 without_landlock = ctypes.CDLL(None).syscall(_CREATE_RULESET, None, 0, _ASK_VERSION) < 1

@@ -2,17 +2,18 @@
 
 from pathlib import Path
 
-from reconciler.nginx.program import NginxError, check_tree
-from reconciler.routing.server_names import Named, bucket_size, find_crowded, find_places, hash_size
+from reconciler.loop.ports import RefusedError
+from reconciler.nginx.program import check_tree
+from reconciler.routing.server_names import Named, bucket_size, find_crowded, find_slots, hash_size
 
 
 def hash_of(text: str) -> int:
-    ((_, key, _),) = find_places(text)
+    ((_, key, _),) = find_slots(text)
     return key
 
 
 def own(names: list[str], owner: str = "a") -> list[Named]:
-    return [Named(name, owner, find_places(name)) for name in names]
+    return [Named(name, owner, find_slots(name)) for name in names]
 
 
 def load(binary: str, folder: Path, names: list[str], size: int) -> bool:
@@ -26,7 +27,7 @@ def load(binary: str, folder: Path, names: list[str], size: int) -> bool:
     (folder / "nginx.conf").write_text(f"pid nginx.pid;\nevents {{}}\nhttp {{\n{places}{sizes}{servers}}}\n")
     try:
         check_tree(binary, folder)
-    except NginxError as error:
+    except RefusedError as error:
         assert "could not build server_names_hash" in str(error)
         return False
     return True

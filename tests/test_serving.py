@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 from support.objects import namespace
-from support.router import Router
+from support.router import Router, find_pids
 from support.running_daemon import wait_until
 
+from reconciler.loop.events import FormerUnserved, MemoryShort, NginxEnded, NginxFailed, NginxStarted
 from reconciler.nginx.memory import is_short
-from reconciler.nginx.process import Process, find_workers
+from reconciler.nginx.process import Process
 from reconciler.nginx.program import NginxError
-from reconciler.nginx.sink import Nginx
 
 Start = Callable[..., Router]
 ONE, TWO = namespace("a", {"one.dev": {}}), namespace("a", {"two.dev": {}})
@@ -32,9 +32,10 @@ def answers(router: Router, host: str) -> bool:
         return False
 
 
-def serving_again(router: Router, said: list[str]) -> Router:
-    """Put a new Nginx in place of the router's own, as a new process would."""
-    router.nginx = Nginx(router.folder, router.settings, said.append)
+def serving_again(router: Router) -> Router:
+    """Put a new sink in place of the router's own, as a new process would, and forget what was told before."""
+    router.events.clear()
+    router.nginx = router.start_sink()
     return router
 
 
@@ -43,14 +44,13 @@ def test_killed_master_is_started_again(router: Start) -> None:
     here = router()
     release = here.serve(ONE).release
     here.nginx.stop()
-    said: list[str] = []
-    serving_again(here, said).nginx.resume()
+    serving_again(here).nginx.resume()
     killed, orphans = here.nginx.pid, here.workers()
     assert killed
     os.kill(killed, signal.SIGKILL)
     wait_until(lambda: here.nginx.pid not in (None, killed))
-    wait_until(lambda: len(said) == 2)
-    assert said == ["nginx was killed by SIGKILL; it is started again", f"nginx runs again, with release {release}"]
+    again = [NginxEnded("was killed by SIGKILL"), NginxStarted(release, again=True)]
+    wait_until(lambda: here.events == [NginxStarted(release, again=False), *again])
     assert answers(here, "one.dev")
     assert not orphans & here.workers()
 
@@ -68,23 +68,23 @@ def test_killed_worker_is_replaced(router: Start) -> None:
 
 
 def test_broken_nginx_is_tried_again(router: Start, tmp_path: Path, nginx_binary: str) -> None:
-    """While nginx cannot be started that is told once, and once it can be again it serves the last good release."""
+    """An nginx that cannot be started is tried again and again; once it can be, it serves the last good release."""
     binary = tmp_path / "nginx"
     binary.symlink_to(nginx_binary)
     here = router(NGINX_BINARY=str(binary))
     release = here.serve(ONE).release
     here.nginx.stop()
-    said: list[str] = []
-    serving_again(here, said).nginx.resume()
+    serving_again(here).nginx.resume()
     binary.unlink()
     assert here.nginx.pid
     os.kill(here.nginx.pid, signal.SIGKILL)
-    wait_until(lambda: len(said) == 2)
-    assert said[1] == f"nginx cannot be started again: {binary} cannot be run: No such file or directory"
+    failed = NginxFailed(f"{binary} cannot be run: No such file or directory")
+    wait_until(lambda: here.events.count(failed) == 2)
     binary.symlink_to(nginx_binary)
-    wait_until(lambda: said[-1] == f"nginx runs again, with release {release}")
+    wait_until(lambda: here.events[-1] == NginxStarted(release, again=True))
     assert answers(here, "one.dev")
-    assert len(said) == 4
+    assert here.events.count(NginxEnded("was killed by SIGKILL")) == 1
+    assert {type(event) for event in here.events} == {NginxStarted, NginxEnded, NginxFailed}
 
 
 def test_resume_serves_the_last_good_release(router: Start) -> None:
@@ -94,7 +94,7 @@ def test_resume_serves_the_last_good_release(router: Start) -> None:
     release = here.last.release if here.last else ""
     here.nginx.stop()
     assert not answers(here, "one.dev")
-    serving_again(here, [])
+    serving_again(here)
     resumed = here.nginx.resume()
     assert resumed
     assert resumed.name == release
@@ -116,7 +116,7 @@ def test_resume_passes_over_what_is_damaged(router: Start) -> None:
     here.serve(TWO)
     here.nginx.stop()
     (here.folder / "current" / "nginx.conf").write_bytes(b"")
-    serving_again(here, [])
+    serving_again(here)
     here.nginx.resume()
     assert answers(here, "one.dev")
     assert not answers(here, "two.dev")
@@ -131,7 +131,7 @@ def test_resume_passes_over_what_cannot_be_read(router: Start) -> None:
     live = (here.folder / "current").resolve()
     shutil.rmtree(live)
     live.write_text("a file")
-    serving_again(here, [])
+    serving_again(here)
     here.nginx.resume()
     assert answers(here, "one.dev")
 
@@ -162,16 +162,15 @@ def test_resume_passes_over_what_nginx_refuses(router: Start, tmp_path: Path, ng
     refusal = 'case "$1" in -t) echo "nginx: [emerg] too old" >&2; exit 1 ;; esac'
     judge.write_text(f'#!/bin/sh\n{refusal}\nexec {nginx_binary} "$@"\n')
     judge.chmod(0o755)
-    said: list[str] = []
     other = router(NGINX_BINARY=str(judge))
     other.nginx.stop()
-    other.nginx = Nginx(here.folder, other.settings, said.append)
+    other.nginx = other.start_sink(here.folder)
     with pytest.raises(NginxError, match="no former release can be served"):
         other.nginx.resume()
     assert (here.folder / "current").readlink().name == release
     serving = other.nginx.pid
     assert serving is None
-    assert said == [f"the former release {release} cannot be served: nginx refuses release {release}: too old"]
+    assert other.events == [FormerUnserved(release, f"nginx refuses release {release}: too old")]
 
 
 def test_large_tree_has_longer(router: Start, tmp_path: Path, nginx_binary: str) -> None:
@@ -215,14 +214,13 @@ def test_short_memory_ends_workers_that_leave(router: Start, tmp_path: Path) -> 
     """Over four fifths of the container's memory the oldest of the leaving workers end, and nobody else."""
     here = router(WORKER_SHUTDOWN_TIMEOUT="240s")
     here.nginx.stop()
-    said: list[str] = []
     for name, content in {"memory.max": "1000", "memory.current": "900", "memory.stat": "inactive_file 101"}.items():
         (tmp_path / name).write_text(f"{content}\n")
-    here.nginx = Nginx(here.folder, here.settings, said.append, cgroup=tmp_path)
+    here.nginx = here.start_sink(cgroup=tmp_path)
     here.serve(ONE)
     (one, older), (two, younger) = leave(here, "two.dev"), leave(here, "three.dev")
     serving = here.workers()
-    assert said == []
+    assert MemoryShort() not in here.events
     os.kill(older, signal.SIGSTOP)
     (tmp_path / "memory.stat").write_text("inactive_file 99\n")
     wait_until(lambda: is_told_to_end(older))
@@ -232,17 +230,16 @@ def test_short_memory_ends_workers_that_leave(router: Start, tmp_path: Path) -> 
         for client in (one, two):
             client.settimeout(60)
             assert client.recv(1) == b""
-    told = "memory is short: workers of former releases are ended, with what they still serve"
-    assert said == [told]
+    assert here.events.count(MemoryShort()) == 1
     wait_until(lambda: here.workers() == serving)
     assert answers(here, "three.dev")
     (tmp_path / "memory.stat").write_text("inactive_file 101\n")
-    wait_until(lambda: not here.nginx._said)
+    wait_until(lambda: not here.nginx._short)
     with leave(here, "four.dev")[0] as third:
         third.settimeout(60)
         (tmp_path / "memory.stat").write_text("inactive_file 99\n")
         assert third.recv(1) == b""
-    wait_until(lambda: said == [told, told])
+    wait_until(lambda: here.events.count(MemoryShort()) == 2)
 
 
 @pytest.mark.parametrize("limit", ["max", None])
@@ -271,7 +268,7 @@ def test_stop_lets_a_request_finish(router: Start) -> None:
         assert b"404 Not Found" in client.recv(4096)
         stopping.join()
     assert not Path(f"/proc/{master}").exists()
-    serving_again(here, [])
+    serving_again(here)
 
 
 def test_stranger_in_the_folder(router: Start, nginx_binary: str) -> None:
@@ -281,13 +278,13 @@ def test_stranger_in_the_folder(router: Start, nginx_binary: str) -> None:
     stranger = here.folder / "stranger.conf"
     stranger.write_text("pid stranger.pid; daemon off; error_log stderr; events {} http { access_log off; }")
     with subprocess.Popen([nginx_binary, "-p", here.folder, "-c", "stranger.conf"], cwd=here.folder) as strange:
-        wait_until(lambda: bool(find_workers(strange.pid)))
-        workers = find_workers(strange.pid)
+        wait_until(lambda: bool(find_pids(strange.pid)))
+        workers = find_pids(strange.pid)
         killed = here.nginx.pid
         assert killed
         os.kill(killed, signal.SIGKILL)
         wait_until(lambda: here.nginx.pid not in (None, killed) and answers(here, "one.dev"))
-        assert find_workers(strange.pid) == workers
+        assert find_pids(strange.pid) == workers
         strange.terminate()
 
 
@@ -304,7 +301,7 @@ def test_stray_without_its_socket(router: Start, tmp_path: Path) -> None:
     assert master
     wait_until(lambda: answers(here, "one.dev"))
     (here.folder / "run" / "release.sock").unlink()
-    serving_again(here, []).nginx.resume()
+    serving_again(here).nginx.resume()
     wait_until(lambda: former.pid is None)
     assert here.nginx.pid != master
     assert answers(here, "one.dev")

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.x509.oid import NameOID
 
 from reconciler.settings import VARIABLES, SettingsError, read_settings
-from reconciler.values.patterns import Cidr, find_cidr, parse_address, parse_cidrs
+from reconciler.values.addresses import Cidr, find_cidr, parse_address, parse_cidrs
 from reconciler.values.selector import parse_selector
 
 QUALIFIED = "an optional DNS prefix and '/', then at most 63 letters, digits, '-', '_' or '.'"
@@ -23,7 +23,7 @@ RETURN = "a status 100-999, or an absolute http or https URI"
 BOOLEAN = "true or false"
 SIZE = "an nginx size such as 0, 512k or 10m, at most 1024g"
 PATH = "an absolute path of URL characters, others percent-encoded, at most 1024 characters"
-NO_PATH = "holds a control character, '//', '/./' or '/../', which no request's path has in nginx"
+NO_PATH = "has a control character, '//', '/./' or '/../', which no request's path has in nginx"
 PORT, SSL_PORT = "1-65535", "1-65535, and not PORT"
 HEALTH_PORT = "0-65535, and neither PORT nor SSL_PORT"
 DENIED = "ranges of IP addresses such as 10.0.0.0/8 with commas between, or none"
@@ -196,7 +196,7 @@ REFUSALS = [
     ("ROUTABLE_LABEL_SELECTOR", "a=b=c", "',' is missing", SELECTOR),
     ("ROUTABLE_LABEL_SELECTOR", "a in b", "'(' is missing", SELECTOR),
     ("ROUTABLE_LABEL_SELECTOR", " ", "a label key is missing", SELECTOR),
-    ("ROUTABLE_LABEL_SELECTOR", "a=b/c", "'b/c' is no label value", SELECTOR),
+    ("ROUTABLE_LABEL_SELECTOR", "a=b/c", "'b/c' is not a label value", SELECTOR),
     *[
         (variable, text, "", QUALIFIED)
         for variable in (

@@ -153,6 +153,7 @@ def test_bill_reads_this_machine(tmp_path: Path) -> None:
     site_packages = str(Path(importlib.util.find_spec("msgspec").origin).parent.parent)  # type: ignore[union-attr,arg-type]
     found = {part["purl"].partition("?")[0]: part for part in sbom.read_python(site_packages)}
     assert found[f"pkg:pypi/msgspec@{version('msgspec')}"]["licenses"] == [{"license": {"name": "BSD-3-Clause"}}]
-    assert any(purl.startswith("pkg:generic/openssl@") for purl in found)
+    if (Path(site_packages) / f"cryptography-{version('cryptography')}.dist-info" / "sboms").is_dir():
+        assert any(purl.startswith("pkg:generic/openssl@") for purl in found)
     debian = {part["name"]: part for part in sbom.read_debian()}
     assert debian["dpkg"]["licenses"]

@@ -10,12 +10,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from support.authority import Authority
 from support.objects import HOSTS, PATHS, Object, listing, namespace, pod, secret, tls
+from support.stages import build_table, normalise, render
 
 from reconciler.disk.trees import write_files
 from reconciler.nginx.program import check_tree, find_version
-from reconciler.objects.snapshot import normalise
-from reconciler.rendering.tree import render
-from reconciler.routing.table import RoutingTable, build_table
+from reconciler.routing.model import RoutingTable
 from reconciler.settings import Settings, read_settings
 
 NOW = 1_797_600_000.0

@@ -183,6 +183,6 @@ def _load_pair(context: ssl.SSLContext, certificate: Pem, key: Pem) -> None:
         # Without a passphrase OpenSSL would ask on the terminal for one.
         context.load_cert_chain(f"/proc/self/fd/{handle}", password="")
     except (ssl.SSLError, ValueError):
-        raise CredentialsError(f"{key.origin}: is no PEM of an unencrypted key of {certificate.origin}") from None
+        raise CredentialsError(f"{key.origin}: is not a PEM of an unencrypted key of {certificate.origin}") from None
     finally:
         os.close(handle)

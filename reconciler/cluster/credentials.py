@@ -204,7 +204,7 @@ def _read_file(path: str, origin: str) -> bytes:
 def _authorize(user: User, issued: Issued | None, origin: str) -> str:
     """Give the value of Authorization; a token's file wins over the token, as in kubectl."""
     if user.auth_provider is not None:
-        raise CredentialsError(f"{origin}: auth-provider is not known since Kubernetes 1.26; allowed: exec")
+        raise CredentialsError(f"{origin}: auth-provider was removed in Kubernetes 1.26; allowed: exec")
     if user.token_file:
         token, origin = _read_file(user.token_file, f"{origin}: tokenFile").decode("latin-1"), user.token_file
     elif user.token:
@@ -218,7 +218,7 @@ def _authorize(user: User, issued: Issued | None, origin: str) -> str:
         return ""
     # requests would show in its message what it refuses as a header.
     if not re.fullmatch(r"[!-~]+", token.strip()):
-        raise CredentialsError(f"{origin}: is empty, or holds characters that no token has")
+        raise CredentialsError(f"{origin}: is empty, or has characters that no token has")
     return f"Bearer {token.strip()}"
 
 

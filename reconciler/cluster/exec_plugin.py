@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import msgspec
 
 from reconciler.cluster.kubeconfig import CredentialsError, Exec
-from reconciler.values.patterns import excerpt
+from reconciler.values.decoding import describe_fault
+from reconciler.values.messages import excerpt
 from reconciler.values.value import Value
 
 PLUGIN_SECONDS = 30.0
@@ -67,7 +68,7 @@ def run_plugin(plugin: Plugin, cluster: Mapping[str, Any] | None) -> Issued:
         )
     if entry.interactive_mode and entry.interactive_mode not in _MODES:
         mode = excerpt(entry.interactive_mode)
-        raise CredentialsError(f"{where}: interactiveMode {mode} is not allowed, for nobody is there to be asked")
+        raise CredentialsError(f"{where}: interactiveMode {mode} is not allowed: there is no terminal to ask at")
     return _parse(_run(plugin, where, _describe(entry, cluster)), entry, where)
 
 
@@ -93,7 +94,7 @@ def _run(plugin: Plugin, where: str, info: str) -> bytes:
             output = _collect(process, plugin.seconds, where)
     except FileNotFoundError:
         hint = " ".join((plugin.entry.install_hint or "").split())
-        raise CredentialsError(f"{where}: is not there{hint and '; ' + hint}") from None
+        raise CredentialsError(f"{where}: does not exist{hint and '; ' + hint}") from None
     except (OSError, ValueError) as error:
         raise CredentialsError(f"{where}: cannot be run: {getattr(error, 'strerror', error)}") from None
     if process.returncode:
@@ -116,7 +117,7 @@ def _parse(output: bytes, entry: Exec, where: str) -> Issued:
     try:
         answer = msgspec.json.decode(output, type=_ExecCredential)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        why = str(error) if isinstance(error, msgspec.ValidationError) else "is not JSON"
+        why = describe_fault(error) if isinstance(error, msgspec.DecodeError) else "is not UTF-8 text"
         raise CredentialsError(f"{where}: printed no ExecCredential: {why}") from None
     if (answer.kind, answer.api_version) != ("ExecCredential", entry.api_version):
         raise CredentialsError(f"{where}: printed something else than an ExecCredential of {entry.api_version}")

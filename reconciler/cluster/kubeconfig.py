@@ -12,7 +12,9 @@ import yaml
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from reconciler.values.patterns import FILE_PATH, excerpt
+from reconciler.values.decoding import describe_fault
+from reconciler.values.messages import excerpt
+from reconciler.values.patterns import FILE_PATH
 from reconciler.values.value import Value
 
 
@@ -132,7 +134,7 @@ def read_context(paths: Iterable[str], name: str = "") -> Context:
     if not files:
         # Who takes the variable for the content itself must not find that in a log.
         shown = excerpt(":".join(paths)) if all(map(FILE_PATH.accepts, paths)) else "..."
-        raise CredentialsError(f"KUBECONFIG: {shown} names no file that is there")
+        raise CredentialsError(f"KUBECONFIG: {shown} names no file that exists")
     name = name or next((file.current_context for file in files.values() if file.current_context), "")
     if not name:
         raise CredentialsError(f"{':'.join(files)}: current-context is missing; `kubectl config use-context` sets it")
@@ -186,7 +188,7 @@ def _find(files: _Files, kind: str, name: str) -> tuple[str, _Named]:
         for entry in getattr(file, f"{kind}s") or ():
             if entry.name == name:
                 return f"{path}: {kind} {excerpt(name)}", entry
-    raise CredentialsError(f"{':'.join(files)}: {kind} {excerpt(name)} is named, but is not there")
+    raise CredentialsError(f"{':'.join(files)}: {kind} {excerpt(name)} is named, but does not exist")
 
 
 def _read_file(path: Path) -> _File | None:
@@ -204,7 +206,7 @@ def _read_file(path: Path) -> _File | None:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise CredentialsError(f"{path}: {line}is not YAML") from None
     except msgspec.ValidationError as error:
-        raise CredentialsError(f"{path}: is no kubeconfig: {error}") from None
+        raise CredentialsError(f"{path}: is not a kubeconfig: {describe_fault(error)}") from None
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         raise CredentialsError(f"{path}: is not YAML") from None
     folder = path.absolute().parent

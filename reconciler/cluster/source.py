@@ -1,84 +1,69 @@
-"""A live cluster: its Namespaces, Pods and Secrets as its API server lists them."""
+"""The source that reads a live cluster: its Namespaces, Pods and Secrets, as its API server lists them."""
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from http import HTTPStatus
+from collections.abc import Callable
 from itertools import chain
 from operator import is_not
-from typing import Any, Generic
 
 import pykube
-import requests
-import urllib3
-from pykube.query import Query
 
+from reconciler.cluster.collection import ClusterError, Collection
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.credentials import CredentialsError
-from reconciler.cluster.pages import Item, Page, PageError, Pages
 from reconciler.objects.listing import Listing, Namespace, Pod, Secret
+from reconciler.objects.normaliser import Normaliser
+from reconciler.objects.snapshot import NOTHING, Snapshot
 from reconciler.settings import Settings
-from reconciler.values.patterns import excerpt
-
-_Known = Mapping[tuple[str | None, str], Item]
-# ValueError is what http.client makes of a chunk with a negative length.
-_FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
-_MOST_PAGES = 10_000
-_PIECE = 1 << 20  # of a body: small beside what is made of it
-# No object is called so, or has such a phase or type: a list of nothing tells the version of the whole collection.
-_NOBODY = "-"
 
 
-class ClusterError(Exception):
-    """The cluster could not be read: one line. `busy`: come back later, after `retry_after` seconds if it said so."""
+class ClusterSource:
+    """Reads what is to be routed. What has not changed since the last time is neither listed nor normalised again.
 
-    def __init__(self, text: str, *, busy: bool = False, retry_after: float = 0.0) -> None:
-        super().__init__(text)
-        self.busy = busy
-        self.retry_after = retry_after
+    `see` is called with each Listing that was read; it may raise SourceError.
+    """
 
-
-class _StatusError(Exception):
-    """An answer that is no 200."""
-
-    def __init__(self, response: requests.Response) -> None:
-        self.status = response.status_code
-        reason = excerpt(response.reason or "")[1:-1]
-        self.text = f"{self.status} {reason}{_read_message(response)}"
-        with suppress(ValueError):
-            self.retry_after = max(0.0, float(response.headers.get("Retry-After", 0)))
-
-    retry_after = 0.0
-
-
-class Cluster:
-    """Lists what is to be routed. What has not changed since the last time is not read again."""
-
-    def __init__(self, connection: Connection, settings: Settings) -> None:
+    def __init__(
+        self, connection: Connection, settings: Settings, see: Callable[[Listing], None] = lambda _: None
+    ) -> None:
         self._connection = connection
+        self._see = see
+        self._normaliser = Normaliser(settings)
         self._parts: list[tuple[object, ...]] = []
         self._listing = Listing()
+        self._snapshot = NOTHING
         labels, secret = str(settings.selector), f"metadata.name={settings.api_key_secret_name}"
-        names = settings.watch_namespaces
-        fields = [f"metadata.name={name}" for name in names] if names else [None]
+        names, timeout = settings.watch_namespaces, settings.api_timeout
         self._namespaces = [
-            _Collection(connection, settings.api_timeout, Namespace, {"selector": labels, "field_selector": one})
-            for one in fields
+            Collection(connection, timeout, Namespace, {"selector": labels, "field_selector": one})
+            for one in ([f"metadata.name={name}" for name in names] if names else [None])
         ]
         self._pods = [
-            _Collection(connection, settings.api_timeout, Pod, {"selector": labels, "namespace": one})
-            for one in (names or [pykube.all])
+            Collection(connection, timeout, Pod, {"selector": labels, "namespace": one})
+            for one in names or [pykube.all]
         ]
         self._secrets = [
-            _Collection(connection, settings.api_timeout, Secret, {"field_selector": secret, "namespace": one})
-            for one in (names or [pykube.all])
+            Collection(connection, timeout, Secret, {"field_selector": secret, "namespace": one})
+            for one in names or [pykube.all]
         ]
 
-    def read(self, *, consistently: bool = False) -> Listing:
-        """List everything, the very same Listing where nothing has changed. ClusterError where it cannot be had whole.
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """The objects of the last reading that cannot be read and are left out, a line each."""
+        lines = [one.complaints for one in self._namespaces]
+        lines += [one.complaints for one in self._pods] + [one.complaints for one in self._secrets]
+        return tuple(chain.from_iterable(lines))
 
-        `consistently`: what is true now, and not what an API server's cache knows.
+    def read(self, *, consistently: bool = False) -> Snapshot:
+        """Read the cluster: the very same Snapshot if nothing has changed. ClusterError if it cannot be had whole.
+
+        `consistently`: what is true now, and not what an API server's cache holds.
         """
+        if self._list(consistently):
+            self._snapshot = self._normaliser.normalise(self._listing)
+        self._see(self._listing)
+        return self._snapshot
+
+    def _list(self, consistently: bool) -> bool:
+        """List all kinds, and tell whether anything may differ from the last time."""
         try:
             self._connection.renew()
             namespaces = [one.read(consistently) for one in self._namespaces]
@@ -87,151 +72,9 @@ class Cluster:
         except CredentialsError as error:
             raise ClusterError(str(error)) from None
         parts: list[tuple[object, ...]] = [*namespaces, *pods, *secrets]
-        # By identity, which costs nothing; they are kept, for what is gone may come again at the same address.
-        if len(parts) != len(self._parts) or any(map(is_not, parts, self._parts)):
-            self._parts = parts
-            self._listing = Listing(tuple(chain(*namespaces)), tuple(chain(*pods)), tuple(chain(*secrets)))
-        return self._listing
-
-    @property
-    def complaints(self) -> tuple[str, ...]:
-        """The objects of the last reading that cannot be read and are left out, a line each."""
-        all_of_them = [one.complaints for one in self._namespaces]
-        all_of_them += [one.complaints for one in self._pods] + [one.complaints for one in self._secrets]
-        return tuple(line for lines in all_of_them for line in lines)
-
-
-class _Collection(Generic[Item]):
-    """The objects of one kind, in one Namespace or in all of them, as `filters` select them."""
-
-    def __init__(self, connection: Connection, timeout: float, kind: type[Item], filters: Mapping[str, Any]) -> None:
-        self.complaints: tuple[str, ...] = ()
-        self._connection = connection
-        self._timeout = timeout
-        self._kind: type[Item] = kind
-        self._filters = filters
-        self._pages = Pages(kind)
-        self._known = ""  # the version of the cache that stands for what was read
-        self._newest = ""
-        self._items: tuple[Item, ...] = ()
-
-    @property
-    def _name(self) -> str:
-        return f"{self._kind.__name__.lower()}s"
-
-    def read(self, consistently: bool) -> tuple[Item, ...]:
-        """List the objects, unless nothing has changed. ClusterError where they cannot be had whole."""
-        try:
-            cached = self._ask_version() if self._known or consistently else ""
-            if consistently:
-                self._read_consistently(cached)
-            elif not cached or cached != self._known:
-                self._read_cache(cached)
-        except _StatusError as error:
-            raise self._explain(error) from None
-        return self._items
-
-    def _read_cache(self, cached: str) -> None:
-        """List from the API server's cache, but from none that is older than what was seen already."""
-        older = {"resourceVersion": self._newest, "resourceVersionMatch": "NotOlderThan"}
-        try:
-            self._known = self._read_all(older if self._newest else {"resourceVersion": "0"})
-        except _StatusError as error:
-            if error.status != HTTPStatus.GATEWAY_TIMEOUT:
-                raise
-            # The server at hand does not yet know what another one told us.
-            self._read_consistently(cached)
-
-    def _read_consistently(self, cached: str) -> None:
-        """List what is true now. As long as the cache stays as it was before that, nothing has changed."""
-        self._read_all({})
-        self._known = cached
-
-    def _ask_version(self) -> str:
-        """Ask for the version of the whole collection: a list of nothing, from the API server's cache."""
-        fields = self._filters.get("field_selector")
-        # Only with its name may a Secret be listed; another field then makes sure that nothing is.
-        nobody = "type" if self._kind.__name__ == "Secret" else "status.phase"
-        nothing = f"{fields},{nobody}={_NOBODY}" if fields else f"metadata.name={_NOBODY}"
-        page = self._get({**self._filters, "field_selector": nothing}, {"resourceVersion": "0"}, {})
-        return page.metadata.resource_version
-
-    def _read_all(self, params: dict[str, str]) -> str:
-        """Read all pages, and give their version; only when the last one is there does anything count."""
-        items: list[Item] = []
-        complaints: list[str] = []
-        known = {(item.metadata.namespace, item.metadata.name): item for item in self._items}
-        for _ in range(_MOST_PAGES):
-            page = self._get(self._filters, params, known)
-            items += page.items
-            complaints += page.complaints
-            if not page.metadata.continue_:
-                self._newest, self._items = page.metadata.resource_version, tuple(items)
-                self.complaints = tuple(f"list {self._name}: {complaint}" for complaint in complaints)
-                return self._newest
-            params = {"continue": page.metadata.continue_}
-        raise ClusterError(f"list {self._name}: more than {_MOST_PAGES} pages")
-
-    def _get(self, filters: Mapping[str, Any], params: dict[str, str], known: _Known[Item]) -> Page[Item]:
-        try:
-            return self._request(filters, params, known)
-        except _StatusError as error:
-            if error.status != HTTPStatus.UNAUTHORIZED or not self._connection.renew(refused=True):
-                raise
-        return self._request(filters, params, known)
-
-    def _request(self, filters: Mapping[str, Any], params: dict[str, str], known: _Known[Item]) -> Page[Item]:
-        """Send one request and read its whole answer, within the deadline."""
-        query = Query(self._connection.api, getattr(pykube, self._kind.__name__)).filter(**filters)
-        try:
-            with self._connection.deadline(self._timeout), _execute(query, params) as response:
-                if response.status_code != HTTPStatus.OK:
-                    raise _StatusError(response)
-                return self._pages.read(iter(lambda: response.raw.read(_PIECE), b""), known)
-        except PageError as error:
-            raise ClusterError(f"list {self._name}: {error}") from None
-        except TimeoutError:
-            raise ClusterError(f"list {self._name}: no whole answer within {self._timeout} s") from None
-        except _FAILURES as error:
-            raise ClusterError(f"list {self._name}: {_find_reason(error)}") from None
-
-    def _explain(self, error: _StatusError) -> ClusterError:
-        """Say what an answer means to the person who operates this."""
-        text = f"list {self._name}: {error.text}"
-        if error.status == HTTPStatus.UNAUTHORIZED:
-            text += "; the API server does not know our credentials"
-        if error.status == HTTPStatus.FORBIDDEN:
-            names = (self._filters.get("field_selector") or "").removeprefix("metadata.name=")
-            only = f", resourceNames: [{names}]" if names else ""
-            rule = f'apiGroups: [""], resources: [{self._name}]{only}, verbs: [list]'
-            text += f"; a ClusterRole needs the rule {{{rule}}}"
-        busy = error.status == HTTPStatus.TOO_MANY_REQUESTS or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        return ClusterError(text, busy=busy, retry_after=error.retry_after)
-
-
-def _execute(query: Query, params: dict[str, str]) -> requests.Response:
-    try:
-        response: requests.Response = query.execute(params=params, stream=True)
-    except requests.HTTPError as error:
-        response = error.response
-    return response
-
-
-def _read_message(response: requests.Response) -> str:
-    """Give what a Status says, if the answer is one."""
-    with suppress(RecursionError, *_FAILURES):
-        status = json.loads(response.raw.read(65536) or b"null")
-        if isinstance(status, dict) and isinstance(status.get("message"), str):
-            return f": {excerpt(status['message'])}"
-    return ""
-
-
-def _find_reason(error: BaseException) -> str:
-    """Find what lies at the bottom of an error: libraries wrap it, with addresses of objects that change each time."""
-    causes: Iterator[BaseException | None] = iter(
-        (getattr(error, "reason", None), error.__cause__, error.__context__, *error.args)
-    )
-    below = next((cause for cause in causes if isinstance(cause, BaseException)), None)
-    if below:
-        return _find_reason(below)
-    return getattr(error, "strerror", None) or excerpt(str(error)) or type(error).__name__
+        # Compared by identity, which costs nothing. Old ones are kept, so that a new one is at another address.
+        if len(parts) == len(self._parts) and not any(map(is_not, parts, self._parts)):
+            return False
+        self._parts = parts
+        self._listing = Listing(tuple(chain(*namespaces)), tuple(chain(*pods)), tuple(chain(*secrets)))
+        return True

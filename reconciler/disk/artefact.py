@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from reconciler.disk.trees import SERVING, keep_outside, read_files, restore_files, try_lock, write_files
+from reconciler.loop.ports import SinkError
 from reconciler.objects.snapshot import NOTHING, Snapshot
 from reconciler.rendering.routes_file import ROUTES_FILE
 from reconciler.values.files import Files, name_release
@@ -19,20 +20,20 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2  # https://man7.org/linux/man-pages/man2/rename.2.html
 
 
-class ArtefactError(Exception):
-    """A folder that cannot be written or read as an artefact; the text is one line that names it."""
+class ArtefactError(SinkError):
+    """A folder that cannot be written or read as an artefact; the message names it."""
 
 
 class NotAnArtefactError(ArtefactError):
-    """A folder that holds something else, which is a person's mistake and no failure."""
+    """A folder that holds something else: a person's mistake, and not a failure."""
 
 
-# Tests a tree on disk, and raises what keeps it from being taken.
+# Tests a tree on disk. RefusedError says why it cannot be taken.
 Test = Callable[[Path], None]
 
 
 class Artefact:
-    """A sink that keeps one tree in a folder; `test` is called with the tree before it takes the old one's place."""
+    """A sink that keeps one tree in a folder; `test` is called with each tree before it replaces the old one."""
 
     def __init__(self, folder: Path, test: Test | None) -> None:
         self._folder = Path(os.path.realpath(folder))
@@ -40,7 +41,7 @@ class Artefact:
         self._salt = os.urandom(16)
 
     def apply(self, files: Files, _: Snapshot = NOTHING) -> str:
-        """Write the tree beside the folder, test it and move it into place. What fails leaves the old one whole."""
+        """Write the tree beside the folder, test it and move it into place. A failure leaves the old one whole."""
         try:
             self._check_replaceable()
             self._folder.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +64,7 @@ class Artefact:
         Nowhere(self._test).apply(files)
 
     def _check_replaceable(self) -> None:
-        """Refuse to take the place of anything but an artefact: what else lies there would be lost."""
+        """Refuse to replace anything but an artefact: its files would be lost."""
         found = {path.name for path in self._folder.iterdir()} if self._folder.is_dir() else set()
         if found and (ROUTES_FILE not in found or found & SERVING):
             raise NotAnArtefactError(
@@ -72,14 +73,14 @@ class Artefact:
 
 
 class Nowhere:
-    """A sink that keeps nothing; `test` is called with each tree, for the time of the test on disk."""
+    """A sink that keeps nothing; `test` is called with each tree, which is on disk only that long."""
 
     def __init__(self, test: Test | None = None) -> None:
         self._test = test
         self._salt = os.urandom(16)
 
     def apply(self, files: Files, _: Snapshot = NOTHING) -> str:
-        """Test the tree. ArtefactError where it cannot even be written for that."""
+        """Test the tree. ArtefactError if it cannot be written for that."""
         if self._test:
             try:
                 with tempfile.TemporaryDirectory(prefix="dispatcher-") as folder:
@@ -95,7 +96,7 @@ class Nowhere:
 
 
 def read_artefact(folder: Path, outside: Iterable[str]) -> Files:
-    """Read an artefact back, and those of its files that lie outside. ArtefactError where the folder holds none."""
+    """Read an artefact back, and those of its files that lie outside. ArtefactError if the folder holds none."""
     try:
         if not (folder / ROUTES_FILE).is_file():
             raise NotAnArtefactError(f"{folder}: is not an artefact; an artefact holds {ROUTES_FILE}")
@@ -106,7 +107,7 @@ def read_artefact(folder: Path, outside: Iterable[str]) -> Files:
 
 @contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
-    """Give a folder of its own beside `folder`, gone afterwards; what a killed run left there goes too."""
+    """Give a new folder beside `folder`, and remove it afterwards; what a killed run left there is removed too."""
     for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.staged"):
         with suppress(OSError), _locked(left) as mine:  # another run may be removing it too
             if mine:
@@ -121,7 +122,7 @@ def _staging(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _restoring(files: Files) -> Iterator[None]:
-    """Put back what Files replaced outside of their tree, where the block fails or a signal ends it."""
+    """Put back what Files replace outside of their tree, if the block fails or a signal ends it."""
     with ExitStack() as undoing:
         undoing.callback(restore_files, keep_outside(files))
         yield
@@ -139,7 +140,7 @@ def _locked(folder: Path) -> Iterator[bool]:
 
 
 def _exchange(new: Path, folder: Path) -> None:
-    """Put `new` in `folder`'s place in one step, the old tree in its own; where the system cannot, in two."""
+    """Exchange `new` and `folder` in one step, or in two where the file system cannot."""
     new.chmod(0o755)
     if not folder.exists() or not any(folder.iterdir()):
         os.rename(new, folder)

@@ -1,4 +1,4 @@
-"""The writing half of recordings: Listings as numbered files of a folder, of each change one."""
+"""Writes recordings: a Listing as a numbered file of a folder, and another file for each change."""
 
 import re
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ from reconciler.settings import Settings
 from reconciler.values.files import SECRET, File
 
 _SALT_SIZE = 32
-_DIGITS = 4  # as many in all names, for recordings are read in the order of their names
+_DIGITS = 4  # the same in all names, because recordings are read in the order of their names
 _NAME = rf"([0-9]{{{_DIGITS}}})\.json"
 _Object = Namespace | Pod | ListedSecret
 
 
 class Recorder:
-    """Writes what differs from the last time; without `with_secrets` stand-ins take the place of Secrets' values."""
+    """Writes a Listing if it differs from the last one. Without `with_secrets` values of Secrets are replaced."""
 
     def __init__(self, folder: Path, settings: Settings, *, with_secrets: bool) -> None:
         self._folder = folder
@@ -36,7 +36,7 @@ class Recorder:
         self._content = b""
 
     def write(self, listing: Listing) -> Path | None:
-        """Write the next recording and give its path; None where nothing changed. RecordingError says why it cannot."""
+        """Write the next recording and give its path; None if nothing changed. RecordingError if that fails."""
         if listing == self._listing:
             return None
         content = self._format(listing)
@@ -54,7 +54,7 @@ class Recorder:
         return path
 
     def _format(self, listing: Listing) -> bytes:
-        """Write a List of which the same objects, in whatever order, make the same bytes."""
+        """Write a List; equal objects in any order give equal bytes."""
         objects = {
             (kind, item.metadata.namespace or "", item.metadata.name): item for kind, item in _name_kinds(listing)
         }
@@ -64,7 +64,7 @@ class Recorder:
 
     def _convert(self, kind: str, item: _Object) -> dict[str, Any]:
         metadata = item.metadata
-        # Others can hold anything: kubectl's last-applied-configuration of a Secret holds the Secret.
+        # Other annotations can hold secrets: kubectl's last-applied-configuration of a Secret holds the Secret.
         kept = {name: text for name, text in (metadata.annotations or {}).items() if name in self._annotations}
         item = replace(item, metadata=replace(metadata, annotations=kept or None))
         if self._stand_ins and isinstance(item, ListedSecret):
@@ -76,7 +76,7 @@ def _next_path(folder: Path) -> Path:
     taken = (re.fullmatch(_NAME, path.name) for path in folder.iterdir())
     number = max((int(match[1]) for match in taken if match), default=0) + 1
     if number >= 10**_DIGITS:
-        raise RecordingError(f"{folder}: holds the last recording that a folder can hold; begin another")
+        raise RecordingError(f"{folder}: has as many recordings as a folder can have; begin another")
     return folder / f"{number:0{_DIGITS}}.json"
 
 

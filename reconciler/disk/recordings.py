@@ -1,7 +1,9 @@
-"""Recordings: a Listing as JSON or YAML on disk, as `kubectl get namespaces,pods,secrets -A -o json` prints it."""
+"""Recordings: a Listing as JSON or YAML on disk, as `kubectl get namespaces,pods,secrets -A -o json` prints it.
+
+What is wrong is told in our own words: those of a YAML or JSON library change with its version.
+"""
 
 import json
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,18 +13,22 @@ import msgspec
 import yaml
 from msgspec import Raw, Struct
 
-from reconciler.objects.listing import KINDS, Listing, Namespace, Pod, Secret
-from reconciler.values.patterns import excerpt
+from reconciler.loop.ports import SourceError
+from reconciler.objects.listing import ALLOWED, KINDS, Listing, Namespace, Pod, Secret
+from reconciler.values.decoding import describe_fault
+from reconciler.values.messages import excerpt
 
 STANDARD_INPUT = "-"
 _ENDINGS = (".json", ".yaml", ".yml")
 _DEEPEST = 200
 _LISTS = ("List", *(f"{kind}List" for kind in KINDS))
+_TOO_DEEP = "is nested too deeply"
+_EMPTY = "is empty; a Listing without objects is a List without items"
 _Object = Namespace | Pod | Secret
 
 
-class RecordingError(Exception):
-    """A file that is no recording: one line with the file, the place in it and the fault."""
+class RecordingError(SourceError):
+    """A file that is not a recording: one line with the file, the place in it and the fault."""
 
 
 class _Fault(Exception):
@@ -39,7 +45,7 @@ class _Header(Struct, rename="camel"):
 
 
 class _ItemHeader(Struct, rename="camel"):
-    """What an item of a List begins with: in a PodList the items name no kind."""
+    """What an item of a List begins with; in a PodList the items name no kind."""
 
     kind: str = ""
     api_version: str = ""
@@ -56,7 +62,7 @@ class _Loader(yaml.CSafeLoader):
 
 
 def find_recordings(paths: list[str]) -> list[str]:
-    """Name the recordings of files and folders, a folder's sorted by name. RecordingError where there is none."""
+    """Name the recordings in files and folders, a folder's sorted by name. RecordingError if a folder has none."""
     return [found for path in paths for found in ([path] if path == STANDARD_INPUT else _find(path))]
 
 
@@ -68,7 +74,7 @@ def _find(path: str) -> list[str]:
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read: {error.strerror}") from None
     if not files:
-        raise RecordingError(f"{path}: holds no file that ends with {', '.join(_ENDINGS)}")
+        raise RecordingError(f"{path}: has no file that ends with {', '.join(_ENDINGS)}")
     return files
 
 
@@ -76,10 +82,10 @@ def read_recordings(paths: list[str]) -> Listing:
     """Read files (`-`: standard input) and merge them into one Listing. RecordingError names file, place and fault."""
     objects: dict[tuple[str, str, str], _Object] = {}
     for path in paths:
-        for place, item in _read_objects(path):
+        for where, item in _read_objects(path):
             name = (type(item).__name__, item.metadata.namespace or "", item.metadata.name)
             if objects.setdefault(name, item) != item:
-                raise RecordingError(f"{path}: {place}: stands twice, and differently")
+                raise RecordingError(f"{path}: {where}: appears twice, and differently")
     items = objects.values()
     return Listing(
         tuple(item for item in items if isinstance(item, Namespace)),
@@ -102,69 +108,73 @@ def _read_objects(path: str) -> Iterator[tuple[str, _Object]]:
 def _split(data: bytes) -> list[bytes]:
     """Split a file into its documents, as JSON."""
     if not data.strip():
-        raise _Fault("is empty; a Listing without objects is a List without items")
+        raise _Fault(_EMPTY)
     if not data.lstrip().startswith((b"{", b"[")):
         return _split_yaml(data)
     try:
         json.loads(data)
     except UnicodeDecodeError:
-        raise _Fault("is not UTF-8") from None
+        raise _Fault("is not UTF-8 text") from None
     except json.JSONDecodeError as error:
         try:
             return _split_yaml(data)  # YAML may begin with a brace too
         except _Fault:
-            raise _Fault(f"line {error.lineno}, column {error.colno}: is not JSON: {error.msg}") from None
+            raise _Fault(f"line {error.lineno}, column {error.colno}: is not JSON") from None
     except (ValueError, RecursionError):
-        raise _Fault("holds a number that is too long, or is nested too deeply") from None
+        raise _Fault("has a number that is too long, or is nested too deeply") from None
     return [data]
 
 
 def _split_yaml(data: bytes) -> list[bytes]:
     try:
-        _check_depth(data)
+        _check_events(data)
         documents = [document for document in yaml.load_all(data, _Loader) if document is not None]
         encoded = [msgspec.json.encode(document) for document in documents]
+    except yaml.constructor.ConstructorError as error:
+        raise _Fault(f"{_show_place(error.problem_mark)}has a YAML tag that JSON cannot hold") from None
     except yaml.MarkedYAMLError as error:
-        # Of a tag or an alias it tells the name, which is a value that somebody forgot to quote.
-        problem = re.sub(r"['\"].{2,}['\"]", "...", error.problem or "", flags=re.DOTALL)
-        raise _Fault(f"{_place(error.problem_mark)}is not YAML: {problem}") from None
+        # Newer libraries refuse deep nesting themselves, before _check_events sees it.
+        nested = _is_nested_deeply(data, error.problem_mark)
+        raise _Fault(_TOO_DEEP if nested else f"{_show_place(error.problem_mark)}is not YAML") from None
     except (yaml.YAMLError, UnicodeError):
         raise _Fault("is not UTF-8 text") from None
-    except (
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-        RecursionError,
-    ):  # of odd tags: PyYAML lets them through
-        raise _Fault("holds YAML that JSON cannot hold") from None
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError):  # PyYAML lets these through
+        raise _Fault("has YAML that JSON cannot hold") from None
     if not encoded:
-        raise _Fault("is empty; a Listing without objects is a List without items")
+        raise _Fault(_EMPTY)
     return encoded
 
 
-def _place(mark: Any) -> str:
+def _show_place(mark: Any) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
 
 
-def _check_depth(data: bytes) -> None:
-    """Refuse what is nested so deeply that libyaml's composer, which calls itself, would run out of stack."""
+def _check_events(data: bytes) -> None:
+    """Refuse aliases, and nesting so deep that libyaml's composer, which is recursive, would run out of stack."""
     depth = 0
     for event in yaml.parse(data, _Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST:
-            raise _Fault("is nested too deeply")
+            raise _Fault(_TOO_DEEP)
         if isinstance(event, yaml.AliasEvent):  # a few of them can stand for gigabytes
-            raise _Fault(f"{_place(event.start_mark)}uses a YAML alias, which a recording must not")
+            raise _Fault(f"{_show_place(event.start_mark)}uses a YAML alias, which a recording must not")
+
+
+def _is_nested_deeply(data: bytes, mark: Any) -> bool:
+    """Tell whether more than _DEEPEST brackets are open at a place, counting those of its line alone."""
+    lines = data.decode("utf-8", "replace").splitlines() if mark else []
+    text = lines[mark.line][: mark.column] if mark and mark.line < len(lines) else ""
+    opened = sum(text.count(bracket) for bracket in "[{") - sum(text.count(bracket) for bracket in "]}")
+    return opened > _DEEPEST
 
 
 def _read_document(document: bytes) -> Iterator[tuple[str, _Object]]:
     try:
         header = msgspec.json.decode(document, type=_Header)
     except msgspec.DecodeError as error:
-        raise _Fault(f"is not a v1 List nor an object: {error}") from None
+        raise _Fault(f"is neither a v1 List nor an object: {describe_fault(error)}") from None
     if header.kind == "Status":
-        raise _Fault("holds a Status, the answer to a request that failed, and no List")
+        raise _Fault("is a Status, the answer to a request that failed, and not a List")
     if header.kind not in _LISTS:
         yield from _read_item(Raw(document), None, header.kind)
         return
@@ -172,24 +182,24 @@ def _read_document(document: bytes) -> Iterator[tuple[str, _Object]]:
         raise _Fault(f"{header.kind}: has no items")
     if (header.metadata or {}).get("continue"):
         raise _Fault(f"{header.kind}: is one page of several (metadata.continue is set)")
-    for place, item in enumerate(header.items):
-        yield from _read_item(item, header, f"items[{place}]")
+    for number, item in enumerate(header.items):
+        yield from _read_item(item, header, f"items[{number}]")
 
 
-def _read_item(item: Raw, around: _Header | None, place: str) -> Iterator[tuple[str, _Object]]:
+def _read_item(item: Raw, around: _Header | None, where: str) -> Iterator[tuple[str, _Object]]:
     """Read an object; in a List such as a PodList it may leave its kind and version to the List around it."""
     try:
         header = msgspec.json.decode(item, type=_ItemHeader)
         kind = header.kind or (around.kind.removesuffix("List") if around else "")
         version = header.api_version or (around.api_version if around else "") or "v1"
         if not kind:
-            raise _Fault(f"{place}: names no kind")
+            raise _Fault(f"{where}: names no kind")
         if kind not in KINDS or version != "v1":
             return
-        place = f"{place} ({kind}{_name_of(header.metadata)})"
-        yield place, _place_in_namespace(msgspec.json.decode(item, type=KINDS[kind]))
+        where = f"{where} ({kind}{_name_of(header.metadata)})"
+        yield where, _put_in_namespace(msgspec.json.decode(item, type=KINDS[kind]))
     except msgspec.DecodeError as error:
-        raise _Fault(f"{place}: {error}") from None
+        raise _Fault(f"{where}: {describe_fault(error, ALLOWED)}") from None
 
 
 def _name_of(metadata: Any) -> str:
@@ -199,8 +209,8 @@ def _name_of(metadata: Any) -> str:
     return " " + excerpt("/".join(parts)).strip("'\"") if parts else ""
 
 
-def _place_in_namespace(item: _Object) -> _Object:
-    """Put what names no namespace into "default", as the API server does."""
+def _put_in_namespace(item: _Object) -> _Object:
+    """Put an object that names no Namespace into "default", as the API server does."""
     if isinstance(item, Namespace) or item.metadata.namespace:
         return item
     return msgspec.structs.replace(item, metadata=msgspec.structs.replace(item.metadata, namespace="default"))

@@ -1,4 +1,4 @@
-"""Stand-ins: values in place of those of Secrets, which routing judges and serves alike and which tell nothing."""
+"""Redaction: stand-ins for the values of Secrets, which routing treats as the originals and which tell nothing."""
 
 import base64
 import binascii
@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from msgspec.structs import replace
 
 from reconciler.objects.listing import Secret
-from reconciler.routing.tenant import LONGEST_KEY, is_key_field
+from reconciler.routing.api_keys import LONGEST_KEY, is_key_field
 from reconciler.values.certificates import LONGEST_PEM, CertificateError, parse_chain
 from reconciler.values.value import Value
 

@@ -1,4 +1,7 @@
-"""Releases: a folder of trees named by their content, one of which is live; disks raise OSError."""
+"""Releases: a folder of trees that are named by their content, one of which is live.
+
+Every method raises OSError where a disk does.
+"""
 
 import os
 import shutil
@@ -16,8 +19,8 @@ from reconciler.values.value import Value
 
 CURRENT = "current"
 _KEPT = 3
-# Beside the tree itself a release holds the server that answers its name, what its files must add up to, and the
-# Snapshot that it was made of.
+# Beside the tree itself a release holds the server that answers its name, the digest of its files, and the Snapshot
+# that it was made of.
 _OWN = "release/"
 _DIGEST = f"{_OWN}digest"
 _SNAPSHOT = f"{_OWN}snapshot"
@@ -25,7 +28,7 @@ _OUTSIDE = "run/outside"
 
 
 class Release(Value, frozen=True):
-    """A release as it was read back. The Snapshot it was made of is NOTHING where this version cannot read it."""
+    """A release as it was read back. Its Snapshot is NOTHING if this version of the program cannot read it."""
 
     name: str
     files: Files
@@ -43,24 +46,24 @@ class Releases:
         self._salt = self._read_salt()
 
     def close(self) -> None:
-        """Give the folder back."""
+        """Release the folder's lock."""
         if self.mine:
             os.close(self._lock)
         self.mine = False
 
     def name(self, files: Files) -> str:
-        """Name a tree."""
+        """Name a tree by its content."""
         return name_release(files, self._salt)
 
     def path(self, name: str) -> Path:
-        """Tell where a release lies."""
+        """Give the folder of a release."""
         return self._folder / "releases" / name
 
     def stage(self, name: str, files: Files, snapshot: Snapshot) -> None:
-        """Write a release's folder beside its place and move it there; one that is there is whole."""
+        """Write a release: its folder is complete when it appears. One that exists and is whole is left as it is."""
         release = self.path(name)
         if self._is_whole(release):
-            os.utime(release)  # it is the newest again: what is pruned goes by age
+            os.utime(release)  # it is the newest again: releases are pruned by age
             return
         shutil.rmtree(release, ignore_errors=True)
         release.parent.mkdir(exist_ok=True)
@@ -79,7 +82,7 @@ class Releases:
             shutil.rmtree(staged, ignore_errors=True)  # unless it has been moved
 
     def swap(self, name: str | None) -> None:
-        """Make a release the live one, in one step; None: no release is."""
+        """Make a release the live one, in one step; with None no release is live."""
         if name is None:
             (self._folder / CURRENT).unlink(missing_ok=True)
             return
@@ -90,41 +93,41 @@ class Releases:
 
     @property
     def live(self) -> str | None:
-        """The live release's name."""
+        """The name of the live release; None if there is none."""
         try:
             return os.path.basename(os.readlink(self._folder / CURRENT))
         except FileNotFoundError:
             return None
 
     def remove(self, name: str) -> None:
-        """Remove a release that failed, to be written anew."""
+        """Remove a release that failed, so that it is written anew the next time."""
         shutil.rmtree(self.path(name), ignore_errors=True)
 
     def prune(self, name: str | None, others: int = _KEPT - 1) -> None:
-        """Remove what was staged, and releases but for this one and the youngest `others`, to fall back on."""
+        """Keep this release and the youngest `others`, to fall back on; remove the rest, and what is half-written."""
         kept = {name, *[path.name for path in self._by_age() if path.name != name][:others]}
         for path in (self._folder / "releases").iterdir():
             if path.name not in kept:
                 shutil.rmtree(path, ignore_errors=True)
 
     def find_whole(self) -> Iterator[Release]:
-        """Read the releases whose files are all there as they were written, the live one first, then the youngest.
+        """Read the releases whose files are all as they were written: the live one first, then the youngest.
 
-        A machine that lost power may have kept a release's name without its files.
+        After a loss of power a release's folder may exist without the content of its files.
         """
         for name in dict.fromkeys([*([self.live] if self.live else []), *(path.name for path in self._by_age())]):
             if self._is_whole(self.path(name)):
                 yield Release(name, self._read(self.path(name)), self._read_snapshot(self.path(name)))
 
     def read_outside(self) -> set[str]:
-        """Read which files outside of the folder are this folder's, be they a former process's."""
+        """Read which files outside of the folder belong to it, also those that a former process wrote."""
         with suppress(msgspec.MsgspecError):
             if kept := read_file(self._folder / _OUTSIDE):
                 return msgspec.json.decode(kept.content, type=set[str])
         return set()
 
     def write_outside(self, paths: set[str]) -> None:
-        """Write that down, for a later process."""
+        """Note which files outside of the folder belong to it, for a later process."""
         if paths != self.read_outside():
             replace_file(self._folder / _OUTSIDE, File(msgspec.json.encode(paths, order="deterministic")))
 
@@ -134,7 +137,7 @@ class Releases:
         return sorted(whole, key=lambda path: path.stat().st_mtime, reverse=True)
 
     def _is_whole(self, release: Path) -> bool:
-        with suppress(OSError):  # what cannot be read is not served, and keeps nothing else from that
+        with suppress(OSError):  # a release that cannot be read is passed over
             digest = read_file(release / _DIGEST)
             return digest is not None and self.name(self._read(release)).encode() == digest.content
         return False
@@ -151,7 +154,7 @@ class Releases:
         return NOTHING
 
     def _read_salt(self) -> bytes:
-        """Read the secret that keys release names, made at the folder's first use."""
+        """Read the secret by which release names are keyed; it is made when the folder is first used."""
         salt = self._folder / "run" / "salt"
         if not salt.is_file() or salt.stat().st_size == 0:
             replace_file(salt, File(os.urandom(16), SECRET))

@@ -1,4 +1,7 @@
-"""Trees on disk: Files written so that others can at no moment read a secret, and read back; disks raise OSError."""
+"""Trees on disk: Files are written so that nobody else can read a secret at any moment, and read back.
+
+Every function raises OSError where a disk does.
+"""
 
 import errno
 import fcntl
@@ -10,12 +13,12 @@ from pathlib import Path
 
 from reconciler.values.files import File, Files
 
-# What a folder holds from which an nginx serves releases; an artefact never does.
+# Folders of a folder from which nginx serves releases; an artefact never has them.
 SERVING = frozenset(("releases", "run"))
 
 
 def write_files(files: Files, folder: Path) -> None:
-    """Write Files below `folder`; an absolute path goes where it says. Each file appears whole or not at all."""
+    """Write Files below `folder`, or where an absolute path says. Each file appears whole or not at all."""
     for path, file in files.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +38,7 @@ def replace_file(target: Path, file: File) -> None:
 
 
 def read_files(folder: Path, outside: Iterable[str] = ()) -> Files:
-    """Read a tree back, with those of the files `outside` it that are there; it holds no links, which lead anywhere."""
+    """Read a tree back, and those of the files `outside` it that exist. A link could lead anywhere: it is an error."""
     inside = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if not path.is_dir()}
     return {name: File(_read_plain(path)) for name, path in inside.items()} | {
         path: File(Path(path).read_bytes()) for path in outside if Path(path).is_file()
@@ -50,7 +53,7 @@ def _read_plain(path: Path) -> bytes:
 
 
 def read_file(path: Path) -> File | None:
-    """Read one file with its mode; None where there is none."""
+    """Read one file with its mode; None if it does not exist."""
     try:
         return File(path.read_bytes(), path.stat().st_mode & 0o777)
     except FileNotFoundError:
@@ -58,12 +61,12 @@ def read_file(path: Path) -> File | None:
 
 
 def keep_outside(files: Files) -> dict[str, File | None]:
-    """Read what lies where Files go outside of their tree, to be put back by `restore_files`."""
+    """Read the files that Files with absolute paths would replace, so that `restore_files` can put them back."""
     return {path: read_file(Path(path)) for path in files if path.startswith("/")}
 
 
 def restore_files(kept: Mapping[str, File | None]) -> None:
-    """Put files back as `read_file` found them; what was not there goes."""
+    """Put files back as `read_file` found them; a file that did not exist is removed."""
     for path, file in kept.items():
         if file:
             replace_file(Path(path), file)
@@ -72,14 +75,14 @@ def restore_files(kept: Mapping[str, File | None]) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file, if it is there, and its folder where it was the last in it."""
+    """Remove a file, if it exists, and then its folder if that is empty."""
     path.unlink(missing_ok=True)
     with suppress(OSError):
         path.parent.rmdir()
 
 
 def try_lock(handle: int) -> bool:
-    """Take the lock of an open file or folder, unless another process holds it; closing the handle gives it back."""
+    """Take the lock of an open file or folder, unless another process holds it; closing the handle releases it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Budgets: how often one Namespace's changes may go live, so that nobody makes everyone's nginx reload all the time."""
+"""Budgets: how often one Namespace's changes may go live, so that nobody makes nginx reload all the time."""
 
 import msgspec
 
@@ -8,27 +8,33 @@ from reconciler.values.value import Value
 _MINUTE = 60.0
 
 
-class Budget(Value, frozen=True):
-    """What each Namespace has left of `most` changes; what it has spent comes back evenly, all of it in a minute.
+class Balance(Value, frozen=True):
+    """How many changes a Namespace had left at a time, which is in seconds since the epoch."""
 
-    `spent` holds, by name, how many changes were left at which time, in seconds since the epoch. No `most`: no limit.
+    left: float
+    at: float
+
+
+class Budget(Value, frozen=True):
+    """How many of its `most` changes each Namespace has left. What was used comes back evenly, all of it in a minute.
+
+    `balances` holds, by name, only the Namespaces that have used some. If `most` is 0 there is no limit.
     """
 
     most: int
-    spent: dict[str, tuple[float, float]] = {}
+    balances: dict[str, Balance] = {}
 
     def charge(self, changed: tuple[Held, ...], now: float) -> "Budget":
-        """Charge the Namespaces whose changes go live; who has everything left is forgotten."""
+        """Charge the Namespaces whose changes go live. A Namespace that has everything left is forgotten."""
         if not self.most:
             return self
         names = {one.name for one in changed}
-        left = {name: self._count(name, now) - (name in names) for name in {*self.spent, *names}}
-        return msgspec.structs.replace(
-            self, spent={name: (count, now) for name, count in sorted(left.items()) if count < self.most}
-        )
+        left = {name: self._count(name, now) - (name in names) for name in {*self.balances, *names}}
+        used = {name: Balance(count, now) for name, count in sorted(left.items()) if count < self.most}
+        return msgspec.structs.replace(self, balances=used)
 
     def find_overdrawn(self, changed: tuple[Held, ...], now: float) -> tuple[Held, ...]:
-        """Find those whose changes have to wait, each until it may go live."""
+        """Find the Namespaces whose changes have to wait, each held until its change may go live."""
         return tuple(
             msgspec.structs.replace(
                 one,
@@ -40,5 +46,7 @@ class Budget(Value, frozen=True):
         )
 
     def _count(self, name: str, now: float) -> float:
-        left, then = self.spent.get(name, (float(self.most), now))
-        return min(float(self.most), left + max(0.0, now - then) * self.most / _MINUTE)
+        """Count what a Namespace has left now."""
+        most = float(self.most)
+        balance = self.balances.get(name, Balance(most, now))
+        return min(most, balance.left + max(0.0, now - balance.at) * most / _MINUTE)

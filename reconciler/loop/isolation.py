@@ -1,13 +1,13 @@
-"""Isolation: when nginx refuses a tree, which Namespaces are to blame, so that everyone else's change goes live."""
+"""Isolation: which Namespaces are to blame when nginx refuses a tree, so that all others' changes go live."""
 
 import re
 from collections.abc import Callable, Iterable
 
 import msgspec
 
-from reconciler.objects.snapshot import Namespace, Resource, Snapshot
-from reconciler.routing.table import Routes
-from reconciler.routing.tenant import Problem
+from reconciler.objects.snapshot import Namespace, Snapshot
+from reconciler.routing.model import Routes
+from reconciler.routing.problems import Problem, problem_of
 from reconciler.values.files import Files
 from reconciler.values.value import Value
 
@@ -15,9 +15,10 @@ _LONGEST_REASON = 200
 
 
 class Held(Value, frozen=True):
-    """A Namespace that is held at its last good state: what it wants (None: to go), what is served of it, and why.
+    """A Namespace that is held back at its last good state: what it wants, what is served of it, and why.
 
-    It is tried again when it changes, and at the time `until`, in seconds since the epoch.
+    `wanted` is None if it is to go, `good` is None if nothing of it is served. It is tried again when it changes, and
+    at the time `until`, in seconds since the epoch.
     """
 
     name: str
@@ -28,14 +29,15 @@ class Held(Value, frozen=True):
 
     @property
     def problem(self) -> Problem:
-        """What people are told until it is mended."""
-        what = "its last good state is served" if self.good else "none of it is served"
-        why = f"is held back, {what}: {self.why}"
-        return Problem(Resource("Namespace", "", self.name), "its change", why, "what nginx accepts")
+        """What people are told while it is held."""
+        served = "its last good state is served" if self.good else "none of it is served"
+        return problem_of(self.name, "its change", f"is held back, {served}: {self.why}", "what nginx accepts")
 
 
-def hold(snapshot: Snapshot, held: Iterable[Held]) -> Snapshot:
-    """Give a Snapshot in which the held Namespaces are as they last were good."""
+def hold(snapshot: Snapshot, held: tuple[Held, ...]) -> Snapshot:
+    """Give a Snapshot in which each held Namespace is in its last good state."""
+    if not held:
+        return snapshot
     namespaces = {namespace.name: namespace for namespace in snapshot.namespaces}
     for one in held:
         if one.good:
@@ -46,13 +48,13 @@ def hold(snapshot: Snapshot, held: Iterable[Held]) -> Snapshot:
 
 
 def keep_held(held: Iterable[Held], snapshot: Snapshot, now: float) -> tuple[Held, ...]:
-    """Keep holding the Namespaces that are still as nginx refused them; what changed or wants to go gets its chance."""
+    """Keep those held that still want what nginx refused; a Namespace that changed or is to go is tried again."""
     present = {namespace.name: namespace for namespace in snapshot.namespaces}
     return tuple(one for one in held if one.wanted and present.get(one.name) == one.wanted and now < one.until)
 
 
 def find_changed(served: Snapshot, wanted: Snapshot, why: str, until: float) -> tuple[Held, ...]:
-    """List the Namespaces that came, went or differ from what is served, each as if it were to be held."""
+    """List the Namespaces that came, went or differ from what is served, in the form in which they would be held."""
     before = {namespace.name: namespace for namespace in served.namespaces}
     after = {namespace.name: namespace for namespace in wanted.namespaces}
     return tuple(
@@ -69,11 +71,11 @@ def find_offenders(
     retry: float,
     works: Callable[[tuple[Held, ...]], bool],
 ) -> tuple[Held, ...]:
-    """Find out which of the changed Namespaces have to be held; `works` tries a tree with some of them held.
+    """Find which of the changed Namespaces have to be held; `works` tries a tree with some of them held.
 
-    The search is among the suspects if all goes well without them. Halves are let in for as long as the tree works:
-    about 2 log2(n) trials for one offender among n. Who has had no trial when there have been so many `trials` is held
-    too, but not longer than until the time `retry`.
+    If the tree works without the suspects, only they are searched. The search halves the group: about 2 log2(n) trials
+    for one offender among n. Namespaces that were not tried within the number of `trials` are held too, but only until
+    the time `retry`, in seconds since the epoch.
     """
     suspected = tuple(one for one in changed if one.name in suspects)
     found = bool(suspected) and works(suspected)
@@ -96,12 +98,12 @@ def find_offenders(
 
 
 def _wait(one: Held, retry: float) -> Held:
-    why = "nginx refuses what others ask for, and it has not been this one's turn yet"
+    why = "nginx refuses what other Namespaces ask for, and this one has not been tried yet"
     return msgspec.structs.replace(one, why=why, until=min(one.until, retry))
 
 
 def find_suspects(message: str, files: Files, routes: Routes) -> frozenset[str]:
-    """Name the Namespaces that nginx's message is about: by a host in it, or by what stands in the line it names."""
+    """Name the Namespaces that nginx's message is about: those of a host in it, or in the line that it names."""
     text = f"{message} {_read_block(message, files)}"
     words = set(re.split(r"[^a-z0-9.*-]+", text))
     owners = {host.namespace for host in routes.hosts if host.name in words}
@@ -109,10 +111,10 @@ def find_suspects(message: str, files: Files, routes: Routes) -> frozenset[str]:
 
 
 def _read_block(message: str, files: Files) -> str:
-    """Give the line of nginx.conf that a message names, and those before it up to its block's beginning."""
+    """Give the line of nginx.conf that a message names, with the lines before it from the start of its block."""
     found = re.search(r" in \S*nginx\.conf:(\d+)", message)
     if not found:
         return ""
     lines = files["nginx.conf"].content.decode("utf-8", "replace").splitlines()[: int(found[1])]
-    begins = next((place for place in reversed(range(len(lines))) if lines[place].endswith("{")), 0)
-    return " ".join(lines[begins:])
+    start = next((number for number in reversed(range(len(lines))) if lines[number].endswith("{")), 0)
+    return " ".join(lines[start:])

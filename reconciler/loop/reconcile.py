@@ -1,158 +1,150 @@
-"""reconcile(): one cycle, the only place that names all stages."""
+"""reconcile(): one cycle, from a Snapshot to what a sink serves; the only place that names all stages."""
 
 import math
-from typing import Protocol
+from dataclasses import dataclass
 
 import msgspec
 
 from reconciler.loop.budget import Budget
+from reconciler.loop.cycle import NOBODYS_ROUTES, Cycle
 from reconciler.loop.isolation import Held, find_changed, find_offenders, find_suspects, hold, keep_held
-from reconciler.nginx.program import RefusedError
+from reconciler.loop.ports import RefusedError, Sink
+from reconciler.loop.stages import Stages
+from reconciler.loop.sudden_loss import is_sudden_loss
 from reconciler.objects.diff import Change, diff
-from reconciler.objects.listing import Listing
-from reconciler.objects.snapshot import NOTHING, Snapshot, normalise
-from reconciler.rendering.tree import render
-from reconciler.routing.table import Host, Routes, RoutingTable, build_table
-from reconciler.settings import Settings
-from reconciler.values.files import Files
-from reconciler.values.value import Value
+from reconciler.objects.snapshot import NOTHING, Snapshot
+from reconciler.routing.model import RoutingTable
 
-# Routes that are nobody's: a host of no Namespace.
-_SOMETHING = Routes((Host("dispatcher.invalid", (), "", None, ()),), (), (), 512)
-# A tree that passes its test and yet does not go live may fail for the machine's sake, so it is tried again, in
-# seconds, and there are few trials of it: each of them is a reload that has to time out.
+# A tree that passes its test and still does not go live may fail because of the machine. So it is tried again after
+# this number of seconds, and few trials are made of it: each is a reload that has to time out.
 _RETRY = 60.0
 _TRIALS, _RELOADS = 200, 8
 
 
-class Sink(Protocol):
-    """Where a tree goes."""
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is to be served: a Snapshot in which some Namespaces are held back, and its routing table."""
 
-    def apply(self, files: Files, snapshot: Snapshot) -> str:
-        """Take a tree, and the Snapshot that it was made of, and give its release's name.
-
-        An error leaves the last tree in place.
-        """
-
-    def check(self, files: Files) -> None:
-        """Test a tree and leave everything as it is. RefusedError where nginx refuses it."""
+    served: Snapshot
+    held: tuple[Held, ...]
+    table: RoutingTable
 
 
-class Cycle(Value, frozen=True):
-    """What one cycle saw and did; not `applied`: no route changed, and the last release stays."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one cycle is to do. Nothing is rendered or applied yet, so that it can be looked at and refused."""
 
     snapshot: Snapshot
     changes: tuple[Change, ...]
-    table: RoutingTable
-    files: Files
-    release: str
-    applied: bool
-    held: tuple[Held, ...] = ()
-    budget: Budget = Budget(0)
-
-
-def recall(snapshot: Snapshot, files: Files, settings: Settings) -> Cycle:
-    """Make the cycle to go on from where a former process left these serving; the next one applies in any case."""
-    former = msgspec.structs.replace(snapshot, digest=b"")
-    return Cycle(former, (), RoutingTable(_SOMETHING, (), -math.inf), files, "", True, (), Budget(settings.max_changes))
-
-
-def reconcile(listing: Listing, settings: Settings, sink: Sink, last: Cycle | None, now: float) -> Cycle:
-    """Bring a sink to what a Listing asks for; `last` is the cycle before, `now` in seconds since the epoch.
-
-    Two gates: an equal digest saves the work, equal routes save the release. The sink's error goes through, and then
-    `last` is still the last cycle; but where nginx refuses a tree, the Namespaces to blame are held at their last good
-    state, and everyone else's change goes live.
-    """
-    snapshot = normalise(listing, settings)
-    if last and snapshot.digest == last.snapshot.digest and now < last.table.good_until:
-        return msgspec.structs.replace(last, changes=(), applied=False)
-    changes = diff(last.snapshot if last else None, snapshot)
-    wish = _Wish(snapshot, keep_held(last.held, snapshot, now) if last else (), settings, now)
-    if last and wish.build_table().routes != last.table.routes:
-        wish = wish.holding(last.budget.find_overdrawn(wish.find_changed(last), now))
-    table = wish.build_table()
-    if last and table.routes == last.table.routes:
-        return Cycle(snapshot, changes, table, last.files, last.release, False, wish.held, last.budget)
-    files = render(table.routes, settings)
-    budget = wish.pay(last)  # who is refused has had a turn, too
-    try:
-        return Cycle(snapshot, changes, table, files, sink.apply(files, wish.served), True, wish.held, budget)
-    except RefusedError as refusal:
-        # What a running nginx says quotes clients, who could have anyone suspected.
-        suspects = find_suspects(str(refusal), files, table.routes) if refusal.tested else frozenset()
-        wish = _isolate(wish, refusal, suspects, sink, last)
-    table = wish.build_table()
-    if last and table.routes == last.table.routes:
-        return Cycle(snapshot, changes, table, last.files, last.release, False, wish.held, budget)
-    files = render(table.routes, settings)
-    return Cycle(snapshot, changes, table, files, sink.apply(files, wish.served), True, wish.held, budget)
-
-
-class _Wish(Value, frozen=True):
-    """What shall be served: a Snapshot, but for the Namespaces that are held."""
-
-    snapshot: Snapshot
-    held: tuple[Held, ...]
-    settings: Settings
+    draft: Draft
+    last: Cycle | None
     now: float
 
     @property
-    def served(self) -> Snapshot:
-        """What is served of the Snapshot, or in its Namespaces' places."""
-        return hold(self.snapshot, self.held)
-
-    def holding(self, also: tuple[Held, ...]) -> "_Wish":
-        """Wish the same, with more of the Namespaces held."""
-        return msgspec.structs.replace(self, held=(*self.held, *also))
-
-    def find_changed(self, last: Cycle | None, why: str = "", until: float = math.inf) -> tuple[Held, ...]:
-        """List the Namespaces that would change what is served, each as if it were to be held."""
-        before = hold(last.snapshot, last.held) if last else NOTHING
-        return find_changed(before, self.served, why, until)
-
-    def pay(self, last: Cycle | None) -> Budget:
-        """Charge the budget for what goes live; what the first cycle finds costs nothing."""
-        if not last:
-            return Budget(self.settings.max_changes)
-        return last.budget.charge(self.find_changed(last), self.now)
-
-    def build_table(self) -> RoutingTable:
-        """Build its routing table: each held Namespace is a problem there."""
-        table = build_table(self.served, self.settings, self.now)
-        problems = sorted([*table.problems, *(one.problem for one in self.held)])
-        until = min([table.good_until, *(one.until for one in self.held)])
-        return RoutingTable(table.routes, tuple(problems), until)
-
-    def render(self) -> Files:
-        """Render its tree."""
-        return render(self.build_table().routes, self.settings)
+    def is_sudden_loss(self) -> bool:
+        """Whether much of what is routed would go."""
+        return self.last is not None and is_sudden_loss(self.last.size, self.draft.table.routes.size)
 
 
-def _isolate(wish: _Wish, refusal: RefusedError, suspects: frozenset[str], sink: Sink, last: Cycle | None) -> _Wish:
-    """Hold the Namespaces for whose sake nginx refuses a tree; where nobody's change is to blame the refusal stands."""
+def reconcile(snapshot: Snapshot, stages: Stages, sink: Sink, last: Cycle | None, now: float) -> Cycle:
+    """Bring a sink to what a Snapshot asks for. `last` is the cycle before; `now` is in seconds since the epoch.
 
-    def works(also: tuple[Held, ...]) -> bool:
-        trial = wish.holding(also)
-        try:
-            if refusal.tested:
-                sink.check(trial.render())
-            else:
-                sink.apply(trial.render(), trial.served)
-        except RefusedError:
-            return False
-        return True
+    Two gates: an equal digest saves the work, equal routes save the release. SinkError leaves `last` the last cycle;
+    but if the sink refuses a tree, the Namespaces to blame are held at their last good state, and all others' changes
+    are applied.
+    """
+    if last and last.stands_for(snapshot, now):
+        return last.rest()
+    return carry_out(make_plan(snapshot, stages, last, now), stages, sink)
 
-    retry = wish.now + _RETRY
-    changed = wish.find_changed(last, str(refusal), math.inf if refusal.tested else retry)
-    first = not (last and last.release)
-    if first and not refusal.tested:
+
+def make_plan(snapshot: Snapshot, stages: Stages, last: Cycle | None, now: float) -> Plan:
+    """Find out what is to be done: what changed, who has to wait, and which routes there are to be."""
+    changes = diff(last.snapshot if last else None, snapshot)
+    draft = _draft(snapshot, keep_held(last.held, snapshot, now) if last else (), stages, now)
+    if last and draft.table.routes != last.table.routes:
+        overdrawn = last.budget.find_overdrawn(find_changed(last.served, draft.served, "", math.inf), now)
+        draft = _draft(snapshot, (*draft.held, *overdrawn), stages, now) if overdrawn else draft
+    return Plan(snapshot, changes, draft, last, now)
+
+
+def carry_out(plan: Plan, stages: Stages, sink: Sink) -> Cycle:
+    """Do what a plan says."""
+    budget = _charge(plan, stages)
+    try:
+        return _apply(plan, plan.draft, budget, stages, sink)
+    except RefusedError as refusal:
+        draft = _isolate(plan, refusal, stages, sink)
+        cycle = _apply(plan, draft, budget, stages, sink)
+        return msgspec.structs.replace(cycle, refusal=str(refusal))
+
+
+def _draft(snapshot: Snapshot, held: tuple[Held, ...], stages: Stages, now: float) -> Draft:
+    """Build the table of what is served of a Snapshot; in it each held Namespace is a problem."""
+    served = hold(snapshot, held)
+    table = stages.build_table(served, now)
+    problems = sorted([*table.problems, *(one.problem for one in held)])
+    until = min([table.good_until, *(one.until for one in held)])
+    return Draft(served, held, RoutingTable(table.routes, tuple(problems), until))
+
+
+def _charge(plan: Plan, stages: Stages) -> Budget:
+    """Charge the Namespaces whose changes are applied: also those that are refused. The first cycle costs nothing."""
+    last, draft = plan.last, plan.draft
+    if not last:
+        return Budget(stages.settings.max_changes)
+    if draft.table.routes == last.table.routes:
+        return last.budget
+    return last.budget.charge(find_changed(last.served, draft.served, "", math.inf), plan.now)
+
+
+def _apply(plan: Plan, draft: Draft, budget: Budget, stages: Stages, sink: Sink) -> Cycle:
+    """Have the sink take a draft, unless its routes are those of the last release."""
+    last, table = plan.last, draft.table
+    if last and table.routes == last.table.routes:
+        files, release, applied, size = last.files, last.release, False, last.size
+    else:
+        files = stages.render(table.routes)
+        release, applied, size = sink.apply(files, draft.served), True, table.routes.size
+    return Cycle(plan.snapshot, plan.changes, table, files, release, applied, size, draft.held, budget)
+
+
+def _isolate(plan: Plan, refusal: RefusedError, stages: Stages, sink: Sink) -> Draft:
+    """Hold the Namespaces because of which a draft is refused. If no change is to blame, the refusal is raised."""
+    last, draft = plan.last, plan.draft
+
+    def try_holding(also: tuple[Held, ...]) -> bool:
+        trial = _draft(plan.snapshot, (*draft.held, *also), stages, plan.now)
+        return _is_taken(trial, refusal.tested, stages, sink)
+
+    is_first = not (last and last.release)
+    if is_first and not refusal.tested:
         raise refusal
-    if refusal.tested and not (last and works(changed)):
-        if not first:
+    # What a running nginx says quotes clients, who could make anybody a suspect.
+    files = stages.render(draft.table.routes)
+    suspects = find_suspects(str(refusal), files, draft.table.routes) if refusal.tested else frozenset[str]()
+    retry = plan.now + _RETRY
+    until = math.inf if refusal.tested else retry
+    changed = find_changed(last.served if last else NOTHING, draft.served, str(refusal), until)
+    if refusal.tested and not (last and try_holding(changed)):
+        if not is_first:
             raise refusal
-        # What a former process served need not be good with this one's settings and nginx.
-        sink.check(render(_SOMETHING, wish.settings))  # which is refused where the settings are to blame
-        changed = wish.find_changed(None, str(refusal))
-    trials = _TRIALS if refusal.tested else _RELOADS
-    return wish.holding(find_offenders(changed, suspects, trials, retry, works))
+        # What a former process served may not be good with the settings and the nginx of this one. If even a tree
+        # without tenants is refused, the settings are to blame.
+        sink.check(stages.render(NOBODYS_ROUTES))
+        changed = find_changed(NOTHING, draft.served, str(refusal), math.inf)
+    offenders = find_offenders(changed, suspects, _TRIALS if refusal.tested else _RELOADS, retry, try_holding)
+    return _draft(plan.snapshot, (*draft.held, *offenders), stages, plan.now)
+
+
+def _is_taken(draft: Draft, tested: bool, stages: Stages, sink: Sink) -> bool:
+    """Try a draft: by the sink's test alone if that can tell, else by applying it."""
+    files = stages.render(draft.table.routes)
+    try:
+        if tested:
+            sink.check(files)
+        else:
+            sink.apply(files, draft.served)
+    except RefusedError:
+        return False
+    return True

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from reconciler.loop.ports import RefusedError, SinkError
 from reconciler.nginx import sandbox
 from reconciler.settings import Settings
-from reconciler.values.patterns import show
+from reconciler.values.messages import escape
 
 _TEST_TIMEOUT = 60.0
 _COMPLAINT = re.compile(r"(?:nginx: |\d{4}/\d\d/\d\d \d\d:\d\d:\d\d )?\[emerg\] (?:\d+#\d+: )?(.*)", re.DOTALL)
@@ -20,24 +21,16 @@ _KEYS_LINE = re.compile(r" in .*api-keys\.conf:\d+\s*$")
 _VARIABLES = re.compile("PATH|HOME|TMPDIR|TZ|LANG|(?:LC|LD|MALLOC|OPENSSL)_.+")
 
 
-class NginxError(Exception):
-    """nginx is not there, refuses a tree or does not serve it; the text is one line without secrets."""
+class NginxError(SinkError):
+    """nginx does not exist, cannot be run, or does not serve what it was given."""
 
 
 class _LateError(NginxError):
     """nginx has not ended in time."""
 
 
-class RefusedError(NginxError):
-    """nginx is there, and will not have this one tree; `tested`: its test says so, and nothing was touched."""
-
-    def __init__(self, text: str, *, tested: bool) -> None:
-        super().__init__(text)
-        self.tested = tested
-
-
 def find_version(binary: str, hidden: tuple[str, ...] = ()) -> tuple[int, ...]:
-    """Ask nginx for its version, such as (1, 26, 3). NginxError where there is no nginx."""
+    """Ask nginx for its version, such as (1, 26, 3). NginxError if there is no nginx."""
     printed = _run(binary, hidden, "-v")
     found = re.search(r"nginx version: \S+?/(\d+)\.(\d+)\.(\d+)", printed.stderr)
     if not found:
@@ -46,13 +39,13 @@ def find_version(binary: str, hidden: tuple[str, ...] = ()) -> tuple[int, ...]:
 
 
 def find_binary(name: str) -> str | None:
-    """Find nginx by its file or its name, also where a plain user's PATH does not look; None where there is none."""
+    """Find nginx by its file or its name, also in folders that a user's PATH leaves out. None if there is none."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/local/nginx/sbin")
     return os.path.abspath(found) if found else None
 
 
 def check_modules(binary: str, settings: Settings, hidden: tuple[str, ...] = ()) -> None:
-    """Make sure that nginx was built with what the settings ask of it. NginxError names the module that is missing."""
+    """Make sure that nginx has the modules that the settings need. NginxError names the one that is missing."""
     built = _run(binary, hidden, "-V").stderr
     wanted = {
         "http_auth_request": True,
@@ -67,7 +60,7 @@ def check_modules(binary: str, settings: Settings, hidden: tuple[str, ...] = ())
 
 
 def check_tree(binary: str, tree: Path, hidden: tuple[str, ...] = ()) -> None:
-    """Test a tree with `nginx -t`. RefusedError says what is wrong; a port that cannot be had is no fault of a tree."""
+    """Test a tree with `nginx -t`. RefusedError says what is wrong. A port that is taken is not the tree's fault."""
     with _scratch() as scratch:
         refusals = [line for line in run_test(binary, scratch, tree, hidden) if "bind() to " not in line]
     if refusals:
@@ -76,7 +69,7 @@ def check_tree(binary: str, tree: Path, hidden: tuple[str, ...] = ()) -> None:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """Give a folder for what nginx makes at a test. Its folders are empty and may be another user's: no look inside."""
+    """Give a folder for what nginx creates in a test: empty folders, which may belong to another user."""
     folder = Path(tempfile.mkdtemp(prefix="dispatcher-test-"))
     try:
         yield folder
@@ -87,44 +80,44 @@ def _scratch() -> Iterator[Path]:
 
 
 def run_test(binary: str, prefix: Path, tree: Path, hidden: tuple[str, ...] = ()) -> list[str]:
-    """Run `nginx -t` on a tree: what it finds wrong, a line each; empty where it is content. `prefix` is its folder."""
+    """Run `nginx -t` on a tree, with the folder `prefix` as nginx's own: what it finds wrong, a line each."""
     arguments = ("-t", "-q", "-e", "stderr", "-p", f"{prefix}/", "-c", f"{tree}/nginx.conf")
     try:
         tested = _run(binary, hidden, *arguments, folder=prefix)
-    except _LateError:  # it may be the tree's fault
+    except _LateError:  # this may be the tree's fault
         return [f"its test took more than {_TEST_TIMEOUT:.0f} s"]
     lines = [found for line in tested.stderr.splitlines() if (found := read_complaint(line, tree))]
     return lines or ([f"exit status {tested.returncode}"] if tested.returncode else [])
 
 
 def read_complaint(line: str, tree: Path) -> str | None:
-    """Read what keeps nginx from running, without the tree's place and without a key. None: the line is another one.
+    """Read what keeps nginx from running, without the tree's path and without a key. None if the line is another one.
 
-    Most lines quote clients, who may write what they like; they never begin one.
+    Most lines quote clients, who may write anything; but nothing that they write begins a line.
     """
     found = _COMPLAINT.match(line)
-    return show(clean(found[1].strip()).removeprefix("nginx: ").replace(f"{tree}/", "")) if found else None
+    return escape(clean(found[1].strip()).removeprefix("nginx: ").replace(f"{tree}/", "")) if found else None
 
 
 def clean(line: str) -> str:
-    """Leave out of a line of nginx's what it says of the file with API keys: it can hold one."""
+    """Replace a line of nginx's that is about the file with API keys: it can hold a key."""
     return "nginx: api-keys.conf is malformed" if _KEYS_LINE.search(line) else line
 
 
 def make_command(binary: str, hidden: tuple[str, ...], *arguments: str) -> list[str]:
     """Make the command that runs nginx so that it cannot read what lies in the folders `hidden`.
 
-    This holds for its tests too: what they read, files that a served nginx could have written, may load code.
+    That holds for `nginx -t` too: it reads files that a running nginx could have written, and these may load code.
     """
     if not hidden:
         return [binary, *arguments]
     if not os.access(binary, os.X_OK):
-        raise NginxError(f"{binary} cannot be run: it is not there, or not executable")
+        raise NginxError(f"{binary} cannot be run: it does not exist, or is not executable")
     return [sys.executable, "-I", "-S", sandbox.__file__, *hidden, "--", binary, *arguments]
 
 
 def keep_environment() -> dict[str, str]:
-    """Give the variables that nginx has a use for; others may hold a secret of a plugin that prints credentials."""
+    """Give the environment variables that nginx uses. Others may hold a secret, such as an exec plugin's."""
     return {name: value for name, value in os.environ.items() if _VARIABLES.fullmatch(name)}
 
 

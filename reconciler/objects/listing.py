@@ -1,4 +1,4 @@
-"""Listing: Namespaces, Pods and Secrets as Kubernetes gives them, cut down to the fields that matter here."""
+"""Listing: Namespaces, Pods and Secrets as Kubernetes gives them, with only the fields that routing reads."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,16 +10,18 @@ from reconciler.values.patterns import DNS_LABEL, DNS_SUBDOMAIN
 from reconciler.values.selector import Selector
 from reconciler.values.value import Value
 
-# msgspec searches, so the pattern itself must hold both ends; \Z takes no trailing line break, as $ would.
+# msgspec searches, so the pattern itself must match both ends; unlike $, \Z accepts no trailing line break.
 NamespaceName = Annotated[str, Meta(pattern=rf"\A(?:{DNS_LABEL.expression})\Z", max_length=DNS_LABEL.longest)]
 ObjectName = Annotated[str, Meta(pattern=rf"\A(?:{DNS_SUBDOMAIN.expression})\Z", max_length=DNS_SUBDOMAIN.longest)]
 Int32 = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
 Texts = dict[str, str | None]  # null counts as no text, as in the API server
 Timestamp = Annotated[datetime, Meta(tz=True)]
+# What the fields may hold that have a pattern, for people.
+ALLOWED = {"metadata.name": DNS_SUBDOMAIN.allowed, "metadata.namespace": DNS_LABEL.allowed}
 
 
 class _Kubernetes(Value, frozen=True, rename="camel"):
-    """A part of an object; the names are those of https://kubernetes.io/docs/reference/kubernetes-api/."""
+    """A part of an object. Names are those of https://kubernetes.io/docs/reference/kubernetes-api/."""
 
 
 class Metadata(_Kubernetes, frozen=True):
@@ -31,7 +33,7 @@ class Metadata(_Kubernetes, frozen=True):
     deletion_timestamp: Timestamp | None = None
 
     def __repr__(self) -> str:
-        # Annotations can hold anything: kubectl's last-applied-configuration holds whole objects.
+        # Annotations can hold secrets: kubectl's last-applied-configuration holds whole objects.
         return f"Metadata({self.namespace}/{self.name})"
 
 
@@ -114,7 +116,7 @@ class Listing(Value, frozen=True):
 
 
 def select(listing: Listing, selector: Selector, secret_name: str) -> Listing:
-    """Keep what an API server would list: labelled Namespaces and Pods, and the Secrets of that name."""
+    """Keep what an API server would list: Namespaces and Pods by label, Secrets by name."""
 
     def selected(item: Namespace | Pod) -> bool:
         return selector.accepts(item.metadata.labels or {})

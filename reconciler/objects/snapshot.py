@@ -1,25 +1,10 @@
-"""Snapshot: a Listing cut down to what routing reads, frozen, sorted and grouped by Namespace; it has a digest."""
+"""Snapshot: what routing reads of a cluster, frozen, sorted and grouped by Namespace, with a digest."""
 
-import base64
-import binascii
-import math
-from collections.abc import Iterable
-from hashlib import blake2b
-from operator import attrgetter, itemgetter
-
-import msgspec
-
-from reconciler.objects import listing as kubernetes
-from reconciler.objects.listing import Listing
-from reconciler.settings import Settings
-from reconciler.values.memo import Memo
 from reconciler.values.value import Value
-
-_DIGEST_SIZE = 32
 
 
 class Resource(Value, frozen=True, order=True):
-    """The name of an object: what a problem or a change is about."""
+    """The kind, Namespace and name of an object; the Namespace of a Namespace is empty."""
 
     kind: str
     namespace: str
@@ -30,9 +15,9 @@ class Resource(Value, frozen=True, order=True):
 
 
 class Probe(Value, frozen=True):
-    """A container's readiness (else liveness) probe: times in seconds, the port resolved (0: it is not declared)."""
+    """A container's readiness probe, or else its liveness probe. Times are in seconds; port 0 is not declared."""
 
-    path: str | None  # of an HTTP probe; None: a TCP one
+    path: str | None  # None for a TCP probe
     port: int
     period: int
     timeout: int
@@ -49,7 +34,7 @@ class Port(Value, frozen=True):
 
 
 class Pod(Value, frozen=True):
-    """A Pod that counts. `created` is in seconds since the epoch, infinite where unknown; `paths` is the annotation."""
+    """A Pod that gets traffic. `created` is in seconds since the epoch, or infinite; `paths` is the annotation."""
 
     namespace: str
     name: str
@@ -62,12 +47,12 @@ class Pod(Value, frozen=True):
 
     @property
     def resource(self) -> Resource:
-        """Name this object."""
+        """The name of this object."""
         return Resource("Pod", self.namespace, self.name)
 
 
 class Secret(Value, frozen=True):
-    """A routing Secret's fields by name; None is a value that is not base64."""
+    """The fields of a routing Secret, sorted by name. A value that is not base64 is None."""
 
     namespace: str
     name: str
@@ -75,7 +60,7 @@ class Secret(Value, frozen=True):
 
     @property
     def resource(self) -> Resource:
-        """Name this object."""
+        """The name of this object."""
         return Resource("Secret", self.namespace, self.name)
 
     def __repr__(self) -> str:
@@ -83,7 +68,10 @@ class Secret(Value, frozen=True):
 
 
 class Namespace(Value, frozen=True):
-    """A routable Namespace, with all that routing reads of its objects. `hosts` is the annotation, if there is one."""
+    """A routable Namespace with what routing reads of its objects.
+
+    `created` is in seconds since the epoch, or infinite; `hosts` is the annotation, None if there is none.
+    """
 
     name: str
     created: float
@@ -95,12 +83,15 @@ class Namespace(Value, frozen=True):
 
     @property
     def resource(self) -> Resource:
-        """Name this object."""
+        """The name of this object."""
         return Resource("Namespace", "", self.name)
 
 
 class Snapshot(Value, frozen=True):
-    """What routing reads of a cluster. `strays` names Namespaces that were not listed, though Pods in them were."""
+    """What routing reads of a cluster; equal Snapshots have equal digests.
+
+    `strays` names the Namespaces that were not listed although routable Pods in them were.
+    """
 
     namespaces: tuple[Namespace, ...]
     strays: tuple[str, ...]
@@ -111,137 +102,3 @@ class Snapshot(Value, frozen=True):
 
 
 NOTHING = Snapshot((), (), b"")
-
-
-class _Group(Value, frozen=True):
-    """What one Namespace is made of, as it was listed; its Pods by name, so that their order does not show."""
-
-    namespace: kubernetes.Namespace
-    secret: kubernetes.Secret | None
-    pods: dict[str, kubernetes.Pod]
-
-
-def normalise(listing: Listing, settings: Settings) -> Snapshot:
-    """Cut a Listing down to a Snapshot: neither the order of objects nor what routing does not read shows in it."""
-    pods: dict[str, dict[str, kubernetes.Pod]] = {}
-    for pod in listing.pods:
-        metadata = pod.metadata
-        pods.setdefault(metadata.namespace or "", {})[metadata.name] = pod
-    secrets = {secret.metadata.namespace: secret for secret in listing.secrets}
-    groups = {
-        (name := namespace.metadata.name): _Group(namespace, secrets.get(name), pods.pop(name, {}))
-        for namespace in sorted(listing.namespaces, key=attrgetter("metadata.name"))
-    }
-    parts = _groups.round(groups, settings).values()
-    strays = tuple(sorted(name for name, left in pods.items() if any(_paths(pod, settings) for pod in left.values())))
-    digest = blake2b(b"".join(part.digest for part in parts), digest_size=_DIGEST_SIZE)
-    digest.update(msgspec.msgpack.encode(strays))
-    return Snapshot(tuple(part.namespace for part in parts), strays, digest.digest())
-
-
-class _Part(Value, frozen=True):
-    """One Namespace of a Snapshot, and the digest of all that it holds."""
-
-    namespace: Namespace
-    digest: bytes
-
-
-def _normalise_group(group: _Group, settings: Settings) -> _Part:
-    metadata = group.namespace.metadata
-    labels = metadata.labels or {}
-    namespace = Namespace(
-        name=metadata.name,
-        created=_created(metadata),
-        hosts=(metadata.annotations or {}).get(settings.hosts_annotation),
-        organization=labels.get(settings.org_label) or "",
-        environment=labels.get(settings.env_label) or "",
-        secret=_normalise_secret(group.secret) if group.secret else None,
-        pods=tuple(
-            _normalise_pod(pod, settings)
-            for _, pod in sorted(group.pods.items(), key=itemgetter(0))
-            if _counts(pod, settings)
-        ),
-    )
-    return _Part(namespace, blake2b(msgspec.msgpack.encode(namespace), digest_size=_DIGEST_SIZE).digest())
-
-
-_groups = Memo(_normalise_group)
-
-
-def _normalise_secret(secret: kubernetes.Secret) -> Secret:
-    data = {name: _decode(value or "") for name, value in (secret.data or {}).items()}
-    written = {name: (value or "").encode() for name, value in (secret.string_data or {}).items()}
-    return Secret(
-        secret.metadata.namespace or "",
-        secret.metadata.name,
-        tuple(sorted({**data, **written}.items(), key=itemgetter(0))),
-    )
-
-
-def _decode(value: str) -> bytes | None:
-    try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        return None
-
-
-def _counts(pod: kubernetes.Pod, settings: Settings) -> bool:
-    status = pod.status
-    if status.phase != "Running" or not status.pod_ip or pod.metadata.deletion_timestamp or not _paths(pod, settings):
-        return False
-    return settings.ignore_pod_readiness or not any(
-        condition.type == "Ready" and condition.status == "False" for condition in status.conditions or ()
-    )
-
-
-def _paths(pod: kubernetes.Pod, settings: Settings) -> str:
-    return (pod.metadata.annotations or {}).get(settings.paths_annotation) or ""
-
-
-def _normalise_pod(pod: kubernetes.Pod, settings: Settings) -> Pod:
-    metadata = pod.metadata
-    labels = metadata.labels or {}
-    return Pod(
-        namespace=metadata.namespace or "",
-        name=metadata.name,
-        created=_created(metadata),
-        ip=pod.status.pod_ip or "",
-        paths=_paths(pod, settings),
-        ports=tuple(_normalise_ports(pod.spec, settings)),
-        app=labels.get(settings.app_name_label) or "",
-        revision=labels.get(settings.app_rev_label) or "",
-    )
-
-
-def _created(metadata: kubernetes.Metadata) -> float:
-    return metadata.creation_timestamp.timestamp() if metadata.creation_timestamp else math.inf
-
-
-def _normalise_ports(spec: kubernetes.PodSpec, settings: Settings) -> Iterable[Port]:
-    # An init container that restarts always is a sidecar: https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
-    sidecars = (container for container in spec.init_containers or () if container.restart_policy == "Always")
-    for container in (*(spec.containers or ()), *sidecars):
-        probe = _normalise_probe(container) if settings.health_checks else None
-        for port in container.ports or ():
-            if (port.protocol or "TCP") == "TCP":
-                yield Port(port.container_port, port.name, probe)
-
-
-def _normalise_probe(container: kubernetes.Container) -> Probe | None:
-    probes = [probe for probe in (container.readiness_probe, container.liveness_probe) if probe]
-    probe = next((probe for probe in probes if probe.http_get or probe.tcp_socket), None)
-    action = probe and (probe.http_get or probe.tcp_socket)
-    if not probe or not action:
-        return None
-    plain_http = isinstance(action, kubernetes.HttpGet) and (action.scheme or "HTTP") == "HTTP"
-    named = {port.name: port.container_port for port in container.ports or () if port.name}
-    # Where a probe is silent Kubernetes' defaults hold:
-    # https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/#configure-probes
-    return Probe(
-        path=(action.path or "/") if plain_http and isinstance(action, kubernetes.HttpGet) else None,
-        port=action.port if isinstance(action.port, int) else named.get(action.port, 0),
-        period=probe.period_seconds or 10,
-        timeout=probe.timeout_seconds or 1,
-        rise=probe.success_threshold or 1,
-        fall=probe.failure_threshold or 3,
-    )

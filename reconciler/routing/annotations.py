@@ -1,14 +1,19 @@
-"""The text of a tenant -> hosts and paths; what is legal. Outside text becomes a typed value here or nowhere."""
+"""A tenant's annotations -> hosts and paths. Text from outside becomes a typed value here, by full-match patterns."""
 
 import re
 import warnings
 from collections.abc import Iterator
-from enum import Enum
 from itertools import islice
 from typing import Any
 
 import msgspec
 
+from reconciler.objects.snapshot import Resource
+from reconciler.routing.model import Match
+from reconciler.routing.problems import Problem
+from reconciler.values.addresses import parse_address
+from reconciler.values.decoding import locate_json_fault
+from reconciler.values.messages import excerpt
 from reconciler.values.patterns import (
     DATA_KEY,
     EXACT_PATH,
@@ -18,44 +23,32 @@ from reconciler.values.patterns import (
     URL_PATH,
     Pattern,
     decode_path,
-    excerpt,
-    parse_address,
 )
 from reconciler.values.value import Value
 
 HEAVIEST = 1_000_000
 _MOST_UNBOUNDED = 2
-# In how many ways PCRE may try one expression at one place of a path, but for * and +.
+# In how many ways PCRE may try an expression at one position of a path, not counting * and +.
 _MOST_WAYS = 30
-# Who writes nothing but nonsense shall cost everyone little: a fault takes longer than what is right.
+# An annotation full of faults must cost the others little, and a fault takes longer to read than a good entry.
 _MOST_FAULTS = 200
 _SSL_FIELDS = ("certificate", "certificateKey", "clientCertificate")
 
 
-class Match(Enum):
-    """How a location matches a request's path: nginx's own modifiers."""
-
-    EXACT = "="
-    PREFIX = ""
-    REGEX = "~"
-    IREGEX = "~*"
-
-    @property
-    def is_regex(self) -> bool:
-        """Tell whether the location is a regular expression."""
-        return self in (Match.REGEX, Match.IREGEX)
-
-
 class Fault(Value, frozen=True, order=True):
-    """One thing in a text that is left out: what it is, why, and what would be right."""
+    """One thing in an annotation that is left out: what, why, and what is expected there."""
 
     what: str
     why: str
-    right: str
+    expected: str
+
+    def as_problem(self, resource: Resource, annotation: str) -> Problem:
+        """Make it a problem of the object that has the annotation."""
+        return Problem(resource, f"{annotation} {self.what}".rstrip(), self.why, self.expected)
 
 
 class TlsFields(Value, frozen=True):
-    """The fields of the routing Secret that hold a host's PEM texts; no `client`: clients are not verified."""
+    """The fields of the routing Secret that hold a host's PEM texts. Without `client` clients are not verified."""
 
     certificate: str
     key: str
@@ -63,7 +56,7 @@ class TlsFields(Value, frozen=True):
 
 
 class HostOptions(Value, frozen=True):
-    """A host that a Namespace names. `broken`: its options are malformed, so it is claimed but cannot be served."""
+    """A host that a Namespace names. A `broken` host has malformed options: it is claimed, but cannot be served."""
 
     name: str
     tls: TlsFields | None = None
@@ -71,9 +64,9 @@ class HostOptions(Value, frozen=True):
 
 
 class PathEntry(Value, frozen=True):
-    """One entry of a Pod's paths. `path` is decoded as nginx matches it (a regular expression for REGEX and IREGEX).
+    """One entry of a Pod's paths. `path` is decoded as nginx matches it, or a regular expression.
 
-    `port` is a number or a port's name; `target` goes on the wire as it is, None leaves the request's URI untouched.
+    `port` is a number or a port's name; `target` is sent as it is, and None leaves the request's URI as it is.
     """
 
     match: Match
@@ -86,13 +79,13 @@ class PathEntry(Value, frozen=True):
 class _Refused(Exception):
     """Something in an annotation that cannot be used."""
 
-    def __init__(self, what: str, why: str, right: str) -> None:
+    def __init__(self, what: str, why: str, expected: str) -> None:
         super().__init__(what)
-        self.fault = Fault(what, why, right)
+        self.fault = Fault(what, why, expected)
 
 
 def parse_hosts(text: str) -> tuple[tuple[HostOptions, ...], tuple[Fault, ...]]:
-    """Parse a hosts annotation, a JSON object of host -> options: what it names, sorted, and what is wrong with it."""
+    """Parse a hosts annotation, a JSON object of host to options: the hosts, sorted, and the faults in it."""
     hosts: dict[str, HostOptions] = {}
     faults: list[Fault] = []
     try:
@@ -100,7 +93,7 @@ def parse_hosts(text: str) -> tuple[tuple[HostOptions, ...], tuple[Fault, ...]]:
             try:
                 host = _parse_host(name)
                 if host in hosts:
-                    raise _Refused(excerpt(name), "stands twice", "each host once, whatever its case")
+                    raise _Refused(excerpt(name), "appears twice", "each host once, whatever its case")
                 hosts[host] = HostOptions(host, broken=True)
                 hosts[host] = HostOptions(host, _parse_options(name, options, faults))
             except _Refused as refused:
@@ -112,17 +105,17 @@ def parse_hosts(text: str) -> tuple[tuple[HostOptions, ...], tuple[Fault, ...]]:
 
 
 def parse_paths(text: str, allow_regex: bool) -> tuple[tuple[PathEntry, ...], tuple[Fault, ...]]:
-    """Parse a paths annotation, a JSON array of entries: the good ones in order, and what is wrong with others."""
+    """Parse a paths annotation, a JSON array of entries: the good entries in order, and the faults of the others."""
     entries: dict[tuple[Match, str], PathEntry] = {}
     faults: list[Fault] = []
     try:
-        for place, raw in enumerate(_decode(text, list, "an array of entries")):
+        for number, raw in enumerate(_decode(text, list, "an array of entries")):
             try:
-                entry = _parse_entry(raw, f"[{place}]", allow_regex)
+                entry = _parse_entry(raw, f"[{number}]", allow_regex)
                 if (entry.match, entry.path) in entries:
-                    raise _Refused(f"[{place}].basePath", "stands twice; the first one counts", "each basePath once")
+                    raise _Refused(f"[{number}].basePath", "appears twice; the first one counts", "each basePath once")
                 entries[entry.match, entry.path] = entry
-                faults += _unknown_keys(raw, ("basePath", "containerPort", "targetPath", "weight"), f"[{place}]")
+                faults += _unknown_keys(raw, ("basePath", "containerPort", "targetPath", "weight"), f"[{number}]")
             except _Refused as refused:
                 faults.append(refused.fault)
             _check_number(faults)
@@ -136,14 +129,16 @@ def _check_number(faults: list[Fault]) -> None:
         raise _Refused("", "has too many faults; what comes after them is left out", f"fewer than {_MOST_FAULTS}")
 
 
-def _decode(text: str, expected: type, right: str) -> Any:
+def _decode(text: str, kind: type, expected: str) -> Any:
     try:
         value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
-        why = "is nested too deeply" if isinstance(error, RecursionError) else f"is not JSON ({error})"
-        raise _Refused("", why, f"JSON: {right}") from None
-    if not isinstance(value, expected):
-        raise _Refused("", f"is JSON, but {_type_name(value)}", f"JSON: {right}")
+    except RecursionError:
+        raise _Refused("", "is nested too deeply", f"JSON: {expected}") from None
+    except msgspec.DecodeError:
+        where = locate_json_fault(text)
+        raise _Refused("", f"is not JSON{where and ' at ' + where}", f"JSON: {expected}") from None
+    if not isinstance(value, kind):
+        raise _Refused("", f"is JSON, but {_type_name(value)}", f"JSON: {expected}")
     return value
 
 
@@ -158,9 +153,9 @@ def _show(value: object) -> str:
     return str(value) if type(value) is int and abs(value) < 10**18 else _type_name(value)
 
 
-def _unknown_keys(value: dict[str, Any], known: tuple[str, ...], place: str) -> Iterator[Fault]:
+def _unknown_keys(value: dict[str, Any], known: tuple[str, ...], what: str) -> Iterator[Fault]:
     for key in islice((key for key in value if key not in known), _MOST_FAULTS + 1):
-        yield Fault(f"{place}.{excerpt(key)}", "is an unknown key, and ignored", f"one of {', '.join(known)}")
+        yield Fault(f"{what}.{excerpt(key)}", "is an unknown key and is ignored", f"one of {', '.join(known)}")
 
 
 def _parse_host(name: str) -> str:
@@ -198,29 +193,29 @@ def _parse_reference(reference: Any, what: str, faults: list[Fault]) -> str | No
         faults += _unknown_keys(value, (step,), what) if isinstance(value, dict) else ()
         value = value.get(step) if isinstance(value, dict) else None
     if not isinstance(value, str) or not DATA_KEY.accepts(value):
-        right = '{"valueFrom": {"secretKeyRef": {"key": K}}}, K a field of the routing Secret'
-        raise _Refused(what, "does not refer to a field of a Secret", right)
+        expected = '{"valueFrom": {"secretKeyRef": {"key": K}}}, where K is a field of the routing Secret'
+        raise _Refused(what, "does not refer to a field of a Secret", expected)
     return value
 
 
-def _parse_entry(raw: Any, place: str, allow_regex: bool) -> PathEntry:
+def _parse_entry(raw: Any, what: str, allow_regex: bool) -> PathEntry:
     if not isinstance(raw, dict):
-        raise _Refused(place, f"is {_type_name(raw)}", "an object with basePath and containerPort")
-    match, path = _parse_base(_text(raw, "basePath", place), f"{place}.basePath", allow_regex)
+        raise _Refused(what, f"is {_type_name(raw)}", "an object with basePath and containerPort")
+    match, path = _parse_base(_text(raw, "basePath", what), f"{what}.basePath", allow_regex)
     target = raw.get("targetPath")
     if target is not None:
-        target = _parse_target(_text(raw, "targetPath", place), match, f"{place}.targetPath")
+        target = _parse_target(_text(raw, "targetPath", what), match, f"{what}.targetPath")
     weight = raw.get("weight", 1)
     if type(weight) is not int or not 1 <= weight <= HEAVIEST:
-        raise _Refused(f"{place}.weight", f"is {_show(weight)}", f"an integer from 1 to {HEAVIEST}")
-    return PathEntry(match, path, _parse_port(raw, f"{place}.containerPort"), target, weight)
+        raise _Refused(f"{what}.weight", f"is {_show(weight)}", f"an integer from 1 to {HEAVIEST}")
+    return PathEntry(match, path, _parse_port(raw, f"{what}.containerPort"), target, weight)
 
 
-def _text(raw: dict[str, Any], key: str, place: str) -> str:
+def _text(raw: dict[str, Any], key: str, what: str) -> str:
     value = raw.get(key)
     if not isinstance(value, str):
         why = "is missing" if key not in raw else f"is {_type_name(value)}"
-        raise _Refused(f"{place}.{key}", why, "a string, an absolute path")
+        raise _Refused(f"{what}.{key}", why, "a string, an absolute path")
     return value
 
 
@@ -237,8 +232,8 @@ def _parse_base(text: str, what: str, allow_regex: bool) -> tuple[Match, str]:
     try:
         path = decode_path(text.removeprefix("="))
     except ValueError as error:
-        right = f"a path as nginx sees it: decoded at most {LONGEST_LOCATION} bytes, without '//' and dot segments"
-        raise _Refused(what, f"{excerpt(text)} {error}", right) from None
+        expected = f"a path as nginx sees it: decoded at most {LONGEST_LOCATION} bytes, without '//' and dot segments"
+        raise _Refused(what, f"{excerpt(text)} {error}", expected) from None
     return (Match.EXACT, path) if exact else (Match.PREFIX, path.rstrip("/") or "/")
 
 
@@ -253,16 +248,17 @@ def _parse_regex(text: str, what: str, allow_regex: bool) -> tuple[Match, str]:
             warnings.simplefilter("error")
             re.compile(pattern)
     except (re.error, FutureWarning) as error:
-        raise _Refused(what, f"{excerpt(text)} is no regular expression ({error})", REGEX_PATH.allowed) from None
+        raise _Refused(what, f"{excerpt(text)} is not a regular expression ({error})", REGEX_PATH.allowed) from None
     if not _is_cheap(pattern):
         raise _Refused(what, f"{excerpt(text)} can be tried in too many ways", REGEX_PATH.allowed)
     return match, pattern
 
 
 def _is_cheap(pattern: str) -> bool:
-    """Tell whether nobody can send a path that a regular expression takes long over.
+    """Tell whether a regular expression is quick for every path that anybody can send.
 
-    Without '^' it is tried at each place of a path, so what can itself go on for as long as the path needs one.
+    Without a leading '^' it is tried at each position of a path; `*` and `+` would then take time quadratic in the
+    path's length, so they are allowed behind '^' only.
     """
     bare = re.sub(r"\\.|\[[^]]*\]|(?<=\()\?", "", pattern)
     ways, alternatives = 2 ** bare.count("?"), [1]

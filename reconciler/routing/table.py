@@ -1,74 +1,35 @@
-"""Snapshot -> RoutingTable: who serves what, in serving order; conflicts, and what was left out and why."""
+"""From a Snapshot to the routing table: who serves what, in serving order, and every conflict as a problem."""
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
-from reconciler.objects.snapshot import Resource, Snapshot
-from reconciler.routing.annotations import Match
-from reconciler.routing.server_names import Named, Place, find_crowded, find_places, hash_size
-from reconciler.routing.tenant import ApiKey, Path, Problem, Tenant, TenantHost, Upstream, cut_problems, read_tenant
-from reconciler.routing.tls import Tls
+from reconciler.objects.snapshot import Snapshot
+from reconciler.routing.model import Host, Location, Match, Path, Routes, RoutingTable, Tenant, TenantHost
+from reconciler.routing.problems import Problem, cut_problems, problem_of
+from reconciler.routing.server_names import Named, find_crowded, find_slots, hash_size
+from reconciler.routing.tenant import read_tenant
 from reconciler.settings import Settings
+from reconciler.values.certificates import PemCache
 from reconciler.values.memo import Memo
-from reconciler.values.patterns import excerpt
+from reconciler.values.messages import excerpt
 from reconciler.values.value import Value
-
-# A location's modifier and name.
-_Place = tuple[str, str]
-
-
-class Location(Value, frozen=True):
-    """One nginx location of a host. `target` is the URI put in its place, None for the request's own.
-
-    `more_keys` is how many API keys open it besides the first one.
-    """
-
-    match: Match
-    path: str
-    namespace: str
-    upstream: str
-    target: str | None
-    api_key: bool
-    closed: bool
-    more_keys: int
-
-
-class Host(Value, frozen=True):
-    """A host and its locations, in serving order; `namespace` owns its options, `places` are nginx's hashes' for it."""
-
-    name: str
-    places: tuple[Place, ...]
-    namespace: str
-    tls: Tls | None
-    locations: tuple[Location, ...]
-
-
-class Routes(Value, frozen=True):
-    """What nginx shall serve: hosts by name, upstreams by Namespace, the API key of each Namespace that has one.
-
-    `names_hash_size` is the size of nginx's hash of server names in which all hosts are known to fit.
-    """
-
-    hosts: tuple[Host, ...]
-    upstreams: tuple[Upstream, ...]
-    api_keys: tuple[tuple[str, ApiKey], ...]
-    names_hash_size: int
-
-
-class RoutingTable(Value, frozen=True):
-    """The routes, the problems, sorted, and until when (seconds since the epoch) there can be no others."""
-
-    routes: Routes
-    problems: tuple[Problem, ...]
-    good_until: float
-
 
 # The Tenants that name a host, oldest first, each with what it asks for.
 _Claimants = tuple[tuple[Tenant, TenantHost], ...]
+# A location's modifier and path, by which nginx tells the locations of a server apart.
+_LocationName = tuple[str, str]
+
+
+class _BuiltHost(Value, frozen=True):
+    """A host, None if it cannot be served, and the conflicts about it."""
+
+    host: Host | None
+    problems: tuple[Problem, ...]
 
 
 class _Taken(Value, frozen=True):
-    """Who has a place; not `served`: it is kept for the path that lies around it."""
+    """The Tenant and path that have a location name. If not `served`, the name is only reserved for that path."""
 
     tenant: Tenant
     path: Path
@@ -76,37 +37,33 @@ class _Taken(Value, frozen=True):
     served: bool
 
 
-_tenants = Memo(read_tenant)
+class TableBuilder:
+    """Builds routing tables for one loop. A Namespace or host that is as it was in the last one is not built again."""
 
+    def __init__(self, settings: Settings) -> None:
+        self._tenants = Memo(partial(read_tenant, settings=settings, pems=PemCache()))
+        self._hosts = Memo(_build_host)
 
-def build_table(snapshot: Snapshot, settings: Settings, now: float) -> RoutingTable:
-    """Build the routing table of a Snapshot; `now`, in seconds since the epoch, judges certificates."""
-    tenants = _tenants.round({namespace.name: namespace for namespace in snapshot.namespaces}, settings).values()
-    claims: dict[str, list[tuple[Tenant, TenantHost]]] = {}
-    for tenant in sorted(tenants, key=_age):
-        for wish in tenant.hosts:
-            claims.setdefault(wish.name, []).append((tenant, wish))
-    built = _hosts.round({name: tuple(claims[name]) for name in sorted(claims)}, None)
-    hosts = tuple(host for host, _ in built.values() if host)
-    # The youngest Namespaces' last.
-    size = hash_size(len(hosts))
-    in_order = sorted(hosts, key=lambda host: _age(claims[host.name][0][0]))
-    crowded = {*find_crowded([Named(host.name, host.namespace, host.places) for host in in_order], size)}
-    left_out = [host for host in hosts if host.name in crowded]
-    hosts = tuple(host for host in hosts if host.name not in crowded) if crowded else hosts
-    problems = [problem for tenant in tenants for problem in tenant.problems]
-    problems += (problem for _, conflicts in built.values() for problem in conflicts)
-    problems += map(_stray, snapshot.strays)
-    problems += map(_crowded, left_out)
-    problems += (problem for host in hosts for problem in _expiries(host, now))
-    used = {location.upstream for host in hosts for location in host.locations}
-    routes = Routes(
-        hosts,
-        tuple(path.upstream for tenant in tenants for path in tenant.paths if path.upstream.name in used),
-        tuple((tenant.name, tenant.api_key) for tenant in tenants if tenant.api_key),
-        size,
-    )
-    return RoutingTable(routes, tuple(cut_problems(problems)), min(_moments(hosts, now), default=math.inf))
+    def build(self, snapshot: Snapshot, now: float) -> RoutingTable:
+        """Build the routing table of a Snapshot. `now`, in seconds since the epoch, is when certificates are judged."""
+        tenants = self._tenants.round({namespace.name: namespace for namespace in snapshot.namespaces}).values()
+        claimants = _find_claimants(sorted(tenants, key=_age))
+        built = self._hosts.round(claimants)
+        size, hosts, crowded = _drop_crowded([one.host for one in built.values() if one.host], claimants)
+        problems = [problem for tenant in tenants for problem in tenant.problems]
+        problems += (problem for one in built.values() for problem in one.problems)
+        problems += map(_tell_stray, snapshot.strays)
+        problems += map(_tell_crowded, crowded)
+        problems += (problem for host in hosts for problem in _tell_expiry(host, now))
+        used = {location.upstream for host in hosts for location in host.locations}
+        routes = Routes(
+            hosts,
+            tuple(path.upstream for tenant in tenants for path in tenant.paths if path.upstream.name in used),
+            tuple((tenant.name, tenant.api_key) for tenant in tenants if tenant.api_key),
+            size,
+        )
+        good_until = min(_find_moments(hosts, now), default=math.inf)
+        return RoutingTable(routes, tuple(cut_problems(problems)), good_until)
 
 
 def _age(tenant: Tenant) -> tuple[float, str]:
@@ -114,105 +71,132 @@ def _age(tenant: Tenant) -> tuple[float, str]:
     return tenant.created, tenant.name
 
 
-def _build_host(claimants: _Claimants, _: None) -> tuple[Host | None, tuple[Problem, ...]]:
+def _find_claimants(tenants: list[Tenant]) -> dict[str, _Claimants]:
+    """Group what Tenants ask for by host, sorted by the hosts' names; `tenants` are sorted oldest first."""
+    claims: dict[str, list[tuple[Tenant, TenantHost]]] = {}
+    for tenant in tenants:
+        for wish in tenant.hosts:
+            claims.setdefault(wish.name, []).append((tenant, wish))
+    return {name: tuple(claims[name]) for name in sorted(claims)}
+
+
+def _drop_crowded(
+    hosts: list[Host], claimants: dict[str, _Claimants]
+) -> tuple[int, tuple[Host, ...], tuple[Host, ...]]:
+    """Size nginx's hash of server names: its size, the hosts that fit, and those that do not."""
+    size = hash_size(len(hosts))
+    # The youngest Namespaces' hosts come last.
+    in_order = sorted(hosts, key=lambda host: _age(claimants[host.name][0][0]))
+    crowded = {*find_crowded([Named(host.name, host.namespace, host.slots) for host in in_order], size)}
+    if not crowded:
+        return size, tuple(hosts), ()
+    fitting = tuple(host for host in hosts if host.name not in crowded)
+    return size, fitting, tuple(host for host in hosts if host.name in crowded)
+
+
+def _build_host(claimants: _Claimants) -> _BuiltHost:
     (owner, wish), *others = claimants
     name = wish.name
     if not wish.served:
-        why = f"is left out: Namespace {owner.name}, which is older, asks for what cannot be had"
-        right = "a host of this Namespace alone, or that Namespace mended"
-        conflicts = [_conflict(other, f"host {name}", why, right) for other, _ in others]
-        return None, tuple(conflicts + ([wish.problem] if wish.problem else []))
+        why = f"is left out: Namespace {owner.name}, which is older, asks for what cannot be served"
+        expected = "a host of this Namespace alone, or that Namespace corrected"
+        conflicts = [problem_of(other.name, f"host {name}", why, expected) for other, _ in others]
+        return _BuiltHost(None, tuple(conflicts + ([wish.problem] if wish.problem else [])))
     problems: list[Problem] = []
-    for other, unheard in others:
-        if unheard.tls or not unheard.served:
+    for other, ignored in others:
+        if ignored.tls or not ignored.served:
             why = f"has its options from Namespace {owner.name}, which is older"
-            problems.append(_conflict(other, f"host {name} ssl", why, "no ssl here"))
+            problems.append(problem_of(other.name, f"host {name} ssl", why, "no ssl here"))
     locations = tuple(_build_locations(name, [tenant for tenant, _ in claimants], problems))
-    return Host(name, find_places(name), owner.name, wish.tls, locations), tuple(problems)
-
-
-_hosts = Memo(_build_host)
+    return _BuiltHost(Host(name, find_slots(name), owner.name, wish.tls, locations), tuple(problems))
 
 
 def _build_locations(host: str, tenants: list[Tenant], problems: list[Problem]) -> Iterator[Location]:
-    """Give each place of a host to the oldest Tenant that claims it; within one, `=/a` outranks what `/a` implies."""
-    taken: dict[_Place, _Taken] = {}
+    """Give each location of a host to the oldest Tenant that claims it.
+
+    Within one Tenant `=/a` comes before the exact location that `/a` implies.
+    """
+    taken: dict[_LocationName, _Taken] = {}
     for tenant in tenants:
         for path in sorted(tenant.paths, key=lambda path: path.match is not Match.EXACT):
             what = f"host {host} path {excerpt(path.match.value + path.path)}"
             if path.match.is_regex and tenant is not tenants[0]:
-                # nginx asks regular expressions first: a younger Namespace's could take the paths of all others.
+                # nginx tries regular expressions before prefixes: a younger Namespace's could take all others' paths.
                 why = f"is a regular expression, and Namespace {tenants[0].name}, which is older, has the host"
-                problems.append(_conflict(tenant, what, why, "an absolute path, or a host of this Namespace alone"))
+                expected = "an absolute path, or a host of this Namespace alone"
+                problems.append(problem_of(tenant.name, what, why, expected))
                 continue
-            places = _places(path)
-            holders = [taken.setdefault(at, _Taken(tenant, path, to, served)).tenant for at, to, served in places]
+            claims = _list_claims(tenant, path)
+            holders = [taken.setdefault(name, claim).tenant for name, claim in claims]
             others = [holder.name for holder in holders if holder is not tenant]
             if others:
                 part = "" if len(others) == len(holders) else "in part "
                 why = f"is {part}taken by Namespace {others[0]}, which is older"
-                problems.append(_conflict(tenant, what, why, "another path"))
-    for (modifier, at), claim in sorted(taken.items(), key=_serving_order):
+                problems.append(problem_of(tenant.name, what, why, "another path"))
+    for name, claim in sorted(taken.items(), key=_serving_order):
         if claim.served:
-            yield Location(
-                match=Match(modifier),
-                path=at,
-                namespace=claim.tenant.name,
-                upstream=claim.path.upstream.name,
-                target=claim.target,
-                api_key=claim.tenant.api_key is not None,
-                closed=claim.tenant.api_key is not None and not claim.tenant.api_key.values,
-                more_keys=len(claim.tenant.api_key.values[1:]) if claim.tenant.api_key else 0,
-            )
+            yield _make_location(name, claim)
 
 
-def _places(path: Path) -> Iterator[tuple[_Place, str | None, bool]]:
-    """List the places that a path takes, the target of each, and whether it needs a location of its own.
+def _list_claims(tenant: Tenant, path: Path) -> Iterator[tuple[_LocationName, _Taken]]:
+    """List the locations that a path needs.
 
-    A prefix takes itself and what lies below it; `/a/` exactly is below it, and still somebody could claim `=/a/`.
+    A prefix takes its own path and all that lies below. `/a/` lies below `/a`: it needs no location of its own, but is
+    reserved, for otherwise somebody else could claim `=/a/`.
     """
     if path.match is not Match.PREFIX:
-        yield (path.match.value, path.path), path.target, True
+        yield (path.match.value, path.path), _Taken(tenant, path, path.target, served=True)
         return
     below = path.path.rstrip("/") + "/"
-    yield ("=", path.path), path.target, True
+    yield ("=", path.path), _Taken(tenant, path, path.target, served=True)
     if below != path.path:
-        yield ("=", below), None, False
-    yield ("", below), path.target if path.target is None else path.target.rstrip("/") + "/", True
+        yield ("=", below), _Taken(tenant, path, None, served=False)
+    target = path.target if path.target is None else path.target.rstrip("/") + "/"
+    yield ("", below), _Taken(tenant, path, target, served=True)
 
 
-def _serving_order(item: tuple[_Place, _Taken]) -> tuple[bool, str, str]:
-    """Sort by path, and regular expressions, which nginx tries in order, last."""
-    (match, path), _ = item
-    return match in ("~", "~*"), path, match
+def _serving_order(item: tuple[_LocationName, _Taken]) -> tuple[bool, str, str]:
+    """Sort by path; regular expressions, which nginx tries in order, come last."""
+    (modifier, path), _ = item
+    return modifier in ("~", "~*"), path, modifier
 
 
-def _conflict(tenant: Tenant, what: str, why: str, right: str) -> Problem:
-    return Problem(Resource("Namespace", "", tenant.name), what, why, right)
+def _make_location(name: _LocationName, claim: _Taken) -> Location:
+    modifier, path = name
+    key = claim.tenant.api_key
+    return Location(
+        match=Match(modifier),
+        path=path,
+        namespace=claim.tenant.name,
+        upstream=claim.path.upstream.name,
+        target=claim.target,
+        api_key=key is not None,
+        closed=key is not None and not key.values,
+        more_keys=len(key.values[1:]) if key else 0,
+    )
 
 
-def _stray(namespace: str) -> Problem:
-    why = "do not match the selector, so its routable Pods are exposed nowhere"
-    return Problem(Resource("Namespace", "", namespace), "labels", why, "the routable label on the Namespace too")
+def _tell_stray(namespace: str) -> Problem:
+    why = "do not match the selector, so its routable Pods are not exposed"
+    return problem_of(namespace, "labels", why, "the routable label on the Namespace too")
 
 
-def _crowded(host: Host) -> Problem:
-    why = "is left out: nginx cannot hold so many names that it hashes alike"
-    return Problem(Resource("Namespace", "", host.namespace), f"host {host.name}", why, "fewer hosts, or other names")
+def _tell_crowded(host: Host) -> Problem:
+    why = "is left out: nginx cannot store so many names that have the same hash"
+    return problem_of(host.namespace, f"host {host.name}", why, "fewer hosts, or other names")
 
 
-def _expiries(host: Host, now: float) -> Iterator[Problem]:
+def _tell_expiry(host: Host, now: float) -> Iterator[Problem]:
     if not host.tls:
         return
-    resource = Resource("Namespace", "", host.namespace)
     for part, chain in (("certificate", host.tls.chain), ("clientCertificate", host.tls.client)):
         if chain and not chain.not_before <= now < chain.not_after:
             why = "has expired; it is still served" if now >= chain.not_after else "is not valid yet; it is served"
-            yield Problem(resource, f"host {host.name} ssl.{part}", why, "a certificate that is valid today")
+            yield problem_of(host.namespace, f"host {host.name} ssl.{part}", why, "a certificate that is valid today")
 
 
-def _moments(hosts: tuple[Host, ...], now: float) -> Iterator[float]:
-    """List the moments at which a certificate starts or ceases to be valid."""
+def _find_moments(hosts: tuple[Host, ...], now: float) -> Iterator[float]:
+    """List the moments after `now` at which a certificate becomes or ceases to be valid."""
     for host in hosts:
         for chain in (host.tls.chain, host.tls.client) if host.tls else ():
             if chain:

@@ -1,42 +1,48 @@
-"""Health: what Kubernetes' probes ask over HTTP: whether the loop turns, and whether what is served is good."""
+"""Health: what Kubernetes' probes ask over HTTP, whether the loop turns and whether what is served is good."""
 
 import socket
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from reconciler.loop import events
+from reconciler.loop.events import Event
+
 _MOST = 64
 
 
 class HealthError(Exception):
-    """The port for probes cannot be had; the text is one line."""
+    """The port for probes cannot be used: one line."""
 
 
 class Health:
-    """What is known of the daemon's state; written by its loop, read by probes. `longest` is a turn's, in seconds."""
+    """An observer that knows what Kubernetes' probes ask. `longest` is how long a turn may take, in seconds."""
 
     def __init__(self, longest: float) -> None:
         self._longest = longest
         self._turned = time.monotonic()
+        self._runs = False
         self._release = ""
         self._error = ""
-        self.is_running: Callable[[], bool] = lambda: True
 
-    def turned(self) -> None:
-        """Note that the loop turns."""
-        self._turned = time.monotonic()
-
-    def serve(self, release: str) -> None:
-        """Note the release that is served and known to be good."""
-        self._release = release
-
-    def fail(self, error: str) -> None:
-        """Note what keeps the loop from its work; empty: nothing does."""
-        self._error = error
+    def observe(self, event: Event) -> None:
+        """Note what an event says of the loop, nginx and the release that is served."""
+        match event:
+            case events.Turned():
+                self._turned = time.monotonic()
+            case events.Applied() | events.Idle():
+                self._release, self._error = event.cycle.release, ""
+            case events.Resumed() if event.size.hosts:
+                self._release = event.release
+            case events.Failed():
+                self._error = event.why
+            case events.NginxStarted():
+                self._runs = True
+            case events.NginxEnded():
+                self._runs = False
 
     def answer(self, path: str) -> tuple[HTTPStatus, str]:
         """Answer a probe."""
@@ -46,11 +52,11 @@ class Health:
             return (HTTPStatus.OK, "ok") if alive else (HTTPStatus.SERVICE_UNAVAILABLE, f"stuck for {stuck:.0f} s")
         if path == "/readyz":
             return self._answer_ready()
-        return HTTPStatus.NOT_FOUND, "here are /healthz and /readyz"
+        return HTTPStatus.NOT_FOUND, "paths: /healthz and /readyz"
 
     def _answer_ready(self) -> tuple[HTTPStatus, str]:
         error = f"; {self._error}" if self._error else ""
-        if not self.is_running():
+        if not self._runs:
             return HTTPStatus.SERVICE_UNAVAILABLE, f"nginx does not run{error}"
         if not self._release:
             return HTTPStatus.SERVICE_UNAVAILABLE, f"no release is known to be good{error}"
@@ -68,7 +74,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__((address, port), handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread. Of too many the one that takes longest is cut off: a probe is done long before."""
+        """Answer in a thread. If there are too many, the oldest is cut off: a probe is done long before."""
         with self._turn:
             self._open[request] = None
             oldest = next(iter(self._open)) if len(self._open) > _MOST else None
@@ -85,11 +91,11 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, *_: object) -> None:
-        """Say nothing: a client may break off."""
+        """Write nothing: clients break connections off."""
 
 
 def serve_health(health: Health, address: str, port: int) -> ThreadingHTTPServer:
-    """Answer probes from threads of their own, until the server is shut down. HealthError if the port cannot be had."""
+    """Answer probes in threads of their own until the server is shut down. HealthError if the port cannot be used."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 5  # a client that says nothing holds a thread
@@ -106,7 +112,7 @@ def serve_health(health: Health, address: str, port: int) -> ThreadingHTTPServer
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing: probes come every few seconds."""
+            """Write nothing: probes come every few seconds."""
 
     try:
         server = _Server(address.strip("[]"), port, Handler)

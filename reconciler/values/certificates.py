@@ -1,10 +1,11 @@
-"""PEM texts: parsed, judged by what OpenSSL in nginx takes, and written anew so that nothing else goes on."""
+"""PEM texts: parsed, held to what OpenSSL accepts, and written anew so that nothing else in them goes on."""
 
 import re
 import ssl
 import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
@@ -14,10 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 LONGEST_CHAIN = 16
 LONGEST_PEM = 65536
-# Twice the hosts of the largest Namespace: a change of another of its objects must not have them all parsed again.
+# Twice the hosts of the largest Namespace: when one of its objects changes, not all of its PEM texts are parsed again.
 _REMEMBERED = 2048
 _BEGIN_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----")
-# RSA's with 8192 bits take 6.4 kB. A DSA key of 50 kB took 8 s to load, only to be refused.
+# An RSA key of 8192 bits takes 6.4 kB. Loading a DSA key of 50 kB took 8 s, only for it to be refused.
 _LONGEST_KEY = 8192
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _Oid = x509.SignatureAlgorithmOID
@@ -28,12 +29,15 @@ _SIGNATURES = (
 
 
 class CertificateError(ValueError):
-    """A PEM that cannot be served; the text says what is wrong with it and never holds any of it."""
+    """A PEM text that cannot be served. The message says what is wrong with it and never contains any of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """One or more certificates: their PEM, written anew, and when the first one stops and starts to be good."""
+    """One or more certificates: their PEM, written anew, and from when to when the first one is valid.
+
+    Times are in seconds since the epoch.
+    """
 
     pem: bytes = field(repr=False)
     not_before: float
@@ -41,48 +45,76 @@ class Chain:
 
     @property
     def weight(self) -> int:
-        """What nginx has to load: so many certificates, or pieces of 4 KiB where these are more."""
+        """What nginx has to load: the number of certificates, or of pieces of 4 KiB if there are more of those."""
         return max(self.pem.count(b"-----BEGIN"), -(-len(self.pem) // 4096))
 
 
 def parse_chain(pem: bytes) -> Chain:
-    """Parse certificates, leaf first. CertificateError where OpenSSL at its usual security level would refuse one."""
-    chain = _parse_chain(pem)
-    if isinstance(chain, str):
-        raise CertificateError(chain)
-    return chain
+    """Parse certificates, the leaf first.
+
+    CertificateError where OpenSSL at its usual security level would refuse one of them.
+    """
+    return _give(_parse_chain(pem))
 
 
-@lru_cache(maxsize=_REMEMBERED)
+def parse_key(pem: bytes, chain: Chain) -> bytes:
+    """Parse the private key of a chain's first certificate, and write it anew as PKCS #8.
+
+    CertificateError says why it cannot be used.
+    """
+    return _give(_parse_key(pem, chain))
+
+
+class PemCache:
+    """Parses like `parse_chain` and `parse_key`, and remembers good and bad results alike.
+
+    Many hosts may name one PEM text, and each change of a Namespace reads all of its hosts again. It holds keys.
+    """
+
+    def __init__(self) -> None:
+        self._chains = lru_cache(maxsize=_REMEMBERED)(_parse_chain)
+        self._keys = lru_cache(maxsize=_REMEMBERED)(_parse_key)
+
+    def parse_chain(self, pem: bytes) -> Chain:
+        """Parse certificates, the leaf first. CertificateError says why they cannot be served."""
+        return _give(self._chains(pem))
+
+    def parse_key(self, pem: bytes, chain: Chain) -> bytes:
+        """Parse the private key of a chain's first certificate. CertificateError says why it cannot be used."""
+        return _give(self._keys(pem, chain))
+
+
+Parsed = TypeVar("Parsed", Chain, bytes)
+
+
+def _give(result: Parsed | str) -> Parsed:
+    """Give what was parsed; a text is a refusal."""
+    if isinstance(result, str):
+        raise CertificateError(result)
+    return result
+
+
 def _parse_chain(pem: bytes) -> Chain | str:
-    """Parse certificates, or say what is wrong; remembered either way, for a Namespace may name one for many hosts."""
+    """Parse certificates, or say what is wrong with them."""
     if len(pem) > LONGEST_PEM or pem.count(b"-----BEGIN") > LONGEST_CHAIN:
         return f"is longer than {LONGEST_CHAIN} certificates or {LONGEST_PEM} bytes"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # what will be refused one day is refused today
+            warnings.simplefilter("error")  # what a later version of the library refuses is refused today
             certificates = x509.load_pem_x509_certificates(pem)
             faults = [fault for certificate in certificates if (fault := _judge(certificate))]
             first = certificates[0].not_valid_before_utc.timestamp()
             last = certificates[0].not_valid_after_utc.timestamp()
         written = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
-        # OpenSSL is the other parser of these bytes, in nginx: what it cannot read would stop nginx for everyone.
+        # nginx parses these bytes with OpenSSL. What OpenSSL cannot read would stop nginx for everyone.
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=written.decode())
     except (ValueError, TypeError, UnsupportedAlgorithm, InternalError, x509.InvalidVersion, Warning, ssl.SSLError):
         return "is not a PEM of certificates"
     return faults[0] if faults else Chain(written, first, last)
 
 
-def parse_key(pem: bytes, chain: Chain) -> bytes:
-    """Parse the private key of a chain's first certificate; write it anew as PKCS #8. CertificateError says why not."""
-    key = _parse_key(pem, chain)
-    if isinstance(key, str):
-        raise CertificateError(key)
-    return key
-
-
-@lru_cache(maxsize=_REMEMBERED)
 def _parse_key(pem: bytes, chain: Chain) -> bytes | str:
+    """Parse a key, or say what is wrong with it."""
     if len(pem) > LONGEST_PEM:
         return f"is longer than {LONGEST_PEM} bytes"
     begins = _BEGIN_KEY.search(pem)
@@ -90,12 +122,12 @@ def _parse_key(pem: bytes, chain: Chain) -> bytes | str:
     if len(key_alone) == _LONGEST_KEY and b"-----END" not in key_alone:
         return f"is longer than {_LONGEST_KEY} bytes"
     try:
-        # Whether a tenant's own primes are primes is the tenant's business, and can take minutes to find out; how large
-        # its numbers are is not.
+        # Checking that the tenant's primes are primes could take minutes, and a bad key harms only the tenant. The size
+        # of the numbers is checked below, for large ones would slow the worker down.
         key = serialization.load_pem_private_key(key_alone, password=None, unsafe_skip_rsa_key_validation=True)
     except TypeError:
         return "is encrypted; a key without a passphrase is needed"
-    except (ValueError, UnsupportedAlgorithm, InternalError):  # the last of Ed448 keys of a wrong length
+    except (ValueError, UnsupportedAlgorithm, InternalError):  # InternalError: an Ed448 key of a wrong length
         return "is not a PEM of a private key"
     leaf = x509.load_pem_x509_certificate(chain.pem)
     spki = (Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -107,14 +139,14 @@ def _parse_key(pem: bytes, chain: Chain) -> bytes | str:
 
 
 def _is_bounded(key: rsa.RSAPrivateNumbers) -> bool:
-    """Tell whether no number of an RSA key is too large: OpenSSL computes with them in each handshake."""
+    """Tell whether all numbers of an RSA key are in their range: OpenSSL computes with them in each handshake."""
     factors = key.p * key.q == key.public_numbers.n and key.p > 1 and key.q > 1
     exponents = 0 < key.d < key.public_numbers.n and 0 < key.dmp1 < key.p and 0 < key.dmq1 < key.q
     return factors and exponents and 0 < key.iqmp < key.p
 
 
 def _judge(certificate: x509.Certificate) -> str | None:
-    """Say why OpenSSL would refuse a certificate at its usual security level, or never finish a handshake with it."""
+    """Say why OpenSSL would refuse a certificate at its usual security level, or be slow with it."""
     if certificate.signature_algorithm_oid not in _SIGNATURES:
         return "is not signed with RSA, ECDSA or Ed25519 and SHA-256, SHA-384 or SHA-512"
     key = certificate.public_key()

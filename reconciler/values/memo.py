@@ -1,28 +1,27 @@
-"""Memo: a pure function over many named inputs that does not do again what has not changed since the last round."""
+"""Memo: a pure function over many named inputs that repeats no work since its last round."""
 
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 Input = TypeVar("Input")
-Context = TypeVar("Context")
 Result = TypeVar("Result")
 
 
-class Memo(Generic[Input, Context, Result]):
-    """The results of the last round. What a round does not name is forgotten, so memory follows the cluster's size."""
+class Memo(Generic[Input, Result]):
+    """Keeps the results of the last round. What a round does not name is forgotten: memory follows the cluster's size.
 
-    def __init__(self, function: Callable[[Input, Context], Result]) -> None:
+    A memo belongs to one loop: two loops over different clusters would push each other's results out.
+    """
+
+    def __init__(self, function: Callable[[Input], Result]) -> None:
         self._function = function
-        self._context: Context | None = None
         self._last: dict[str, tuple[Input, Result]] = {}
 
-    def round(self, inputs: Mapping[str, Input], context: Context) -> dict[str, Result]:
-        """Give `function(input, context)` by name, called only where input or context differ from the last round's."""
-        last = self._last if context == self._context else {}
-        function = self._function
-        done = {
-            name: known if (known := last.get(name)) and known[0] == value else (value, function(value, context))
+    def round(self, inputs: Mapping[str, Input]) -> dict[str, Result]:
+        """Give `function(input)` by name; it is called only for inputs that differ from the last round's."""
+        last, function = self._last, self._function
+        self._last = {
+            name: known if (known := last.get(name)) and known[0] == value else (value, function(value))
             for name, value in inputs.items()
         }
-        self._last, self._context = done, context
         return {name: result for name, (_, result) in self._last.items()}

@@ -1,6 +1,5 @@
 """What a legal text is: the full-match patterns by which anything from outside is let in."""
 
-import ipaddress
 import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -47,8 +46,6 @@ HOST_NAME = Pattern(
     rf"(?:\*\.)?{_HOST_LABEL}(?:\.{_HOST_LABEL})*",
     "a DNS name of at most 253 characters, '*.' and such a name, or an IP address",
 )
-_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-IPV4_ADDRESS = Pattern(rf"{_OCTET}(?:\.{_OCTET}){{3}}", "four numbers of 0-255 with dots between", longest=15)
 URL_PATH = Pattern(
     rf"/(?:{_PCHAR}|/)*",
     "an absolute path of URL characters, others percent-encoded, at most 1024 characters",
@@ -105,75 +102,7 @@ def decode_path(text: str) -> str:
     """
     decoded = unquote(text, errors="surrogateescape")
     if _NEVER_IN_A_LOCATION.search(decoded):
-        raise ValueError("holds a control character, '//', '/./' or '/../', which no request's path has in nginx")
+        raise ValueError("has a control character, '//', '/./' or '/../', which no request's path has in nginx")
     if len(decoded.encode("utf-8", "surrogateescape")) > LONGEST_LOCATION:
         raise ValueError(f"is longer than {LONGEST_LOCATION} bytes")
     return decoded
-
-
-@dataclass(frozen=True, slots=True)
-class Cidr:
-    """A range of IP addresses: how it is written, and the numbers of its first and last address."""
-
-    text: str
-    first: int
-    last: int
-
-
-def find_cidr(ip: str, cidrs: tuple[Cidr, ...]) -> Cidr | None:
-    """Find the first range in which an address lies that `parse_address` gave."""
-    number = _number(ip)
-    for cidr in cidrs:
-        if cidr.first <= number <= cidr.last:
-            return cidr
-    return None
-
-
-def _number(ip: str) -> int:
-    """Give an address as a number, IPv6's behind all of IPv4's. ipaddress takes longer than all else of a Pod."""
-    if ip.startswith("["):
-        return int(ipaddress.IPv6Address(ip[1:-1])) + 2**32
-    first, second, third, fourth = ip.split(".")
-    return int(first) << 24 | int(second) << 16 | int(third) << 8 | int(fourth)
-
-
-_CIDR = re.compile(r"[0-9A-Fa-f:.]+(?:/[0-9]{1,3})?")
-
-
-def parse_cidrs(text: str) -> tuple[Cidr, ...]:
-    """Read ranges of addresses with commas between; a single address is one too. ValueError for anything else."""
-    found = []
-    for part in map(str.strip, text.split(",") if text else ()):
-        if not _CIDR.fullmatch(part):
-            raise ValueError
-        try:
-            network = ipaddress.ip_network(part)
-        except ValueError as error:
-            raise ValueError("has bits set behind its prefix" if "host bits" in str(error) else "") from None
-        base = 0 if network.version == 4 else 2**32
-        found.append(Cidr(str(network), base + int(network[0]), base + int(network[-1])))
-    return tuple(dict.fromkeys(found))
-
-
-def excerpt(text: str) -> str:
-    """Give outside text in the form in which it may stand in a message: quoted, ASCII, at most 60 characters."""
-    return ascii(text if len(text) <= 60 else text[:57] + "...")
-
-
-def show(text: str) -> str:
-    """Give a line of a program that quotes clients so that no terminal obeys it: control characters are escaped."""
-    return text if text.isprintable() else "".join(part if part.isprintable() else ascii(part)[1:-1] for part in text)
-
-
-def parse_address(text: str) -> str | None:
-    """Give an IP address in its shortest form, an IPv6 one in brackets as in a URL; None for anything else.
-
-    IPv6 with a zone, and IPv4 mapped into IPv6, which has no one shortest form, are something else.
-    """
-    if IPV4_ADDRESS.accepts(text):
-        return text
-    try:
-        address = ipaddress.IPv6Address(text)
-    except ValueError:
-        return None
-    return None if address.scope_id or address.ipv4_mapped else f"[{address}]"

@@ -55,7 +55,7 @@ def _take_requirement(tokens: list[str]) -> Requirement:
         tokens.pop(0)
     key = _take(tokens, "a label key")
     if not QUALIFIED_NAME.accepts(key):
-        raise ValueError(f"{key!r} is no label key")
+        raise ValueError(f"{key!r} is not a label key")
     if negated or tokens[:1] in ([], [","]):
         return Requirement(key, (), negated)
     operator = _take(tokens, "an operator")
@@ -63,7 +63,7 @@ def _take_requirement(tokens: list[str]) -> Requirement:
         return Requirement(key, (_take_value(tokens),), operator == "!=")
     if operator in ("in", "notin"):
         return Requirement(key, _take_set(tokens), operator == "notin")
-    raise ValueError(f"{operator!r} is no operator")
+    raise ValueError(f"{operator!r} is not an operator")
 
 
 def _take_set(tokens: list[str]) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ def _take_value(tokens: list[str]) -> str:
         return ""
     value = tokens.pop(0)
     if not LABEL_VALUE.accepts(value):
-        raise ValueError(f"{value!r} is no label value")
+        raise ValueError(f"{value!r} is not a label value")
     return value
 
 

@@ -1,7 +1,7 @@
-"""What every value here is: frozen, slotted, compared by what it holds."""
+"""The base of all values: frozen, slotted, compared by what they hold."""
 
 from msgspec import Struct
 
 
 class Value(Struct, frozen=True, gc=False):
-    """A frozen value. It is part of no cycle, so the garbage collector need not visit the tens of thousands of them."""
+    """A frozen value. It is never part of a reference cycle, so the garbage collector need not visit it."""

@@ -20,9 +20,10 @@ from reconciler.disk.trees import write_files
 from reconciler.nginx.program import check_tree, find_binary, find_version
 from reconciler.objects.diff import diff
 from reconciler.objects.listing import Listing
-from reconciler.objects.snapshot import Snapshot, normalise
-from reconciler.rendering.tree import render
-from reconciler.routing.table import RoutingTable, build_table
+from reconciler.objects.normaliser import Normaliser
+from reconciler.objects.snapshot import Snapshot
+from reconciler.rendering.tree import TreeRenderer
+from reconciler.routing.table import TableBuilder
 from reconciler.settings import Settings, read_settings
 from reconciler.values.files import Files
 
@@ -44,17 +45,31 @@ def how() -> Settings:
     return replace(read_settings({"PORT": "18080"}), nginx_version=find_version(find_binary("nginx") or "nginx"))
 
 
-def run_line(listing: Listing, last: Snapshot | None, how: Settings) -> tuple[Snapshot, RoutingTable, Files]:
-    """Run the line from decoded objects to the rendered tree."""
-    snapshot = normalise(listing, how)
-    diff(last, snapshot)
-    table = build_table(snapshot, how, NOW)
-    return snapshot, table, render(table.routes, how)
+class Line:
+    """The stages from decoded objects to the rendered tree, with what each remembers of its last round."""
 
+    def __init__(self, how: Settings) -> None:
+        self.normaliser, self.tables, self.trees = Normaliser(how), TableBuilder(how), TreeRenderer(how)
 
-def forget(how: Settings) -> None:
-    """Let every stage forget its last round, as in a new process."""
-    run_line(Listing(), None, how)
+    def run(self, listing: Listing, last: Snapshot | None) -> tuple[Snapshot, Files]:
+        """Run all stages."""
+        snapshot = self.normaliser.normalise(listing)
+        diff(last, snapshot)
+        return snapshot, self.trees.render(self.tables.build(snapshot, NOW).routes)
+
+    def prepare(self, stage: str, listing: Listing, last: Snapshot | None) -> Callable[[], object]:
+        """Run the stages before one, and give what runs that one alone."""
+        if stage == "together":
+            return lambda: self.run(listing, last)
+        if stage == "normalise":
+            return lambda: self.normaliser.normalise(listing)
+        snapshot = self.normaliser.normalise(listing)
+        if stage == "diff":
+            return lambda: diff(last, snapshot)
+        if stage == "build_table":
+            return lambda: self.tables.build(snapshot, NOW)
+        routes = self.tables.build(snapshot, NOW).routes
+        return lambda: self.trees.render(routes)
 
 
 def children_time() -> float:
@@ -63,39 +78,26 @@ def children_time() -> float:
     return used.ru_utime + used.ru_stime
 
 
-Inputs = tuple[object, ...]
-
-STAGES: dict[str, tuple[Callable[..., Inputs], Callable[..., object]]] = {
-    "normalise": (lambda listing, last, how: (listing, how), normalise),
-    "diff": (lambda listing, last, how: (last, normalise(listing, how)), diff),
-    "build_table": (lambda listing, last, how: (normalise(listing, how), how, NOW), build_table),
-    "render": (lambda listing, last, how: (build_table(normalise(listing, how), how, NOW).routes, how), render),
-    "together": (lambda listing, last, how: (listing, last, how), run_line),
-}
-
-
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", ["normalise", "diff", "build_table", "render", "together"])
 @pytest.mark.parametrize("what", ["from nothing", "one Pod changed"])
 def test_line(benchmark: BenchmarkFixture, states: list[Listing], how: Settings, what: str, stage: str) -> None:
-    """Measure one stage, or all; what it stands on is made before the clock runs."""
-    make_inputs, run = STAGES[stage]
-    turns = itertools.count()
+    """Measure one stage, or all; the stages before it run before the clock does."""
+    line, turns = Line(how), itertools.count()
 
-    def prepare() -> tuple[Inputs, dict[str, object]]:
+    def prepare() -> tuple[tuple[Callable[[], object]], dict[str, object]]:
         if what == "from nothing":
-            forget(how)
-            return make_inputs(states[0], None, how), {}
+            return (Line(how).prepare(stage, states[0], None),), {}
         turn = next(turns)
-        last, *_ = run_line(states[turn % 2], None, how)
-        return make_inputs(states[(turn + 1) % 2], last, how), {}
+        last, _ = line.run(states[turn % 2], None)
+        return (line.prepare(stage, states[(turn + 1) % 2], last),), {}
 
-    benchmark.pedantic(run, setup=prepare, rounds=ROUNDS)
+    benchmark.pedantic(lambda run: run(), setup=prepare, rounds=ROUNDS)
 
 
 @pytest.mark.benchmark(timer=children_time)
 def test_nginx_test(benchmark: BenchmarkFixture, states: list[Listing], how: Settings, tmp_path: Path) -> None:
     """Measure `nginx -t` on the whole tree: processor time of that process, and its memory."""
-    _, _, files = run_line(states[0], None, how)
+    _, files = Line(how).run(states[0], None)
     write_files(files, tmp_path)
     binary = find_binary("nginx") or "nginx"
     benchmark.pedantic(check_tree, args=(binary, tmp_path), rounds=ROUNDS)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
+import psutil
 import pytest
 from clusters import PODS_A_NAMESPACE, make_listing
 from fleet import make_pod, name_host, name_key
@@ -21,13 +22,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from remote import RemoteApiServer
 from support.backends import Backends
 from support.ports import free_port
-from support.running_daemon import Daemon
+from support.running_daemon import RunningDaemon
+from support.stages import build_table, normalise, render
 
 from reconciler.modes.sinks import prepare_serving
-from reconciler.nginx.process import find_children
-from reconciler.objects.snapshot import normalise
-from reconciler.rendering.tree import render
-from reconciler.routing.table import build_table
 from reconciler.settings import Settings, read_settings
 from reconciler.values.files import File, Files
 
@@ -58,7 +56,7 @@ def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
 class Live:
     """A daemon that follows a cluster; one Pod in the middle of that answers, and changes."""
 
-    def __init__(self, server: RemoteApiServer, daemon: Daemon, pods: int, port: int) -> None:
+    def __init__(self, server: RemoteApiServer, daemon: RunningDaemon, pods: int, port: int) -> None:
         self.server = server
         self.daemon = daemon
         self.pods = pods
@@ -90,9 +88,8 @@ class Live:
 
     def find_nginx(self) -> set[int]:
         """Find nginx's master and workers, and the process that tests a tree while there is one."""
-        masters = find_children(self.pid)
-        found = masters.union(*map(find_children, masters))
-        return {pid for pid in found if read_name(pid) == "nginx"}  # a child that is about to become one is not
+        found = psutil.Process(self.pid).children(recursive=True)
+        return {one.pid for one in found if read_name(one.pid) == "nginx"}  # a child that is about to become one is not
 
     def _ask(self, path: str) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.daemon.port, timeout=10)
@@ -112,7 +109,7 @@ def live(request: pytest.FixtureRequest, tmp_path: Path, backends: Backends) -> 
     port = free_port()
     backends.listen(_ADDRESS, port)
     with RemoteApiServer(tmp_path, request.param) as server:
-        daemon = Daemon(tmp_path / "daemon", server, server, **_DEFAULTS)
+        daemon = RunningDaemon(tmp_path / "daemon", server, server, **_DEFAULTS)
         try:
             daemon.start()
             running = Live(server, daemon, request.param, port)
@@ -176,7 +173,7 @@ def how() -> Settings:
 @pytest.mark.parametrize("pods", SIZES)
 def test_test_and_reload(benchmark: BenchmarkFixture, tmp_path: Path, how: Settings, pods: int) -> None:
     """Measure how long a tree that is not yet on disk takes to be written, tested, loaded and proven."""
-    settings, nginx = prepare_serving(tmp_path / "router", how)
+    settings, nginx = prepare_serving(tmp_path / "router", how, lambda _: None)
     table = build_table(normalise(make_listing(pods), settings), settings, time.time())
     files = render(table.routes, settings)
 

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from support import hostile, objects
+from support.stages import build_table, normalise, render
 from support.tree import expect_servers, expect_upstreams, parts_of, read_http, read_servers, read_upstreams
 
 from reconciler.disk.trees import write_files
-from reconciler.objects.snapshot import normalise
-from reconciler.rendering.tree import render
-from reconciler.routing.table import Routes, RoutingTable, build_table
+from reconciler.routing.model import Routes, RoutingTable
 from reconciler.settings import Settings, read_settings
 
 SEPARATOR = b"\n---\n"

@@ -3,11 +3,10 @@
 from typing import Any
 
 from fuzz_annotations import SETTINGS, check_tree
+from support.stages import build_table, normalise
 
 from reconciler.cluster.pages import PageError, Pages
 from reconciler.objects.listing import Listing, Namespace, Pod, Secret, select
-from reconciler.objects.snapshot import normalise
-from reconciler.routing.table import build_table
 
 NOW = 1_797_600_000.0
 KINDS = (Namespace, Pod, Secret)

@@ -4,11 +4,10 @@ import tempfile
 from pathlib import Path
 
 from fuzz_annotations import SETTINGS, check_tree
+from support.stages import build_table, normalise
 
 from reconciler.disk.recordings import RecordingError, read_recordings
 from reconciler.objects.listing import select
-from reconciler.objects.snapshot import normalise
-from reconciler.routing.table import build_table
 
 NOW = 1_797_600_000.0
 

@@ -9,7 +9,7 @@ from support.wire import Wire
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
-class Recorder(Wire):
+class CapturingPod(Wire):
     """`requests` holds each request's line, its headers (lower-case names, in order) and its body, decoded.
 
     `reply` is what each of them gets; nothing: its connection is closed.

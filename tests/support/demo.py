@@ -11,8 +11,9 @@ from support.backends import Backends
 from support.router import Answer, Router
 from support.story import STORY, Ask, Stage, name_recording
 
-from reconciler.nginx.program import NginxError, find_binary
-from reconciler.status.log import Report
+from reconciler.loop.ports import SinkError
+from reconciler.nginx.program import find_binary
+from reconciler.status.log import Log
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
     keep = parser.parse_args().keep
     binary = find_binary("nginx")
     if not binary:
-        sys.exit("dispatcher: nginx is not there")
+        sys.exit("dispatcher: error: nginx is missing")
     with tempfile.TemporaryDirectory(prefix="dispatcher-demo-") as folder, Backends() as backends:
         router = Router(Path(folder) / "router", binary, Authority(Path(folder)), {"NGINX_WORKER_CONNECTIONS": "256"})
         stage = Stage(backends)
@@ -37,11 +38,11 @@ def main() -> None:
 
 def play(router: Router, stage: Stage) -> None:
     """Play each step: what the loop did, then what requests get."""
-    report = Report(sys.stdout, "text")
+    log = Log(sys.stdout, "text")
     sys.stdout.write("Servers on 127.0.0.0/8 and ::1 stand in for the recorded Pods.\n\n")
     for step, asks in STORY.items():
         last = router.last
-        report.tell_cycle(name_recording(step), router.serve(*stage.read(step)), last)
+        log.tell_recording(name_recording(step), router.serve(*stage.read(step)), last)
         for ask in asks:
             show(ask, list(stage.ask(router, ask)))
         sys.stdout.write("\n")
@@ -85,5 +86,5 @@ if __name__ == "__main__":
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM] if "--keep" in sys.argv else [])
     try:
         main()
-    except NginxError as error:
+    except SinkError as error:
         sys.exit(f"dispatcher: error: {error}")

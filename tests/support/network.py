@@ -11,7 +11,7 @@ from pathlib import Path
 from support.apiserver import ApiServer
 from support.authority import Authority
 from support.objects import namespace, secret, web
-from support.running_daemon import Daemon
+from support.running_daemon import RunningDaemon
 
 WITNESS = ("192.0.2.1", 9)  # https://www.rfc-editor.org/rfc/rfc5737: nobody's address
 _EVERY_PROTOCOL = 0x0003
@@ -44,7 +44,7 @@ def read_target(packet: bytes) -> str | None:
     return f"{protocol} {address} {int.from_bytes(packet[at + 2 : at + 4])}"
 
 
-def run_daemon(server: ApiServer, daemon: Daemon) -> None:
+def run_daemon(server: ApiServer, daemon: RunningDaemon) -> None:
     """Let the daemon do what it does in its life: serve, follow, lose the API server and find it again, end."""
     server.load([namespace("a", {"a.dev": {}, "*.example.org": {}}), web("a", 3000), secret("a", api_key="x")])
     daemon.start()
@@ -66,7 +66,7 @@ def main(folder: Path) -> None:
         witness.sendto(b"", WITNESS)
     authority = Authority(folder)
     with ApiServer(authority) as server:
-        daemon = Daemon(folder / "daemon", server, authority, HEALTH_PORT="0")
+        daemon = RunningDaemon(folder / "daemon", server, authority, HEALTH_PORT="0")
         try:
             run_daemon(server, daemon)
         finally:

@@ -12,12 +12,22 @@ from typing import Any
 from support import objects
 from support.authority import Authority
 from support.ports import free_port
+from support.stages import normalise
 
-from reconciler.loop.reconcile import Cycle, reconcile
-from reconciler.nginx.process import find_workers
+from reconciler.loop.cycle import Cycle
+from reconciler.loop.events import Event
+from reconciler.loop.reconcile import reconcile
+from reconciler.loop.stages import Stages
+from reconciler.nginx.memory import CGROUP
 from reconciler.nginx.program import find_version
-from reconciler.nginx.sink import Nginx
+from reconciler.nginx.sink import NginxSink
+from reconciler.nginx.workers import find_workers
 from reconciler.settings import Settings, read_settings
+
+
+def find_pids(master: int) -> set[int]:
+    """List the process numbers of a master's workers that take new connections."""
+    return {worker.pid for worker in find_workers(master)}
 
 
 @dataclass(frozen=True)
@@ -53,15 +63,22 @@ class Router:
         )  # fmt: skip
         self.last: Cycle | None = None
         self.folder = folder
-        self.nginx = Nginx(folder, self.settings)
+        self.events: list[Event] = []
+        self.stages = Stages(self.settings)
+        self.nginx = self.start_sink(folder)
         self._authority = authority
 
     def stop(self) -> None:
         self.nginx.stop()
 
+    def start_sink(self, folder: Path | None = None, cgroup: Path = CGROUP) -> NginxSink:
+        """Make a sink that serves from the router's folder or another one; its events are told to `events`."""
+        return NginxSink(folder or self.folder, self.settings, self.events.append, cgroup=cgroup)
+
     def serve(self, *wanted: objects.Object) -> Cycle:
         """Bring nginx to what these objects ask for."""
-        self.last = reconcile(objects.listing(list(wanted)), self.settings, self.nginx, self.last, time.time())
+        snapshot = normalise(objects.listing(list(wanted)), self.settings)
+        self.last = reconcile(snapshot, self.stages, self.nginx, self.last, time.time())
         return self.last
 
     def ask(self, host: str | None, uri: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
@@ -89,8 +106,7 @@ class Router:
 
     def workers(self) -> set[int]:
         """List the process numbers of nginx's workers that take new connections."""
-        master = int((self.folder / "nginx.pid").read_text())
-        return find_workers(master)
+        return find_pids(int((self.folder / "nginx.pid").read_text()))
 
     def _ask(
         self, connection: http.client.HTTPConnection, host: str | None, uri: str, method: str, body: bytes | None,

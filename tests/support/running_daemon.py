@@ -27,7 +27,7 @@ def wait_until(condition: Callable[[], object], told: Callable[[], object] = lam
         time.sleep(0.02)
 
 
-class Daemon:
+class RunningDaemon:
     """A running `dispatcher --serve` (or other arguments): `lines` is all that it and its nginx have told so far."""
 
     def __init__(self, folder: Path, server: ApiServer, authority: Authority, **settings: str) -> None:
@@ -165,7 +165,7 @@ class Daemon:
 class Traffic:
     """Requests, one after the other, each on a connection of its own; `failures` is every answer that was no 200."""
 
-    def __init__(self, daemon: Daemon, host: str, path: str = "/") -> None:
+    def __init__(self, daemon: RunningDaemon, host: str, path: str = "/") -> None:
         self.sent = 0
         self.failures: list[int] = []
         self._ask = lambda: daemon.ask(host, path)

@@ -6,8 +6,7 @@ from typing import Any
 
 import crossplane
 
-from reconciler.routing.annotations import Match
-from reconciler.routing.table import Location, Routes
+from reconciler.routing.model import Location, Match, Routes
 from reconciler.settings import Settings
 
 

@@ -1,0 +1,180 @@
+"""One kind of object as an API server lists it, read again only when its collection has changed."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any, Generic
+
+import pykube
+import requests
+import urllib3
+from pykube.query import Query
+
+from reconciler.cluster.connection import Connection
+from reconciler.cluster.pages import Item, Page, PageError, Pages
+from reconciler.loop.ports import SourceError
+from reconciler.values.messages import excerpt
+
+_Known = Mapping[tuple[str | None, str], Item]
+# http.client makes a ValueError of a chunk with a negative length.
+_FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
+_MOST_PAGES = 10_000
+_PIECE = 1 << 20  # bytes of a body: little beside what is made of it
+# No object has this name, phase or type: a list of nothing tells the version of the whole collection.
+_NOBODY = "-"
+
+
+class ClusterError(SourceError):
+    """The cluster could not be read."""
+
+
+class _StatusError(Exception):
+    """An answer whose status is not 200."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self.status = response.status_code
+        reason = excerpt(response.reason or "")[1:-1]
+        self.text = f"{self.status} {reason}{_read_message(response)}"
+        self.retry_after = 0.0
+        with suppress(ValueError):
+            self.retry_after = max(0.0, float(response.headers.get("Retry-After", 0)))
+
+
+class Collection(Generic[Item]):
+    """The objects of one kind, in one Namespace or in all of them, as `filters` select them."""
+
+    def __init__(self, connection: Connection, timeout: float, kind: type[Item], filters: Mapping[str, Any]) -> None:
+        self.complaints: tuple[str, ...] = ()
+        self._connection = connection
+        self._timeout = timeout
+        self._kind: type[Item] = kind
+        self._filters = filters
+        self._pages = Pages(kind)
+        self._known = ""  # the version of the cache that stands for what was read
+        self._newest = ""
+        self._items: tuple[Item, ...] = ()
+
+    @property
+    def _name(self) -> str:
+        return f"{self._kind.__name__.lower()}s"
+
+    def read(self, consistently: bool) -> tuple[Item, ...]:
+        """List the objects: the very same tuple if nothing has changed. ClusterError if they cannot be had whole.
+
+        `consistently`: what is true now, and not what the API server's cache holds.
+        """
+        try:
+            cached = self._ask_version() if self._known or consistently else ""
+            if consistently:
+                self._read_consistently(cached)
+            elif not cached or cached != self._known:
+                self._read_cache(cached)
+        except _StatusError as error:
+            raise self._explain(error) from None
+        return self._items
+
+    def _read_cache(self, cached: str) -> None:
+        """List from the API server's cache, but not from one that is older than what was seen already."""
+        newer = {"resourceVersion": self._newest, "resourceVersionMatch": "NotOlderThan"}
+        try:
+            self._known = self._read_all(newer if self._newest else {"resourceVersion": "0"})
+        except _StatusError as error:
+            if error.status != HTTPStatus.GATEWAY_TIMEOUT:
+                raise
+            # This API server does not know yet what another one has told us.
+            self._read_consistently(cached)
+
+    def _read_consistently(self, cached: str) -> None:
+        """List what is true now. While the cache stays at the version that it had before, nothing has changed."""
+        self._read_all({})
+        self._known = cached
+
+    def _ask_version(self) -> str:
+        """Ask for the version of the whole collection: a list of nothing, from the API server's cache."""
+        fields = self._filters.get("field_selector")
+        # A Secret may be listed only by its name; a second field then makes sure that none is.
+        other = "type" if self._kind.__name__ == "Secret" else "status.phase"
+        nothing = f"{fields},{other}={_NOBODY}" if fields else f"metadata.name={_NOBODY}"
+        page = self._get({**self._filters, "field_selector": nothing}, {"resourceVersion": "0"}, {})
+        return page.metadata.resource_version
+
+    def _read_all(self, params: dict[str, str]) -> str:
+        """Read all pages, and give their version. Nothing counts before the last page is there."""
+        items: list[Item] = []
+        complaints: list[str] = []
+        known = {(item.metadata.namespace, item.metadata.name): item for item in self._items}
+        for _ in range(_MOST_PAGES):
+            page = self._get(self._filters, params, known)
+            items += page.items
+            complaints += page.complaints
+            if not page.metadata.continue_:
+                self._newest, self._items = page.metadata.resource_version, tuple(items)
+                self.complaints = tuple(f"list {self._name}: {complaint}" for complaint in complaints)
+                return self._newest
+            params = {"continue": page.metadata.continue_}
+        raise ClusterError(f"list {self._name}: more than {_MOST_PAGES} pages")
+
+    def _get(self, filters: Mapping[str, Any], params: dict[str, str], known: _Known[Item]) -> Page[Item]:
+        try:
+            return self._request(filters, params, known)
+        except _StatusError as error:
+            if error.status != HTTPStatus.UNAUTHORIZED or not self._connection.renew(refused=True):
+                raise
+        return self._request(filters, params, known)
+
+    def _request(self, filters: Mapping[str, Any], params: dict[str, str], known: _Known[Item]) -> Page[Item]:
+        """Send one request and read its whole answer within the deadline."""
+        query = Query(self._connection.api, getattr(pykube, self._kind.__name__)).filter(**filters)
+        try:
+            with self._connection.deadline(self._timeout), _execute(query, params) as response:
+                if response.status_code != HTTPStatus.OK:
+                    raise _StatusError(response)
+                return self._pages.read(iter(lambda: response.raw.read(_PIECE), b""), known)
+        except PageError as error:
+            raise ClusterError(f"list {self._name}: {error}") from None
+        except TimeoutError:
+            raise ClusterError(f"list {self._name}: no whole answer within {self._timeout} s") from None
+        except _FAILURES as error:
+            raise ClusterError(f"list {self._name}: {_find_reason(error)}") from None
+
+    def _explain(self, error: _StatusError) -> ClusterError:
+        """Say what an answer means to the person who operates this."""
+        text = f"list {self._name}: {error.text}"
+        if error.status == HTTPStatus.UNAUTHORIZED:
+            text += "; the API server does not accept our credentials"
+        if error.status == HTTPStatus.FORBIDDEN:
+            names = (self._filters.get("field_selector") or "").removeprefix("metadata.name=")
+            only = f", resourceNames: [{names}]" if names else ""
+            rule = f'apiGroups: [""], resources: [{self._name}]{only}, verbs: [list]'
+            text += f"; a ClusterRole needs the rule {{{rule}}}"
+        busy = error.status == HTTPStatus.TOO_MANY_REQUESTS or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return ClusterError(text, busy=busy, retry_after=error.retry_after)
+
+
+def _execute(query: Query, params: dict[str, str]) -> requests.Response:
+    try:
+        response: requests.Response = query.execute(params=params, stream=True)
+    except requests.HTTPError as error:
+        response = error.response
+    return response
+
+
+def _read_message(response: requests.Response) -> str:
+    """Read the message of a Status, if the answer is one."""
+    with suppress(RecursionError, *_FAILURES):
+        status = json.loads(response.raw.read(65536) or b"null")
+        if isinstance(status, dict) and isinstance(status.get("message"), str):
+            return f": {excerpt(status['message'])}"
+    return ""
+
+
+def _find_reason(error: BaseException) -> str:
+    """Find the first cause of an error: libraries wrap it in texts with memory addresses, which change each time."""
+    causes: Iterator[BaseException | None] = iter(
+        (getattr(error, "reason", None), error.__cause__, error.__context__, *error.args)
+    )
+    below = next((cause for cause in causes if isinstance(cause, BaseException)), None)
+    if below:
+        return _find_reason(below)
+    return getattr(error, "strerror", None) or excerpt(str(error)) or type(error).__name__

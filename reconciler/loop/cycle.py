@@ -1,0 +1,64 @@
+"""Cycle: what one cycle of the loop saw and did."""
+
+import math
+
+import msgspec
+
+from reconciler.loop.budget import Budget
+from reconciler.loop.isolation import Held, hold
+from reconciler.objects.diff import Change
+from reconciler.objects.snapshot import Snapshot
+from reconciler.rendering.comparison import compare
+from reconciler.rendering.routes_file import RoutesError, measure_files
+from reconciler.routing.model import Host, Routes, RoutingTable, Size
+from reconciler.values.files import Files
+from reconciler.values.value import Value
+
+# Routes with a host that belongs to no Namespace: they are equal to no tenants' routes.
+NOBODYS_ROUTES = Routes((Host("dispatcher.invalid", (), "", None, ()),), (), (), 512)
+
+
+class Cycle(Value, frozen=True):
+    """What one cycle saw and did. If it is not `applied`, no route changed and the last release stays.
+
+    `size` is how much is routed; `refusal` is nginx's message if it refused the first tree that was tried.
+    """
+
+    snapshot: Snapshot
+    changes: tuple[Change, ...]
+    table: RoutingTable
+    files: Files
+    release: str
+    applied: bool
+    size: Size
+    held: tuple[Held, ...] = ()
+    budget: Budget = Budget(0)
+    refusal: str = ""
+
+    @property
+    def served(self) -> Snapshot:
+        """The Snapshot with each held Namespace in the state that is served of it."""
+        return hold(self.snapshot, self.held)
+
+    def stands_for(self, snapshot: Snapshot, now: float) -> bool:
+        """Tell whether a cycle over a Snapshot would come to the same result; `now` is in seconds since the epoch."""
+        return snapshot.digest == self.snapshot.digest and now < self.table.good_until
+
+    def rest(self) -> "Cycle":
+        """Give the cycle that finds nothing to do after this one."""
+        return msgspec.structs.replace(self, changes=(), applied=False, refusal="")
+
+
+def recall(snapshot: Snapshot, files: Files, most_changes: int) -> Cycle | None:
+    """Make the cycle to go on from where a former process left these serving: the next cycle applies in any case.
+
+    None if another version of this program made the files, so that they cannot be compared.
+    """
+    try:
+        compare({}, files)
+        size = measure_files(files)
+    except RoutesError:
+        return None
+    former = msgspec.structs.replace(snapshot, digest=b"")
+    table = RoutingTable(NOBODYS_ROUTES, (), -math.inf)
+    return Cycle(former, (), table, files, "", applied=True, size=size, budget=Budget(most_changes))

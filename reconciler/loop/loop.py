@@ -1,0 +1,65 @@
+"""The loop: turn by turn it reads a source and brings a sink to what it says, and tells what came of it."""
+
+from reconciler.loop.cycle import Cycle
+from reconciler.loop.events import Applied, Event, Failed, Idle, LeftOut, Recovered, Refused
+from reconciler.loop.ports import Sink, SinkError, Source, SourceError, Tell
+from reconciler.loop.reconcile import Plan, carry_out, make_plan
+from reconciler.loop.stages import Stages
+from reconciler.objects.snapshot import Snapshot
+
+
+class Loop:
+    """Remembers the last cycle, once the sink took it. `former` is what a former process left serving."""
+
+    def __init__(self, source: Source, sink: Sink, stages: Stages, tell: Tell, former: Cycle | None = None) -> None:
+        self._source = source
+        self._sink = sink
+        self._stages = stages
+        self._tell = tell
+        self._last = former
+        self._confirmed: bytes | None = None
+        self._complaints: tuple[str, ...] = ()
+        self._failed = False
+
+    def turn(self, now: float) -> Event:
+        """Run one cycle, tell what came of it, and give that too; `now` is in seconds since the epoch."""
+        try:
+            event = self._run(now)
+        except SourceError as error:
+            event = Failed("source", str(error), error.busy, error.retry_after)
+        except SinkError as error:
+            event = Failed("sink", str(error))
+        if isinstance(event, Failed):
+            self._failed = True
+        elif self._failed:
+            self._failed = False
+            self._tell(Recovered())
+        self._tell(event)
+        return event
+
+    def _run(self, now: float) -> Event:
+        last, snapshot = self._last, self._read()
+        if last and last.stands_for(snapshot, now):
+            return Idle(last.rest(), last)
+        plan = self._confirm(make_plan(snapshot, self._stages, last, now))
+        cycle = carry_out(plan, self._stages, self._sink)
+        self._last = cycle
+        if cycle.refusal:
+            self._tell(Refused(cycle.refusal, tuple(one.name for one in cycle.held)))
+        return Applied(cycle, last) if cycle.applied else Idle(cycle, last)
+
+    def _read(self, *, consistently: bool = False) -> Snapshot:
+        snapshot = self._source.read(consistently=consistently)
+        complaints = self._source.complaints
+        if fresh := tuple(sorted(set(complaints) - set(self._complaints))):
+            self._tell(LeftOut(fresh))
+        self._complaints = complaints
+        return snapshot
+
+    def _confirm(self, plan: Plan) -> Plan:
+        """If much would go, do not believe a cache: read what is true now, but only once while it cannot be applied."""
+        if not plan.is_sudden_loss or plan.snapshot.digest == self._confirmed:
+            return plan
+        snapshot = self._read(consistently=True)
+        self._confirmed = snapshot.digest
+        return make_plan(snapshot, self._stages, plan.last, plan.now)

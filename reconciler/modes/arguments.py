@@ -1,0 +1,7 @@
+"""What the command line gives to modes, and what they give back: exit codes, and the error of arguments."""
+
+OK, DIFFERENT, WRONG_INPUT, FAILED = 0, 1, 2, 3
+
+
+class UsageError(Exception):
+    """Arguments that do not go together, or not with where the command runs: one line."""

@@ -1,0 +1,74 @@
+"""Replay: recordings in order, and for each what the loop did; with a real nginx if it is asked for."""
+
+import argparse
+import dataclasses
+import signal
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from reconciler.disk.recordings import STANDARD_INPUT, find_recordings
+from reconciler.loop.ports import Sink, SinkError
+from reconciler.loop.reconcile import reconcile
+from reconciler.loop.stages import Stages
+from reconciler.modes.arguments import DIFFERENT, FAILED, OK
+from reconciler.modes.observers import tell_all
+from reconciler.modes.signals import Stopped
+from reconciler.modes.sinks import prepare, prepare_serving
+from reconciler.modes.sources import read_listing
+from reconciler.objects.normaliser import Normaliser
+from reconciler.settings import Settings
+from reconciler.status.log import Log
+
+
+def replay(given: argparse.Namespace, settings: Settings, log: Log) -> int:
+    """Run recordings in order, and tell for each what the loop did."""
+    paths = find_recordings(given.paths)
+    settings = dataclasses.replace(settings, max_changes=0)  # what was minutes apart comes at once here
+    with ExitStack() as stack:
+        settings, sink = _prepare(given, settings, log, stack)
+        return _run(given, paths, settings, sink, log)
+
+
+def _prepare(given: argparse.Namespace, settings: Settings, log: Log, stack: ExitStack) -> tuple[Settings, Sink]:
+    """Make the sink; what it needs is undone with the stack."""
+    if not given.serve:
+        return prepare(given, settings, log)
+    folder = given.output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dispatcher-")))
+    settings, nginx = prepare_serving(folder, settings, tell_all([]))
+    stack.callback(nginx.stop)
+    return settings, nginx
+
+
+def _run(given: argparse.Namespace, paths: list[str], settings: Settings, sink: Sink, log: Log) -> int:
+    told, last, failed, found = Log(sys.stdout, given.log_format), None, False, False
+    normaliser, stages = Normaliser(settings), Stages(settings)
+    for path in paths:
+        snapshot = normaliser.normalise(read_listing([path], settings))
+        try:
+            cycle = reconcile(snapshot, stages, sink, last, time.time())
+        except SinkError as error:
+            log.tell_error(f"{_label(path)}: {error}")
+            failed = True
+            continue
+        told.tell_recording(_label(path), cycle, last)
+        last, found = cycle, found or bool(given.strict and cycle.table.problems)
+    if given.keep and last:
+        _serve_on(settings, told)
+    return FAILED if failed else DIFFERENT if found else OK
+
+
+def _serve_on(settings: Settings, log: Log) -> None:
+    """Go on serving until a signal comes, which is how this ends well."""
+    try:
+        log.tell_serving(settings.port)
+        while True:
+            signal.pause()
+    except Stopped:
+        return
+
+
+def _label(path: str) -> str:
+    return "standard input" if path == STANDARD_INPUT else Path(path).name

@@ -1,0 +1,56 @@
+"""Where certificates and keys are written: in the tree itself, or below SSL_CERT_DIR."""
+
+from reconciler.rendering.quoting import Token, quote
+from reconciler.routing.model import Routes
+from reconciler.settings import Settings
+from reconciler.values.files import SECRET, File
+from reconciler.values.value import Value
+
+# The folder of the default server's certificate. No host has this name, because an underscore is not legal in one.
+DEFAULT_SERVER = "_default"
+CERTIFICATE, KEY, CLIENT_CERTIFICATE = "certificate.crt", "certificate.key", "clientCertificate.crt"
+
+
+class Pair(Value, frozen=True):
+    """The paths of a server's certificate and key, as a template writes them."""
+
+    certificate: Token
+    key: Token
+
+
+def write_default_pair() -> Pair:
+    """Write the paths of the default server's certificate and key."""
+    folder = f"ssl/{DEFAULT_SERVER}"
+    return Pair(quote(f"{folder}/{CERTIFICATE}"), quote(f"{folder}/{KEY}"))
+
+
+def write_pair(host: str, settings: Settings) -> Pair:
+    """Write the paths of a host's certificate and key."""
+    folder = _find_folder(host, settings)
+    return Pair(quote(f"{folder}/{CERTIFICATE}"), quote(f"{folder}/{KEY}"))
+
+
+def write_client_path(host: str, settings: Settings) -> Token:
+    """Write the path of the certificates by which a host verifies clients."""
+    return quote(f"{_find_folder(host, settings)}/{CLIENT_CERTIFICATE}")
+
+
+def collect_certificates(routes: Routes, settings: Settings) -> dict[str, File]:
+    """Collect the files of all certificates and keys."""
+    files: dict[str, File] = {}
+    if settings.ssl_cert:
+        folder = f"ssl/{DEFAULT_SERVER}"
+        files[f"{folder}/{CERTIFICATE}"] = File(settings.ssl_cert)
+        files[f"{folder}/{KEY}"] = File(settings.ssl_key, SECRET)
+    for host in routes.hosts:
+        if host.tls:
+            folder = _find_folder(host.name, settings)
+            files[f"{folder}/{CERTIFICATE}"] = File(host.tls.chain.pem)
+            files[f"{folder}/{KEY}"] = File(host.tls.key, SECRET)
+            if host.tls.client:
+                files[f"{folder}/{CLIENT_CERTIFICATE}"] = File(host.tls.client.pem)
+    return files
+
+
+def _find_folder(host: str, settings: Settings) -> str:
+    return f"{settings.ssl_cert_dir.rstrip('/') or 'ssl'}/{host.strip('[]')}"

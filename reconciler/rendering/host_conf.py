@@ -1,0 +1,73 @@
+"""The server of one host, as host.conf.j2 writes it."""
+
+from reconciler.rendering import quoting
+from reconciler.rendering.certificate_files import write_client_path, write_pair
+from reconciler.rendering.listens import write_listens
+from reconciler.rendering.quoting import Token, quote
+from reconciler.routing.model import Host, Location, Match
+from reconciler.settings import Settings
+from reconciler.values.value import Value
+
+# PCRE gives up after this number of steps, and the request gets 500.
+# https://www.pcre.org/current/doc/html/pcre2pattern.html
+_MATCH_LIMIT = "(*LIMIT_MATCH=2000)"
+
+
+class _Location(Value, frozen=True):
+    match: Token
+    keyed: tuple[Token, ...] = ()
+    passes: tuple[Token, ...] = ()
+    returns: tuple[int, ...] = ()
+
+
+class _KeyCheck(Value, frozen=True):
+    """The check of API keys: the variable with the request's key, and a number for each key besides the first one."""
+
+    header: Token
+    others: tuple[int, ...]
+
+
+def render_host(host: Host, settings: Settings) -> Token:
+    """Render the server of a host."""
+    locations = [_view_location(location) for location in host.locations]
+    if not any(location.match is Match.PREFIX and location.path == "/" for location in host.locations):
+        locations.append(_view_default_location(settings))
+    return quoting.render(
+        "host.conf.j2",
+        listens=write_listens(settings, tls=host.tls is not None),
+        name=quote(host.name),
+        tls=(write_pair(host.name, settings),) if host.tls else (),
+        clients=(write_client_path(host.name, settings),) if host.tls and host.tls.client else (),
+        too_long=(414,) if any(location.match.is_regex for location in host.locations) else (),
+        key_checks=_view_key_check(host, settings),
+        locations=locations,
+    )
+
+
+def _view_key_check(host: Host, settings: Settings) -> tuple[_KeyCheck, ...]:
+    """Give the host's check of API keys, if it needs one: it compares as many keys as any of its Namespaces has."""
+    more = [location.more_keys for location in host.locations if location.api_key and not location.closed]
+    header = quoting.variable("http_" + settings.api_key_header.lower().replace("-", "_"))
+    return (_KeyCheck(header, tuple(range(max(more)))),) if more else ()
+
+
+def _view_default_location(settings: Settings) -> _Location:
+    answer = settings.default_location_return
+    if isinstance(answer, int):
+        return _Location(quote("/"), returns=(answer,))
+    # The request's path is put behind the URI's, as behind a targetPath.
+    joined = answer if answer.count("/") == 2 else answer.rstrip("/") + "/"
+    return _Location(quote("/"), passes=(quote(joined),))
+
+
+def _view_location(location: Location) -> _Location:
+    limit = _MATCH_LIMIT if location.match.is_regex else ""
+    path = quote(f"{limit}{location.path}", expands_variables=False)
+    match = quoting.join(quote(location.match.value), path) if location.match.value else path
+    if location.closed:
+        return _Location(match, returns=(403,))
+    return _Location(
+        match,
+        keyed=(quote(location.namespace),) if location.api_key else (),
+        passes=(quote(f"http://{location.upstream}{location.target or ''}"),),
+    )

@@ -1,0 +1,110 @@
+"""The main file, as nginx.conf.j2 writes it around all upstreams and hosts."""
+
+from collections.abc import Iterable, Iterator
+
+from reconciler.rendering import quoting
+from reconciler.rendering.certificate_files import Pair, write_default_pair
+from reconciler.rendering.headers import find_hidden
+from reconciler.rendering.listens import HTTP2_DIRECTIVE, write_listens
+from reconciler.rendering.quoting import Token, quote, words
+from reconciler.routing.model import Routes
+from reconciler.routing.server_names import bucket_size, power_of_two
+from reconciler.settings import Settings
+from reconciler.values.value import Value
+
+# At a reload an old worker keeps a client's connection that has been idle for less than this. So a client that uses its
+# connection at least that often loses no request, and is told with its next answer to close it. Most clients close what
+# is idle for more than 5 s themselves. An old worker and its memory stay that long after each reload.
+# https://nginx.org/en/docs/http/ngx_http_core_module.html#keepalive_min_timeout
+_KEEPALIVE_MIN_TIMEOUT = "10s"
+_KEEPALIVE_MIN_DIRECTIVE = (1, 27, 4)
+
+
+class _TlsDefaults(Value, frozen=True):
+    protocols: Token
+    ciphers: Token
+    session_cache: Token
+    http2: tuple[Token, ...]
+
+
+class _Server(Value, frozen=True):
+    listens: tuple[Token, ...]
+    tls: tuple[Pair, ...]
+
+
+class _RealIp(Value, frozen=True):
+    header: Token
+    proxies: tuple[Token, ...]
+
+
+class _Trust(Value, frozen=True):
+    proxies: tuple[Token, ...]
+
+
+def render_main(routes: Routes, settings: Settings, upstreams: Iterable[Token], hosts: Iterable[Token]) -> Token:
+    """Render nginx.conf around upstreams and hosts that are rendered already."""
+    longest = max((len(host.name) for host in routes.hosts), default=0)
+    # Whoever speaks the PROXY protocol writes no headers: those that follow are the client's.
+    believed = settings.trusted_proxies and not settings.proxy_protocol
+    return quoting.render(
+        "nginx.conf.j2",
+        worker_shutdown_timeout=quote(settings.worker_shutdown_timeout),
+        worker_connections=settings.worker_connections,
+        underscores_in_headers=quote("on" if "_" in settings.api_key_header else "off"),
+        hidden_headers=[quote(header) for header in find_hidden(settings)],
+        max_client_body_size=quote(settings.max_client_body_size),
+        keepalive_min_timeouts=_view_keepalive(settings),
+        client_header_timeout=settings.client_header_timeout,
+        client_body_timeout=settings.client_body_timeout,
+        server_names_hash_max_size=routes.names_hash_size,
+        server_names_hash_bucket_size=bucket_size(longest),
+        map_hash_max_size=power_of_two(2 * sum(len(key.values) for _, key in routes.api_keys), 2048),
+        real_ips=list(_view_real_ip(settings)),
+        too_long=(414,) if settings.allow_regex_paths else (),
+        trusts=[_Trust(_write_proxies(settings))] if believed else [],
+        forwarded_proto=quoting.variable("forwarded_proto" if believed else "scheme"),
+        forwarded_host=quoting.variable("forwarded_host" if believed else "sent_host"),
+        tls_defaults=list(_view_tls_defaults(settings)),
+        default_servers=list(_view_default_servers(settings)),
+        status_path=quote(settings.status_path, expands_variables=False),
+        upstreams=upstreams,
+        hosts=hosts,
+    )
+
+
+def _view_keepalive(settings: Settings) -> list[Token]:
+    return [quote(_KEEPALIVE_MIN_TIMEOUT)] if settings.nginx_version >= _KEEPALIVE_MIN_DIRECTIVE else []
+
+
+def _write_proxies(settings: Settings) -> tuple[Token, ...]:
+    return tuple(quote(cidr.text) for cidr in settings.trusted_proxies)
+
+
+def _view_real_ip(settings: Settings) -> Iterator[_RealIp]:
+    """Give where the client's address is read from, and which peers are believed."""
+    proxies = _write_proxies(settings)
+    if settings.proxy_protocol:
+        yield _RealIp(quote("proxy_protocol"), proxies or (quote("0.0.0.0/0"), quote("::/0")))
+    elif proxies:
+        yield _RealIp(quote("X-Forwarded-For"), proxies)
+
+
+def _view_tls_defaults(settings: Settings) -> Iterator[_TlsDefaults]:
+    if not settings.ssl_cert:
+        return
+    version = settings.nginx_version
+    # In older versions a client could resume the authenticated session of one host on another (CVE-2025-23419).
+    safe = version >= (1, 27, 4) or (1, 26, 3) <= version < (1, 27)
+    yield _TlsDefaults(
+        protocols=words(*settings.ssl_protocols),
+        ciphers=quote(settings.ssl_ciphers),
+        session_cache=quote("shared:tls:10m" if safe else "off"),
+        http2=(quote("on"),) if settings.http2 and version >= HTTP2_DIRECTIVE else (),
+    )
+
+
+def _view_default_servers(settings: Settings) -> Iterator[_Server]:
+    yield _Server(write_listens(settings, tls=False, options=("default_server",)), ())
+    if settings.ssl_cert:
+        listens = write_listens(settings, tls=True, options=("default_server",))
+        yield _Server(listens, (write_default_pair(),))

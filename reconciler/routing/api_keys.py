@@ -1,0 +1,35 @@
+"""API keys: the fields of a Namespace's routing Secret -> the header values that a request may bring."""
+
+import base64
+
+from reconciler.objects.snapshot import Secret
+from reconciler.routing.model import ApiKey
+from reconciler.routing.problems import Problem
+from reconciler.values.messages import excerpt
+
+LONGEST_KEY = 2048
+MOST_KEYS = 8  # during a rotation
+
+
+def is_key_field(field: str, key_field: str) -> bool:
+    """Tell whether a Secret's field holds a valid API key: `key_field` itself, or that with a dot and anything."""
+    return field == key_field or field.startswith(f"{key_field}.")
+
+
+def read_api_key(secret: Secret | None, key_field: str, problems: list[Problem]) -> ApiKey | None:
+    """Read the valid keys of a Namespace: one, or several during a rotation, the field `key_field` first."""
+    fields = [(name, value) for name, value in secret.data if is_key_field(name, key_field)] if secret else []
+    if not secret or not fields:
+        return None
+    usable = [(name, value) for name, value in fields if value and len(value) <= LONGEST_KEY]
+    effect = "it opens nothing" if usable else "all paths answer 403"
+    for name, value in fields:
+        if (name, value) not in usable:
+            why = "is not base64" if value is None else "is too long" if value else "is empty"
+            shown = name if name == key_field else excerpt(name)
+            expected = f"1 to {LONGEST_KEY} bytes in base64"
+            problems.append(Problem(secret.resource, f"field {shown}", f"{why}: {effect}", expected))
+    if len(usable) > MOST_KEYS:
+        why = f"are {len(usable)}; only the first {MOST_KEYS} by name are valid"
+        problems.append(Problem(secret.resource, "API keys", why, f"at most {MOST_KEYS}"))
+    return ApiKey(tuple(dict.fromkeys(base64.b64encode(value).decode() for _, value in usable[:MOST_KEYS])))

@@ -1,0 +1,52 @@
+"""Limits: one Namespace's share of nginx's memory and time. What is beyond a limit is left out and is a problem."""
+
+from collections.abc import Iterator
+
+from reconciler.routing.model import Path, TenantHost
+from reconciler.routing.problems import Problem, problem_of
+from reconciler.settings import Settings
+
+MOST_REGEXES = 20  # for each request nginx tries one after the other
+
+
+def limit_regexes(paths: tuple[Path, ...], namespace: str, problems: list[Problem]) -> tuple[Path, ...]:
+    """Drop the regular expressions behind the first MOST_REGEXES."""
+    regexes = [path for path in paths if path.match.is_regex]
+    if len(regexes) > MOST_REGEXES:
+        why = f"are {len(regexes)}; the first {MOST_REGEXES} by name are served"
+        problems.append(problem_of(namespace, "regular expressions", why, f"at most {MOST_REGEXES}"))
+    dropped = regexes[MOST_REGEXES:]
+    return tuple(path for path in paths if path not in dropped) if dropped else paths
+
+
+def limit_certificates(hosts: tuple[TenantHost, ...], namespace: str, settings: Settings) -> Iterator[TenantHost]:
+    """Refuse the hosts, last names first, whose certificates are beyond MAX_CERTIFICATES_PER_NAMESPACE."""
+    left = settings.max_certificates
+    for host in hosts:
+        left -= host.tls.weight if host.tls else 0
+        if host.tls and left < 0:
+            why = "is left out: with the hosts before it, it has too many certificates"
+            expected = f"at most {settings.max_certificates} (MAX_CERTIFICATES_PER_NAMESPACE)"
+            problem = problem_of(namespace, f"host {host.name}", why, expected)
+            yield TenantHost(host.name, served=False, problem=problem)
+        else:
+            yield host
+
+
+def limit_locations(
+    hosts: tuple[TenantHost, ...], paths: tuple[Path, ...], namespace: str, settings: Settings, problems: list[Problem]
+) -> tuple[tuple[TenantHost, ...], tuple[Path, ...]]:
+    """Drop the hosts and paths that are beyond MAX_HOSTS_ and MAX_LOCATIONS_PER_NAMESPACE.
+
+    Each path is two locations on each host.
+    """
+    most_paths = settings.max_locations // 2
+    most_hosts = min(settings.max_hosts, settings.max_locations // (2 * max(1, min(len(paths), most_paths))))
+    for what, asked, most in (("paths", len(paths), most_paths), ("hosts", len(hosts), most_hosts)):
+        if asked > most:
+            expected = (
+                f"at most {settings.max_hosts} hosts and {settings.max_locations} locations, two for each path and host"
+            )
+            why = f"are {asked}; the first {most} by name are served"
+            problems.append(problem_of(namespace, what, why, expected))
+    return hosts[:most_hosts], paths[:most_paths]

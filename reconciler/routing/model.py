@@ -1,0 +1,169 @@
+"""What is routed, as values: a tenant's hosts and paths, and the routing table that is made of all tenants."""
+
+from enum import Enum
+
+from reconciler.objects.snapshot import Probe
+from reconciler.routing.problems import Problem
+from reconciler.routing.server_names import Slot
+from reconciler.values.certificates import Chain
+from reconciler.values.value import Value
+
+
+class Match(Enum):
+    """How a location matches a request's path: nginx's own modifiers."""
+
+    EXACT = "="
+    PREFIX = ""
+    REGEX = "~"
+    IREGEX = "~*"
+
+    @property
+    def is_regex(self) -> bool:
+        """Whether the location is a regular expression."""
+        return self in (Match.REGEX, Match.IREGEX)
+
+
+class Server(Value, frozen=True, order=True):
+    """A Pod behind a path: `address` is ip:port, with an IPv6 address in brackets."""
+
+    address: str
+    weight: int
+    pod: str
+
+
+class Upstream(Value, frozen=True):
+    """The Pods of one Namespace that serve one basePath, sorted by address; `check` is an active health check."""
+
+    name: str
+    namespace: str
+    match: Match
+    path: str
+    servers: tuple[Server, ...]
+    check: Probe | None
+
+
+class Path(Value, frozen=True):
+    """One basePath of a Namespace, on all of its hosts; `target` replaces it in requests to the Pods."""
+
+    target: str | None
+    upstream: Upstream
+
+    @property
+    def match(self) -> Match:
+        """How it matches."""
+        return self.upstream.match
+
+    @property
+    def path(self) -> str:
+        """What it matches, decoded."""
+        return self.upstream.path
+
+
+class Tls(Value, frozen=True):
+    """A host's certificates and key, as PEM. Without `client` clients are not verified."""
+
+    chain: Chain
+    key: bytes
+    client: Chain | None
+
+    def __repr__(self) -> str:
+        return f"Tls(client={self.client is not None})"
+
+    @property
+    def weight(self) -> int:
+        """The weight of its certificates."""
+        return self.chain.weight + (self.client.weight if self.client else 0)
+
+
+class TenantHost(Value, frozen=True):
+    """A host that a Namespace names. If it cannot be served as asked for, `served` is False and `problem` says why.
+
+    The problem counts only if the Namespace owns the host.
+    """
+
+    name: str
+    served: bool
+    tls: Tls | None = None
+    problem: Problem | None = None
+
+
+class ApiKey(Value, frozen=True):
+    """The header values that a request may bring; without any the Namespace is closed to everyone."""
+
+    values: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"ApiKey({len(self.values)} usable)"
+
+
+class Tenant(Value, frozen=True):
+    """What one Namespace asks for, sorted, and the problems in it. Without `api_key` requests need no key."""
+
+    name: str
+    created: float
+    hosts: tuple[TenantHost, ...]
+    paths: tuple[Path, ...]
+    api_key: ApiKey | None
+    problems: tuple[Problem, ...]
+
+
+class Location(Value, frozen=True):
+    """One nginx location of a host. `target` replaces the request's URI; None passes the URI on as it is.
+
+    `more_keys` is the number of API keys that open it besides the first one.
+    """
+
+    match: Match
+    path: str
+    namespace: str
+    upstream: str
+    target: str | None
+    api_key: bool
+    closed: bool
+    more_keys: int
+
+
+class Host(Value, frozen=True):
+    """A host and its locations, in serving order. `namespace` owns its options; `slots` are where nginx hashes it."""
+
+    name: str
+    slots: tuple[Slot, ...]
+    namespace: str
+    tls: Tls | None
+    locations: tuple[Location, ...]
+
+
+class Size(Value, frozen=True):
+    """How much is routed."""
+
+    hosts: int
+    pods: int
+
+
+class Routes(Value, frozen=True):
+    """What nginx is to serve: hosts by name, upstreams by Namespace, the API key of each Namespace that has one.
+
+    `names_hash_size` is a size of nginx's hash of server names in which all hosts fit.
+    """
+
+    hosts: tuple[Host, ...]
+    upstreams: tuple[Upstream, ...]
+    api_keys: tuple[tuple[str, ApiKey], ...]
+    names_hash_size: int
+
+    @property
+    def size(self) -> Size:
+        """The number of hosts, and of the Pods behind them."""
+        pods = {(upstream.namespace, server.pod) for upstream in self.upstreams for server in upstream.servers}
+        return Size(len(self.hosts), len(pods))
+
+
+NO_ROUTES = Routes((), (), (), 512)
+
+
+class RoutingTable(Value, frozen=True):
+    """The routes, the problems, sorted, and until when (seconds since the epoch) time alone changes neither."""
+
+    routes: Routes
+    problems: tuple[Problem, ...]
+    good_until: float

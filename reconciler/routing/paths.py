@@ -1,0 +1,144 @@
+"""Paths: the annotations of one Namespace's Pods -> its paths, each with the Pods behind it."""
+
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+
+from msgspec.structs import replace
+
+from reconciler.objects.snapshot import Pod, Port, Probe
+from reconciler.routing.annotations import Fault, PathEntry, parse_paths
+from reconciler.routing.model import Match, Path, Server, Upstream
+from reconciler.routing.problems import Problem
+from reconciler.settings import Settings
+from reconciler.values.addresses import find_cidr, parse_address
+from reconciler.values.messages import excerpt
+from reconciler.values.patterns import PROBE_PATH
+from reconciler.values.value import Value
+
+LONGEST_PROBE = 86400
+# A Pod behind a path is a server of an upstream. 20,000 servers cost a router 20 MiB, again in each generation of
+# nginx's workers.
+_SERVERS_A_LOCATION = 5
+
+
+class _Claim(Value, frozen=True):
+    """One good entry of one Pod."""
+
+    pod: Pod
+    entry: PathEntry
+    server: Server
+    check: Probe | None
+
+
+def read_paths(pods: tuple[Pod, ...], settings: Settings, problems: list[Problem]) -> Iterator[Path]:
+    """Read the paths that the Pods of one Namespace name, sorted. What cannot be used is left out and is a problem."""
+    claims: dict[tuple[Match, str], list[_Claim]] = {}
+    for pod, entries in _parse_entries(pods, settings, problems):
+        for claim in _claim(pod, entries, settings, problems):
+            claims.setdefault((claim.entry.match, claim.entry.path), []).append(claim)
+    for (match, path), agreed in sorted(claims.items(), key=lambda item: (item[0][0].value, item[0][1])):
+        oldest = agreed[0]
+        _tell_disagreements(agreed, settings, problems)
+        namespace = oldest.pod.namespace
+        servers = {claim.server.address: claim.server for claim in reversed(agreed)}
+        name = _upstream_name(namespace, match, path)
+        upstream = Upstream(name, namespace, match, path, tuple(sorted(servers.values())), oldest.check)
+        yield Path(oldest.entry.target, upstream)
+
+
+def _parse_entries(
+    pods: Iterable[Pod], settings: Settings, problems: list[Problem]
+) -> Iterator[tuple[Pod, tuple[PathEntry, ...]]]:
+    """Parse each Pod's annotation, oldest Pod first; Pods beyond the Namespace's share of servers are left out."""
+    parsed: dict[str, tuple[tuple[PathEntry, ...], tuple[Fault, ...]]] = {}
+    left = _SERVERS_A_LOCATION * settings.max_locations
+    for pod in sorted(pods, key=lambda pod: (pod.created, pod.name)):
+        if pod.paths not in parsed and left > 0:
+            parsed[pod.paths] = parse_paths(pod.paths, settings.allow_regex_paths)
+        entries, faults = parsed.get(pod.paths, ((), ()))
+        left -= len(entries)
+        if left < 0:
+            why = "is left out: older Pods of the Namespace have too many entries"
+            problems.append(Problem(pod.resource, settings.paths_annotation, why, "fewer Pods, or fewer paths"))
+            continue
+        problems += (fault.as_problem(pod.resource, settings.paths_annotation) for fault in faults)
+        yield pod, entries
+
+
+def _claim(pod: Pod, entries: tuple[PathEntry, ...], settings: Settings, problems: list[Problem]) -> Iterator[_Claim]:
+    """Give each of a Pod's entries its address and port. An entry whose port is not declared is left out."""
+    address = _read_address(pod, settings, problems)
+    if address is None:
+        return
+    declared: dict[int | str | None, Port] = {}
+    for port in pod.ports:
+        if 1 <= port.number <= 65535:
+            declared.setdefault(port.number, port)
+            declared.setdefault(port.name, port)
+    undeclared = [entry for entry in entries if entry.port not in declared]
+    numbers = ", ".join(map(str, sorted({port.number for port in pod.ports})[:8])) if undeclared else ""
+    for entry in undeclared:
+        what = f"{settings.paths_annotation} {excerpt(entry.path)} containerPort"
+        why = f"{excerpt(str(entry.port))} is not a TCP port that a container declares"
+        problems.append(Problem(pod.resource, what, why, f"one of those declared: {numbers or 'none'}"))
+    for entry in entries:
+        if entry.port in declared:
+            port = declared[entry.port]
+            server = Server(f"{address}:{port.number}", entry.weight, pod.name)
+            yield _Claim(pod, entry, server, _read_check(pod, port, problems))
+
+
+def _read_address(pod: Pod, settings: Settings, problems: list[Problem]) -> str | None:
+    """Read a Pod's address; None if it has none that may be routed to."""
+    address = parse_address(pod.ip)
+    if address is None:
+        why = f"{excerpt(pod.ip)} is not an IP address"
+        problems.append(Problem(pod.resource, "podIP", why, "an IPv4 or IPv6 address"))
+    elif denied := find_cidr(address, settings.deny_pod_cidrs):
+        why = f"{address} lies in {denied.text}, which DENY_POD_CIDRS forbids"
+        problems.append(Problem(pod.resource, "podIP", why, "an address of the Pods' network"))
+        return None
+    return address
+
+
+def _read_check(pod: Pod, port: Port, problems: list[Problem]) -> Probe | None:
+    """Read the health check that is made of a port's probe; None without one, or with one that cannot be used."""
+    probe = port.probe
+    if not probe:
+        return None
+    if probe.path is not None and not PROBE_PATH.accepts(probe.path):
+        why = f"{excerpt(probe.path)} is not a path"
+        problems.append(Problem(pod.resource, "probe path", why, PROBE_PATH.allowed))
+        return None
+    if not all(1 <= number <= LONGEST_PROBE for number in (probe.period, probe.timeout, probe.rise, probe.fall)):
+        problems.append(Problem(pod.resource, "probe", "has a number out of range", f"1 to {LONGEST_PROBE}"))
+        return None
+    # The container may not declare the name of the probe's port; the nginx module needs a port in any case.
+    return replace(probe, port=probe.port if 1 <= probe.port <= 65535 else port.number)
+
+
+def _tell_disagreements(claims: list[_Claim], settings: Settings, problems: list[Problem]) -> None:
+    """Tell where Pods of one path differ in what must be the same for all of them: the oldest Pod's counts."""
+    oldest = claims[0]
+    seen: dict[str, str] = {}
+    for claim in claims:
+        what = f"{settings.paths_annotation} {excerpt(claim.entry.path)}"
+        if claim.entry.target != oldest.entry.target:
+            why = f"has another targetPath than Pod {oldest.pod.name}, which is older and counts"
+            problems.append(Problem(claim.pod.resource, what, why, "the same targetPath in all Pods"))
+        if claim.check != oldest.check:
+            why = f"has another health check than Pod {oldest.pod.name}, which is older and counts"
+            problems.append(Problem(claim.pod.resource, what, why, "the same probe in all Pods"))
+        holder = seen.setdefault(claim.server.address, claim.pod.name)
+        if holder != claim.pod.name:
+            why = f"has the address {claim.server.address} of Pod {holder}, which is older and counts"
+            problems.append(Problem(claim.pod.resource, what, why, "an address and port of its own"))
+
+
+def _upstream_name(namespace: str, match: Match, path: str) -> str:
+    """Name an upstream after its Namespace and path alone, so that names never collide nor change between renders.
+
+    The digest stands first because nginx compares each name with all others, from the front: it soon differs.
+    """
+    digest = blake2b(f"{namespace} {match.value} {path}".encode("utf-8", "surrogateescape"), digest_size=16)
+    return f"{digest.hexdigest()}.{namespace}"

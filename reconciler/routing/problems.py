@@ -1,0 +1,47 @@
+"""Problems: what is left out of routing and why, for people; at most a fixed number for each tenant."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from operator import attrgetter
+
+from reconciler.objects.snapshot import Resource
+from reconciler.values.value import Value
+
+# A tenant must not fill the log of everybody.
+_MOST_OF_AN_OBJECT, _MOST_OF_A_NAMESPACE = 20, 200
+
+
+class Problem(Value, frozen=True, order=True):
+    """One thing that is left out: of which object, what, why, and what is expected there. It never holds a secret."""
+
+    resource: Resource
+    what: str
+    why: str
+    expected: str
+
+    @property
+    def namespace(self) -> Resource:
+        """The Namespace that the problem belongs to."""
+        return Resource("Namespace", "", self.resource.namespace or self.resource.name)
+
+    def __str__(self) -> str:
+        return f"{self.resource}: {self.what} {self.why}; expected: {self.expected}"
+
+
+def problem_of(namespace: str, what: str, why: str, expected: str) -> Problem:
+    """Make a problem of a Namespace itself."""
+    return Problem(Resource("Namespace", "", namespace), what, why, expected)
+
+
+def cut_problems(problems: Iterable[Problem]) -> list[Problem]:
+    """Sort problems, and keep the first ones of each object and of each Namespace; the rest is only counted."""
+    of_objects = _keep_first(set(problems), _MOST_OF_AN_OBJECT, attrgetter("resource"))
+    return sorted(_keep_first(of_objects, _MOST_OF_A_NAMESPACE, attrgetter("namespace")))
+
+
+def _keep_first(problems: Iterable[Problem], most: int, find: Callable[[Problem], Resource]) -> Iterator[Problem]:
+    for resource, group in groupby(sorted(problems, key=lambda problem: (find(problem), problem)), key=find):
+        found = tuple(group)
+        yield from found[:most]
+        if len(found) > most:
+            yield Problem(resource, "there", f"are {len(found) - most} more problems", "as above")

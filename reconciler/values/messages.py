@@ -1,0 +1,11 @@
+"""Text from outside in messages: short, on one line, and harmless to a terminal."""
+
+
+def excerpt(text: str) -> str:
+    """Quote outside text for a message: ASCII, at most 60 characters between the quotation marks."""
+    return ascii(text if len(text) <= 60 else text[:57] + "...")
+
+
+def escape(line: str) -> str:
+    """Escape the control characters of a line, so that no terminal obeys what it quotes."""
+    return line if line.isprintable() else "".join(part if part.isprintable() else ascii(part)[1:-1] for part in line)
