@@ -1,7 +1,7 @@
-# The image. Nothing is compiled by default; these make it compile nginx, for active health checks:
+# The image. By default nothing is compiled. These arguments make the build compile nginx, for active health checks:
 #   --build-arg NGINX_SOURCE=FOLDER          nginx's unpacked source, a folder of the build context
-#   --build-arg UPSTREAM_CHECK_SOURCE=FOLDER the same of nginx_upstream_check_module
-#   --build-arg UPSTREAM_CHECK_PATCH=FILE    the module's patch for that nginx, a file of the module's folder
+#   --build-arg UPSTREAM_CHECK_SOURCE=FOLDER the same for nginx_upstream_check_module
+#   --build-arg UPSTREAM_CHECK_PATCH=FILE    the module's patch for this nginx, a file in the module's folder
 ARG BASE=debian:trixie-slim
 ARG NGINX_SOURCE=
 
@@ -9,7 +9,7 @@ FROM ${BASE} AS program
 RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends ca-certificates python3 python3-venv >/dev/null
 WORKDIR /src
-# Each package is one that the lock names by its hash, and none is built here: a build would fetch what no lock names.
+# The lock names each package by its hash, and no package is built here: a build would fetch what no lock names.
 COPY .ci/requirements.txt .ci/
 RUN python3 -m venv /opt/dispatcher \
     && /opt/dispatcher/bin/pip install --quiet --no-cache-dir --no-compile --no-deps --require-hashes --only-binary :all: \
@@ -17,7 +17,8 @@ RUN python3 -m venv /opt/dispatcher \
 COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY reconciler reconciler
 COPY templates templates
-# The root file system is read-only where this runs: bytecode is made now, and holds whatever times a copy gives the sources.
+# The root file system is read-only at run time, so bytecode is made now. It is valid whatever times a copy gives the
+# sources.
 RUN /opt/dispatcher/bin/pip install --quiet --no-compile --no-deps --no-index --no-build-isolation . \
     && /opt/dispatcher/bin/pip check \
     && /opt/dispatcher/bin/pip uninstall --quiet --yes pip setuptools \
@@ -53,8 +54,8 @@ RUN apt-get update -qq \
 COPY --from=compiled /usr/sbin/nginx /usr/sbin/nginx
 
 FROM nginx${NGINX_SOURCE:+-from-source} AS root
-# Two files of one nginx. Linux refuses to run a file whose capability lies outside of the container's bounding set, so
-# where all capabilities are dropped the one without takes over, and binds ports below 1024 by
+# Two files of one nginx, with and without a capability. Linux refuses to run a file whose capability is outside of the
+# container's bounding set. So if all capabilities are dropped, the file without one runs, and binds ports below 1024 by
 # net.ipv4.ip_unprivileged_port_start. Under no_new_privs the capability does nothing: capabilities(7), execve(2).
 RUN install -D /usr/sbin/nginx /usr/local/libexec/nginx \
     && setcap cap_net_bind_service=ep /usr/local/libexec/nginx \
@@ -63,18 +64,18 @@ RUN install -D /usr/sbin/nginx /usr/local/libexec/nginx \
         '"$capable" -v 2>/dev/null || exec /usr/sbin/nginx "$@"' \
         'exec "$capable" "$@"' >/usr/local/sbin/nginx \
     && chmod 755 /usr/local/sbin/nginx
-# dpkg's list of packages stays for scanners, and each package's licence; what installs packages goes.
+# dpkg's list of packages stays for scanners, and so does each package's licence. Programs that install packages go.
 RUN dpkg --purge --force-all apt libapt-pkg7.0 libcap2-bin perl-base sqv tzdata >/dev/null 2>&1; \
     find /usr/share/doc -type f ! -name copyright -delete; \
     rm -rf /etc/apt /etc/nginx /usr/lib/apt /usr/share/info /usr/share/locale /usr/share/man /var/cache/* /var/lib/apt \
         /var/log/* /var/www /tmp/* /usr/lib/*/gconv /usr/lib/python3*/ensurepip /usr/lib/python3*/pydoc_data /usr/lib/python3*/test \
     && install -d -o 10001 -g 10001 /etc/nginx
 COPY --from=program /opt/dispatcher /opt/dispatcher
-# What all this is made of, and by which licences: sbom.cdx.json and licences.txt.
+# Lists what the image is made of, and under which licences: sbom.cdx.json and licences.txt.
 COPY .ci/sbom.py /tmp/
 RUN python3 -B /tmp/sbom.py /usr/share/doc/dispatcher /opt/dispatcher/lib/python3*/site-packages && rm /tmp/sbom.py
 
-# One layer, without what was removed above.
+# The image has one layer, without what was removed above.
 FROM scratch
 ARG VERSION=0.1.0
 ARG REVISION=
@@ -85,7 +86,7 @@ LABEL org.opencontainers.image.title="dispatcher" \
     org.opencontainers.image.revision="${REVISION}"
 COPY --from=root / /
 ENV PATH=/opt/dispatcher/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1
-# A number, so that Kubernetes can see that it is not root, and one that no system gives to anybody.
+# The user is a number, so that Kubernetes can see that it is not root. No system gives this number to anybody.
 USER 10001:10001
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["dispatcher"]

@@ -1,4 +1,4 @@
-# One vocabulary, on every machine and in CI. The first call installs what is missing.
+# The same verbs on every machine and in CI. The first call installs what is missing.
 ifdef NEWEST
 VENV := .venv-newest
 else ifdef OLDEST
@@ -11,13 +11,13 @@ endif
 BIN := $(VENV)/bin
 SOURCES := $(shell find reconciler templates -name '*.py' -o -name '*.j2' -o -name py.typed) setup.cfg pyproject.toml README.md
 
-# Debian keeps nginx where a plain user's PATH does not look.
+# Debian installs nginx in a folder that is not on a plain user's PATH.
 export PATH := $(PATH):/usr/sbin:/usr/local/sbin
 
 help: ## Show the verbs.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.wheel nginx ## Replay a recorded cluster through a real nginx and show requests being routed. KEEP=1 leaves it serving.
+demo: $(VENV)/.wheel nginx ## Replay a recorded cluster through a real nginx and show requests being routed. KEEP=1 leaves nginx serving.
 	@PYTHONPATH=tests $(BIN)/python -P tests/support/demo.py $(if $(KEEP),--keep)
 
 test: $(VENV)/.wheel nginx ## Run all tests against the built wheel. ARGS= goes to pytest. NEWEST=1, OLDEST=1: see versions.
@@ -27,19 +27,19 @@ versions: ## Run all tests with the newest packages that setup.cfg allows, then 
 	$(MAKE) --no-print-directory test NEWEST=1
 	$(MAKE) --no-print-directory test OLDEST=1
 
-check: $(VENV)/.tools ## Lint, check types and the order of the modules.
+check: $(VENV)/.tools ## Lint, and check the types and the order of the modules.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports setup.cfg --no-logo
 
-bench: $(VENV)/.wheel nginx ## Measure; docs/benchmarks.md says how to read it.
+bench: $(VENV)/.wheel nginx ## Run the benchmarks; docs/benchmarks.md says how to read the results.
 	$(BIN)/pytest tests/bench --benchmark-enable --benchmark-only --benchmark-sort=name --benchmark-columns=min,median,max $(ARGS)
 
 fixtures: $(VENV)/.wheel nginx ## Write the expectations of fixtures/ anew; read the difference before you commit it.
 	$(BIN)/pytest tests/test_fixtures.py --rewrite
 
-fuzz: $(VENV)/.fuzz ## Look for what breaks the readers of outside text, FUZZ_SECONDS= (60) each; what is found lies in .fuzz/.
+fuzz: $(VENV)/.fuzz ## Look for inputs that break readers of outside text, FUZZ_SECONDS= (60) each; they are in .fuzz/.
 	@mkdir -p .fuzz
 	@for target in annotations certificates cluster recording; do \
 		PYTHONPATH=tests:tests/fuzz $(BIN)/python tests/fuzz/harness.py $$target -max_total_time=$(or $(FUZZ_SECONDS),60) \
@@ -50,19 +50,19 @@ fuzz: $(VENV)/.fuzz ## Look for what breaks the readers of outside text, FUZZ_SE
 image: ## Build the container image dispatcher:dev.
 	$(shell command -v podman || command -v docker || echo docker) build -t dispatcher:dev .
 
-lock: $(VENV)/.supply ## Write anew which packages are installed; ARGS=--upgrade takes the newest that setup.cfg allows.
+lock: $(VENV)/.supply ## Write the locks anew; ARGS=--upgrade takes the newest versions that setup.cfg allows.
 	@.ci/lock $(BIN)/uv $(ARGS)
 
-audit: $(VENV)/.supply ## Hold the image's packages against the known vulnerabilities; needs a network.
+audit: $(VENV)/.supply ## Look up known vulnerabilities of the image's packages; needs a network.
 	@$(BIN)/python .ci/audit.py $(BIN)/pip-audit
 
-clean: ## Remove what the other verbs made.
+clean: ## Remove what the other verbs installed and built.
 	rm -rf .venv .venv-newest .venv-oldest build dist *.egg-info
 
 nginx:
 	@.ci/setup nginx
 
-# NEWEST=1 asks the index each time; the others install what a lock names, by its hashes.
+# With NEWEST=1 pip looks at the index each time. Otherwise it installs what a lock names, by its hashes.
 $(VENV)/.tools: $(LOCK) setup.cfg .ci/setup $(if $(NEWEST),always)
 	@.ci/setup venv $(VENV)
 	@.ci/setup packages $(VENV) $(if $(NEWEST),--upgrade setuptools ".[test]",--no-deps --require-hashes --requirement $(LOCK))

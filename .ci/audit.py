@@ -1,6 +1,7 @@
-"""Hold .ci/requirements.txt against the known vulnerabilities: `audit.py PIP_AUDIT`, the program to ask.
+"""Look up known vulnerabilities of the packages in .ci/requirements.txt: `audit.py PIP_AUDIT`, the program to run.
 
-Exit code 0: none is known; 1: some are, a line each; 2: nobody knows, for not every package could be looked up.
+Exit code 0: none is known; 1: some are known, a line for each; 2: not known, because not every package could be looked
+up.
 """
 
 import json
@@ -13,7 +14,7 @@ LOCK = Path(__file__).with_name("requirements.txt")
 
 
 def look_up(program: str) -> list[dict[str, Any]]:
-    """Ask for all pinned packages; nothing where no answer comes."""
+    """Look up all pinned packages. Give an empty list if the program has no usable answer."""
     asked = [program, "--require-hashes", "--disable-pip", "--progress-spinner", "off", "--format", "json", "-r", LOCK]
     answer = subprocess.run(asked, capture_output=True, text=True).stdout
     try:
@@ -23,7 +24,7 @@ def look_up(program: str) -> list[dict[str, Any]]:
 
 
 def main() -> int:
-    """Tell what is known."""
+    """Print what is known, and give the exit code."""
     packages = look_up(sys.argv[1])
     unknown = [package["name"] for package in packages if "vulns" not in package]
     found = [(package, known) for package in packages for known in package.get("vulns", ())]

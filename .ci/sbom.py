@@ -1,7 +1,7 @@
 """Write what an image is made of: `sbom.py DIR SITE_PACKAGES` makes DIR/sbom.cdx.json (CycloneDX) and DIR/licences.txt.
 
-It runs while the image is built, with Python's own library alone. It reads what is installed: Debian's list of
-packages, the Python packages' metadata, and the parts that these in turn name as compiled in (PEP 770).
+It runs while the image is built, and uses only Python's standard library. It reads what is installed: Debian's list of
+packages, the metadata of the Python packages, and the parts that these packages name as compiled in (PEP 770).
 """
 
 import json
@@ -22,13 +22,13 @@ _COMMON_LICENCE = re.compile(r"/usr/share/common-licenses/([A-Za-z0-9.+-]+[A-Za-
 
 
 def component(kind: str, name: str, version: str, purl: str, licences: list[str]) -> Component:
-    """Make one component; a licence has a name as its package writes it, for few write what SPDX knows."""
+    """Make one component. It names a licence as the package does, because few packages write a name that SPDX knows."""
     named = [{"license": {"name": licence}} for licence in licences]
     return {"type": kind, "bom-ref": purl, "name": name, "version": version, "purl": purl, "licenses": named}
 
 
 def read_debian() -> Iterator[Component]:
-    """List Debian's packages that are installed."""
+    """List the Debian packages that are installed."""
     system = platform.freedesktop_os_release()
     about = f"{system['ID']}-{system.get('VERSION_ID') or system.get('VERSION_CODENAME', 'sid')}"
     for paragraph in _DPKG.read_text().split("\n\n"):
@@ -40,7 +40,7 @@ def read_debian() -> Iterator[Component]:
 
 
 def read_debian_licences(package: str) -> list[str]:
-    """Name the licences in a package's copyright file; where it is prose, those that it refers to, and itself."""
+    """Name the licences in a package's copyright file; if that is prose, those that it refers to, and itself."""
     text = Path(_COPYRIGHT.format(package)).read_text(errors="replace")
     if text.lstrip().startswith("Format:"):
         return sorted({name.strip() for name in re.findall(r"^License: *(\S.*)$", text, re.MULTILINE)})
@@ -48,7 +48,7 @@ def read_debian_licences(package: str) -> list[str]:
 
 
 def read_python(site_packages: str) -> Iterator[Component]:
-    """List the Python packages, and what is compiled into them."""
+    """List the Python packages, and the parts that are compiled into them."""
     for package in sorted(distributions(path=[site_packages]), key=lambda package: package.name.lower()):
         name = re.sub(r"[-_.]+", "-", package.name).lower()
         purl = f"pkg:pypi/{quote(name)}@{quote(package.version)}"
@@ -59,7 +59,7 @@ def read_python(site_packages: str) -> Iterator[Component]:
 
 
 def read_python_licences(package: Distribution) -> list[str]:
-    """Name the licences in a package's metadata: the expression, else the classifiers, else the field of one line."""
+    """Name the licences in a package's metadata: the expression, else the classifiers, else a one-line field."""
     fields = package.metadata
     classifiers = [line for line in fields.get_all("Classifier") or () if line.startswith("License ::")]
     named = [line.rpartition(" :: ")[2] for line in classifiers]
@@ -69,7 +69,7 @@ def read_python_licences(package: Distribution) -> list[str]:
 
 
 def read_compiled_in(bill: dict[str, Any], into: str) -> Iterator[Component]:
-    """List the parts of a package's own bill that are in it; what only its build needed is not."""
+    """List the parts that a package's own bill names, without those that only its build needed."""
     for part in bill.get("components", ()):
         if part.get("scope", "required") == "required" and "version" in part:
             purl = part.get("purl", f"pkg:generic/{quote(part['name'])}@{quote(part['version'])}").partition("?")[0]
@@ -83,7 +83,7 @@ def _name(licence: dict[str, str]) -> str:
 
 
 def read_compiled(known: set[str]) -> Iterator[Component]:
-    """Name an nginx that no package holds, which was compiled while the image was built."""
+    """List an nginx that was compiled while the image was built, and so is in no package, with its added modules."""
     if "nginx" not in known:
         told = subprocess.run(["/usr/sbin/nginx", "-V"], capture_output=True, text=True, check=True).stderr
         version = re.findall(r"nginx/([0-9.]+)", told)[0]

@@ -1,4 +1,4 @@
-"""dispatcher: routes names and paths straight to Pods by keeping an nginx configuration true to a cluster."""
+"""dispatcher: routes names and paths straight to Pods. It keeps an nginx configuration in step with a cluster."""
 
 from importlib.metadata import version
 

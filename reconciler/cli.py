@@ -1,4 +1,4 @@
-"""The command: arguments and environment to settings; picks the mode; exit codes."""
+"""The command line: reads arguments and settings, picks the mode, and gives the exit code."""
 
 import argparse
 import os
@@ -27,18 +27,21 @@ from reconciler.status.log import Log
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose refusal is one line."""
+    """A parser whose error message is one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(WRONG_INPUT, f"dispatcher: error: {message} (see {self.prog} --help)\n")
 
 
 def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
-    """Run the command and give its exit code: 0, 1 (found what was asked for), 2 (wrong input) or 3 (failed)."""
+    """Run the command and give its exit code.
+
+    It is 0, 1 (--diff or --strict found something), 2 (wrong input) or 3 (failed).
+    """
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     parser = _build_parser()
-    # Not by set_defaults: a command would put them over what stands before it.
+    # Not by set_defaults: a command's parser would overwrite the arguments before the command with its defaults.
     defaults = {
         "output": None,
         "no_validate": False,
@@ -70,10 +73,10 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
 
 
 def _install() -> None:
-    """Let signals that end a process end it in order: what serves stops, and folders with keys in them go."""
+    """Let signals that end a process end it in order: nginx is stopped, and folders with keys are removed."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
         signal.signal(number, _stop)
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup sets SIG_IGN
         signal.signal(signal.SIGHUP, _stop)
 
 
@@ -152,7 +155,7 @@ def _run(given: argparse.Namespace, settings: Settings, log: Log, environment: M
 def _check(given: argparse.Namespace) -> None:
     """Refuse arguments that do not go together."""
     wrong = {
-        "--serve does not go with --once, which ends": given.serve and given.once,
+        "--serve does not go with --once, which ends after one cycle": given.serve and given.once,
         "--serve needs --output DIR, where its releases lie": given.serve and not given.command and not given.output,
         "--keep goes with --serve": given.keep and not given.serve,
         "--no-validate does not go with --serve: what is served is tested": given.serve and given.no_validate,

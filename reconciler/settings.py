@@ -33,11 +33,11 @@ _CIPHERS = ":".join(
     for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
     for key in ("ECDSA", "RSA")
 )
-# OpenSSL reads a variable SSL_CERT_DIR too, and many machines set it for everyone: https://docs.openssl.org/master/man7/openssl-env/
+# OpenSSL reads a variable SSL_CERT_DIR too, and many machines set it for all programs: https://docs.openssl.org/master/man7/openssl-env/
 _TRUST_STORES = ("/etc/ssl/certs", "/etc/pki/tls/certs", "/usr/lib/ssl/certs", "/usr/local/ssl/certs")
-# Ranges in which no Pod is: this machine; its link and other addresses at which clouds give out a node's credentials;
-# broadcast and multicast; IPv6 addresses that lead to IPv4 ones. Not 240.0.0.0/4, which Pods can have:
-# https://cloud.google.com/kubernetes-engine/docs/concepts/alias-ips
+# Ranges that contain no Pod: this machine; link-local and other addresses at which clouds give out a node's
+# credentials; broadcast and multicast; IPv6 addresses that lead to IPv4 ones. 240.0.0.0/4 is not in the list, because
+# Pods can have such addresses: https://cloud.google.com/kubernetes-engine/docs/concepts/alias-ips
 # IPv4 mapped into IPv6 is never a Pod's address.
 _NO_POD = (
     "0.0.0.0/8,127.0.0.0/8,169.254.0.0/16,168.63.129.16,100.100.100.200,192.0.0.0/24,224.0.0.0/4,255.255.255.255,"
@@ -61,7 +61,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """An environment variable: its names, of which the first wins, its default, its parser, and what is allowed."""
+    """An environment variable: its names (the first one that is set counts), default, parser, and what is allowed."""
 
     names: tuple[str, ...]
     default: str
@@ -85,7 +85,7 @@ def _parse_directory(text: str) -> str:
 
 
 def _parse_file(text: str) -> bytes:
-    """Read the file that a path names; empty if none is named."""
+    """Read the file that a path names; empty if the path is empty."""
     if not text:
         return b""
     try:
@@ -138,7 +138,7 @@ class Settings:
     http2: bool = _variable("NGINX_HTTP2", "true", parse_boolean, "true or false")
     listen_addresses: tuple[str, ...] = _variable(
         "LISTEN_ADDRESSES",
-        "0.0.0.0",  # noqa: S104  a router is there for everyone
+        "0.0.0.0",  # noqa: S104  a router listens on all addresses
         parse_addresses,
         "IP addresses with commas between, each once",
     )
@@ -189,7 +189,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             values[name] = variable.parse(text)
         except ValueError as error:
             why = str(error) if type(error) is ValueError else ""
-            # Whoever puts the key itself into SSL_KEY, or SSL_CERT_DIR, must not find it in a log.
+            # If the key itself was put into SSL_KEY or SSL_CERT_DIR by mistake, it must not appear in a log.
             is_path = variable.parse in (_parse_file, _parse_directory)
             shown = "..." if is_path and not patterns.FILE_PATH.accepts(text) else text
             lines.append(_refusal(given, shown, why, variable.allowed))
@@ -208,7 +208,7 @@ def describe_settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _find_api_server(environment: Mapping[str, str]) -> tuple[Cidr, ...]:
-    """Give the API server's address, which Kubernetes tells every Pod; nothing if it is a name."""
+    """Give the API server's address, which Kubernetes gives to every Pod; nothing if it is a name."""
     address = parse_address(environment.get("KUBERNETES_SERVICE_HOST", ""))
     return parse_cidrs(address.strip("[]")) if address else ()
 
@@ -235,11 +235,18 @@ def _check_headers(values: Mapping[str, Any]) -> list[str]:
         return [_refusal("API_KEY_HEADER", header, "is a header that nginx reads or writes", "another one")]
     if "_" not in header or not values.get("trusted_proxies") or values.get("proxy_protocol"):
         return []
-    return [_refusal("API_KEY_HEADER", header, "has a '_', and TRUSTED_PROXIES is set", "then one without '_'")]
+    return [
+        _refusal(
+            "API_KEY_HEADER",
+            header,
+            "has a '_', and TRUSTED_PROXIES is set",
+            "a header without '_' if TRUSTED_PROXIES is set",
+        )
+    ]
 
 
 def _check_certificate(values: dict[str, Any], environment: Mapping[str, str]) -> list[str]:
-    """Check that SSL_CERT and SSL_KEY belong together, and keep them as they are written anew."""
+    """Check that SSL_CERT and SSL_KEY belong together, and replace them in `values` by texts that are written anew."""
     given = [name for name in ("SSL_CERT", "SSL_KEY") if environment.get(name)]
     if "ssl_cert" not in values or "ssl_key" not in values or not given:
         return []

@@ -1,4 +1,4 @@
-"""What every test may ask for: nginx, backends behind it, a router that serves objects, certificates."""
+"""Fixtures for all tests: nginx, backends behind it, routers and daemons, an API server, certificates."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,13 +28,13 @@ def nginx_binary() -> str:
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Make a certificate authority of the tests' own."""
+    """Make a certificate authority for the tests."""
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="session")
 def backends() -> Iterator[Backends]:
-    """Real HTTP and WebSocket servers on loopback addresses, standing in for Pods."""
+    """Run real HTTP and WebSocket servers on loopback addresses, in place of Pods."""
     with Backends() as running:
         yield running
 
@@ -43,7 +43,7 @@ def backends() -> Iterator[Backends]:
 def router(
     tmp_path: Path, nginx_binary: str, authority: Authority, backends: Backends
 ) -> Iterator[Callable[..., Router]]:
-    """Start routers, each with an nginx of its own; they end with the test."""
+    """Start routers, each with its own nginx; they stop when the test ends."""
     started: list[Router] = []
 
     def start(**environment: str) -> Router:
@@ -58,7 +58,7 @@ def router(
 
 @pytest.fixture
 def server(authority: Authority) -> Iterator[ApiServer]:
-    """Play an API server, with nothing in it yet."""
+    """Run a test API server that holds no objects yet."""
     with ApiServer(authority) as running:
         yield running
 
@@ -67,7 +67,7 @@ def server(authority: Authority) -> Iterator[ApiServer]:
 def launch(
     tmp_path: Path, server: ApiServer, authority: Authority, nginx_binary: str
 ) -> Iterator[Callable[..., RunningDaemon]]:
-    """Start daemons that follow the server; they end with the test."""
+    """Start daemons that follow the server; they stop when the test ends."""
     started: list[RunningDaemon] = []
 
     def start(*arguments: object, folder: str = "daemon", **settings: str) -> RunningDaemon:
@@ -83,7 +83,7 @@ def launch(
 
 @pytest.fixture(scope="module")
 def port(backends: Backends) -> int:
-    """Give a port where Pods at 127.0.0.2 to 127.0.0.5 answer."""
+    """Give a port on which Pods at 127.0.0.2 to 127.0.0.5 answer."""
     number = free_port()
     for last in range(2, 6):
         backends.listen(f"127.0.0.{last}", number)

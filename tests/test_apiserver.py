@@ -1,4 +1,4 @@
-"""The test API server answers as the recorded one does, to the header, and fails as it is told to."""
+"""The test API server answers exactly as the recorded one, headers included, and fails on command."""
 
 import gzip
 import http.client
@@ -15,7 +15,7 @@ from support.authority import Authority
 
 RECORDINGS = {path.stem: path for path in (objects.FIXTURES / "api").glob("*.http")}
 HELD = {"Namespace": "list-namespaces", "Pod": "list-pods-all", "Secret": "list-secrets-by-name"}
-SEQUENCE = ("event-about-a-namespace", "event-create", "event-patch")  # each has the version after the one before
+SEQUENCE = ("event-about-a-namespace", "event-create", "event-patch")  # in this order: each has the next version
 TOKENS = {"forbidden": "another", "unauthorized": "wrong"}
 PROBE = "?resourceVersion=0&fieldSelector=metadata.name%3Dno-such-pod"
 POD = objects.pod("a", "p", "10.0.0.1", [], labels={"app": "x"})
@@ -43,7 +43,7 @@ def recorded_objects():
 
 @pytest.fixture
 def server(authority):
-    """Start a server that holds what the recorded one held."""
+    """Start a server with the objects of the recorded one."""
     with ApiServer(authority) as running:
         running.load(recorded_objects(), 511)
         running.tokens["another"] = "other"
@@ -52,7 +52,7 @@ def server(authority):
 
 @pytest.fixture
 def connect(server, authority):
-    """Open connections to the server; they are closed with the test."""
+    """Open connections to the server; they are closed when the test ends."""
     opened = []
 
     def open_connection(client=None, timeout=30):
@@ -67,7 +67,7 @@ def connect(server, authority):
 
 @pytest.fixture
 def ask(connect):
-    """Ask for a path over a connection of its own, and give the response and what it says."""
+    """Send a GET request over a new connection; give the response and its decoded body."""
 
     def get(target="/api/v1/pods", token=TOKEN, client=None, **headers):
         connection = connect(client)
@@ -84,7 +84,7 @@ def ask(connect):
 
 @pytest.fixture
 def ask_aside(ask):
-    """Ask in another thread."""
+    """Send the request in another thread."""
     with ThreadPoolExecutor() as pool:
         yield lambda *arguments: pool.submit(ask, *arguments)
 
@@ -105,13 +105,13 @@ def names(answer):
 
 
 def without_generated(body):
-    """Mask what Kubernetes makes up for an Event: the end of its name, its uid, the time."""
+    """Mask what Kubernetes generates for an Event: the end of its name, its uid, the times."""
     body = re.sub(r'"(uid|creationTimestamp|time)":"[^"]*"', r'"\1":"…"', body)
     return re.sub(r"\bx\.\w{5}\b", "x.…", body)
 
 
 def in_order(body):
-    """Sort a list that came from a cache, which has no order."""
+    """Give a body's length and its sorted items: a cache answers in no fixed order."""
     told = json.loads(body)
     told["items"].sort(key=lambda item: (item["metadata"].get("namespace"), item["metadata"]["name"]))
     return len(body), json.dumps(told)
@@ -144,14 +144,14 @@ BEFORE = {
 
 @pytest.mark.parametrize("name", sorted(set(RECORDINGS) - set(SEQUENCE)))
 def test_recorded(server, connect, name):
-    """Status line, headers and body are the recorded ones, but for the date, generated names and a cache's order."""
+    """Status line, headers and body equal the recorded ones, except dates, generated values and a cache's order."""
     exchange = Exchange(name)
     BEFORE.get(name, lambda _: None)(server)
     assert_same(exchange, *replay(connect(), exchange), VIEWS.get(name, str))
 
 
 def test_recorded_events(server, connect):
-    """Events are created and patched as recorded, and each moves the cluster's version."""
+    """Events are created and patched as recorded, and each request raises the cluster's version."""
     body = ""
     for exchange in map(Exchange, SEQUENCE):
         if exchange.method == "PATCH":
@@ -161,7 +161,7 @@ def test_recorded_events(server, connect):
 
 
 def test_one_object(ask):
-    """An object by its name is that of the list, with its kind."""
+    """An object that is read by name equals the item of the list, plus kind and apiVersion."""
     one, two = ask("/api/v1/namespaces/secure/pods")[1]["items"]
     response, told = ask("/api/v1/namespaces/secure/pods/web-57bd5989f8-dqgdx")
     assert (response.status, told) == (200, {"kind": "Pod", "apiVersion": "v1", **one})
@@ -170,7 +170,7 @@ def test_one_object(ask):
 
 
 def test_changes_move_versions(server, ask):
-    """A change moves the cluster's version and the object's; in the cache only the version of its own kind."""
+    """A change raises the version of the cluster and of the object; in the cache, only the version of its kind."""
     server.put(POD)
     assert ask(f"/api/v1/pods{PROBE}")[1]["metadata"] == {"resourceVersion": "512"}
     assert ask(f"/api/v1/namespaces{PROBE}")[1]["metadata"] == {"resourceVersion": "511"}
@@ -199,7 +199,7 @@ def test_changes_move_versions(server, ask):
     ],
 )
 def test_selectors(ask, query, found):
-    """Label and field selectors are met together."""
+    """Only objects that match both the label and the field selector are listed."""
     assert names(ask(f"/api/v1/{query}")[1]) == found
 
 
@@ -217,14 +217,14 @@ def test_selectors(ask, query, found):
     ],
 )  # fmt: skip
 def test_wrong_parameters(ask, query, status, message):
-    """A parameter that makes no sense is refused with a Status that says why."""
+    """An invalid parameter is refused with a Status that says why."""
     response, told = ask(f"/api/v1/pods?{query}")
     assert (response.status, told["code"], told["kind"]) == (status, status, "Status")
     assert told["message"] == message or message is None
 
 
 def test_pages_show_one_moment(server, ask):
-    """Pages go on in the state in which they began; what is left is told where no selector hides how much."""
+    """All pages show the state of the first one; without a selector, remainingItemCount counts the rest."""
     first = ask("/api/v1/pods?limit=6")[1]
     assert first["metadata"]["remainingItemCount"] == 5
     server.delete("Pod", "v6", "six-855f59d6c5-zsr5q")
@@ -235,7 +235,7 @@ def test_pages_show_one_moment(server, ask):
 
 
 def test_an_expired_page_goes_on_with_another_token(server, ask):
-    """The token that 410 tells goes on where the expired one would have, in the present state."""
+    """The token in a 410 answer continues where the expired one stopped, but in the present state."""
     token = ask("/api/v1/pods?limit=10")[1]["metadata"]["continue"]
     outlive(server)
     response, told = ask(f"/api/v1/pods?limit=10&continue={token}")
@@ -245,19 +245,19 @@ def test_an_expired_page_goes_on_with_another_token(server, ask):
 
 
 def test_a_page_may_be_the_last_and_empty(ask):
-    """A selector may leave nothing for a page that was announced."""
+    """With a selector, a page that a continue token announced can be empty."""
     first = ask("/api/v1/pods?limit=2&labelSelector=app%3Dapi")[1]
     last = ask(f"/api/v1/pods?limit=2&labelSelector=app%3Dapi&continue={first['metadata']['continue']}")[1]
     assert (len(names(first)), last["items"], last["metadata"]) == (2, [], {"resourceVersion": "511"})
 
 
 def test_a_limit_does_not_count_in_the_cache(ask):
-    """A list of version 0 is whole, whatever its limit."""
+    """A list with resourceVersion=0 is complete, whatever its limit is."""
     assert len(names(ask("/api/v1/pods?limit=2&resourceVersion=0")[1])) == 11
 
 
 def test_an_older_cache(server, ask):
-    """A held cache answers what it held; consistent lists see the present; versions it has not reached are 504."""
+    """A held cache shows its old state, a consistent list the present one; a newer version is answered with 504."""
     server.hold_cache()
     server.put(POD)
     assert ask(f"/api/v1/pods{PROBE}")[1]["metadata"] == {"resourceVersion": "511"}
@@ -273,7 +273,7 @@ def test_an_older_cache(server, ask):
 
 
 def test_an_empty_cache(server, ask):
-    """An empty cache answers nothing, at a version that looks right."""
+    """An empty cache answers with no items, but with the current version."""
     server.hold_cache(empty=True)
     told = ask("/api/v1/pods?resourceVersion=0")[1]
     assert (told["items"], told["metadata"]) == ([], {"resourceVersion": "511"})
@@ -281,7 +281,7 @@ def test_an_empty_cache(server, ask):
 
 
 def test_a_cache_that_catches_up_in_time(server, ask_aside):
-    """A version that the cache has not reached is waited for."""
+    """The server waits until its cache reaches the requested version."""
     server.patience = 30
     server.hold_cache()
     server.put(POD)
@@ -292,7 +292,7 @@ def test_a_cache_that_catches_up_in_time(server, ask_aside):
 
 
 def test_secrets_by_name_alone(server, ask):
-    """Secrets are listed only by a name to which there is a right, in one Namespace or in all."""
+    """Secrets are listed only by a name that the user may list, in one Namespace or in all."""
     assert ask("/api/v1/secrets")[1]["message"] == (
         f'secrets is forbidden: User "{USER}" cannot list resource "secrets" in API group "" at the cluster scope'
     )
@@ -307,7 +307,7 @@ def test_secrets_by_name_alone(server, ask):
 
 
 def test_who_asks(server, ask):
-    """A user is known by a token or a client certificate; without both, requests may be anybody's or nobody's."""
+    """A token or a client certificate names the user; without both, a request is anonymous or answered with 401."""
     assert ask(token=None, client=USER)[0].status == 200
     assert 'User "x"' in ask(token=None, client="x")[1]["message"]
     assert ask(token=None)[0].status == 403
@@ -316,7 +316,7 @@ def test_who_asks(server, ask):
 
 
 def test_a_token_that_changes(server, ask):
-    """A token that was taken back is 401, and the one in its place is not."""
+    """A revoked token is answered with 401, and its replacement with 200."""
     server.tokens = {"new": USER}
     assert [ask(token=token)[0].status for token in (TOKEN, "new")] == [401, 200]
 
@@ -331,7 +331,7 @@ def test_requests_are_kept(server, ask):
 
 
 def test_large_lists_may_be_compressed(server, ask):
-    """A list of more than 128 KiB is compressed for clients that can read it, if the server does that."""
+    """If `gzip` is set, a list of more than 128 KiB is compressed for clients that accept gzip."""
     server.gzip = True
     for number in range(100):
         server.put(objects.pod("many", f"p-{number}", "10.0.0.1", [], labels={"x": "y" * 63}))
@@ -343,7 +343,7 @@ def test_large_lists_may_be_compressed(server, ask):
 
 
 def test_faults_are_few_or_last(server, ask):
-    """A fault meets the paths that it names, as often as was said, or until it is mended."""
+    """A fault affects requests with a matching path, for the given number of times or until `mend`."""
     server.fail(faults.INTERNAL_ERROR, "*/pods", 2)
     server.fail(faults.GONE, "*/namespaces?*resourceVersion=0*")
     assert [ask()[0].status for _ in range(3)] == [500, 500, 200]
@@ -366,7 +366,7 @@ def test_faults_are_few_or_last(server, ask):
     ],
 )
 def test_refusals(server, ask, fault, status, retry, reason):
-    """A refusal has its status, its reason and, where it says so, the seconds to wait."""
+    """A refusal has its status, its reason and, if the fault sets it, Retry-After in seconds."""
     server.fail(fault)
     response, told = ask()
     assert (response.status, response.headers["Retry-After"]) == (status, retry)
@@ -374,7 +374,7 @@ def test_refusals(server, ask, fault, status, retry, reason):
 
 
 def test_wrong_answers_with_200(server, ask):
-    """200 may be a Status, an empty list, a list of another kind, or one with an item that is no Pod."""
+    """A 200 answer can hold a Status, an empty list, a list of another kind or a list with a malformed Pod."""
     told = {}
     for name in ("STATUS", "EMPTY", "OTHER_KIND", "MALFORMED"):
         server.fail(getattr(faults, name), times=1)
@@ -387,14 +387,14 @@ def test_wrong_answers_with_200(server, ask):
 
 
 def test_html(server, ask):
-    """200 may be a page of something that is no API server."""
+    """A 200 answer can be an HTML page of something that is not an API server."""
     server.fail(faults.HTML)
     response, told = ask()
     assert (response.status, response.headers["Content-Type"], told[:6]) == (200, "text/html", "<html>")
 
 
 def test_wrong_json(server, ask):
-    """200 may be JSON that does not end, though the body does."""
+    """A 200 answer can hold JSON that is cut short, although the HTTP body is complete."""
     server.fail(faults.WRONG_JSON)
     with pytest.raises(json.JSONDecodeError):
         ask()
@@ -411,7 +411,7 @@ def test_refused_connections(server, ask):
 
 
 def test_refusing_breaks_open_connections(server, connect):
-    """Connections that were open are gone with the server."""
+    """When the server begins to refuse connections, the open ones are broken."""
     connection = connect()
     connection.request("GET", "/version")
     connection.getresponse().read()
@@ -422,7 +422,7 @@ def test_refusing_breaks_open_connections(server, connect):
 
 
 def test_a_handshake_that_waits(server, authority):
-    """A connection may wait for its TLS handshake, which comes when the server takes connections again."""
+    """A connection can wait for its TLS handshake until the server takes connections again."""
     server.stall()
     with socket.create_connection(("127.0.0.1", server.port), 30) as waiting:
         server.accept()
@@ -431,7 +431,7 @@ def test_a_handshake_that_waits(server, authority):
 
 
 def test_a_certificate_that_changes(server, authority, ask, tmp_path):
-    """A certificate by another authority is no proof; with the first one again the server is itself."""
+    """Clients refuse a certificate of another authority, and accept one of the first authority again."""
     server.present(Authority(tmp_path, "Others"))
     with pytest.raises(ssl.SSLCertVerificationError):
         ask()
@@ -451,7 +451,7 @@ def test_hanging_before_the_headers(server, ask_aside):
 
 
 def test_the_server_ends_whatever_hangs(authority, caplog):
-    """A server ends without a word while one request hangs, another's client has gone, and a handshake waits."""
+    """A server ends without a log message while a request hangs, a client has left and a handshake waits."""
     with ApiServer(authority) as server:
         server.fail(faults.HANG)
         context = authority.trust()
@@ -469,7 +469,7 @@ def test_the_server_ends_whatever_hangs(authority, caplog):
 
 @pytest.mark.parametrize(("fault", "some"), [(faults.HANG_INSIDE, 27922), (faults.DRIP, 1)])
 def test_hanging_inside_the_body(server, connect, fault, some):
-    """A body begins, and comes to its end when the fault is mended."""
+    """A body begins, and its rest is sent when the fault is mended."""
     server.fail(fault)
     connection = connect()
     connection.request("GET", "/api/v1/pods", headers={"Authorization": f"Bearer {TOKEN}"})
@@ -481,7 +481,7 @@ def test_hanging_inside_the_body(server, connect, fault, some):
 
 @pytest.mark.parametrize("path", ["/api/v1/pods", f"/api/v1/pods{PROBE}"])
 def test_a_body_that_is_cut(server, ask, path):
-    """A body may end in its middle, be it in chunks or of a known length."""
+    """A body can be cut in its middle, whether it is chunked or has a Content-Length."""
     server.fail(faults.CUT, times=1)
     with pytest.raises(http.client.IncompleteRead) as caught:
         ask(path)
@@ -490,7 +490,7 @@ def test_a_body_that_is_cut(server, ask, path):
 
 
 def test_no_answer(server, ask):
-    """A connection may be closed in an answer's place."""
+    """The server can close a connection instead of answering."""
     server.fail(faults.CLOSE, times=1)
     with pytest.raises(http.client.RemoteDisconnected):
         ask()
@@ -498,6 +498,6 @@ def test_no_answer(server, ask):
 
 
 def test_a_wait_in_vain_fails(server):
-    """What does not come to pass fails the test that waits for it."""
+    """`wait_for` fails the test if its condition does not become true in time."""
     with pytest.raises(AssertionError, match="in vain"):
         server.wait_for(lambda _: False, 0)

@@ -1,4 +1,4 @@
-"""The artefact: replaced as a whole or not at all, whatever ends the process."""
+"""The artefact is replaced as a whole or not at all, whatever ends the process."""
 
 import json
 import os
@@ -16,8 +16,9 @@ from reconciler.values.files import SECRET, File, name_release
 OLD = {"routes.jsonl": File(b"old"), "nginx.conf": File(b"old"), "hosts/old/key": File(b"old")}
 NEW = {"routes.jsonl": File(b"new"), "nginx.conf": File(b"new"), "hosts/new/key": File(b"new")}
 
-# Applies NEW over OLD in one process after another. The first kills itself at its first step on the disk, the second at
-# its second step and so on, until one has no step left; what each one left is told as a line of JSON.
+# Applies NEW over OLD in one process after another. The first process kills itself at its first step on the disk, the
+# second one at its second step and so on, until a process ends before it kills itself. After each process, a line of
+# JSON says what it left.
 KILLED_AT_EACH_STEP = """
 import itertools, json, os, pathlib, shutil, signal, sys
 from reconciler.disk.artefact import Artefact
@@ -51,7 +52,7 @@ for step in itertools.count():
         break
 """
 
-# Applies two trees in turn, for ever; each line that it prints comes from another place within an apply.
+# Applies two trees in turn, forever. Prints one line in the middle of each apply and one line after it.
 APPLIER = """
 import itertools, json, pathlib, sys
 from reconciler.disk.artefact import Artefact
@@ -67,7 +68,7 @@ STATE = json.dumps([{path: file.content.decode() for path, file in tree.items()}
 
 
 class Refused(Exception):
-    """The test callback found the tree wrong."""
+    """The test callback refused the tree."""
 
 
 def pass_test(_):
@@ -87,13 +88,13 @@ def names(folder):
 
 
 def test_apply_makes_the_folder(tmp_path):
-    """An artefact's folder and those above it are made when they are not there."""
+    """An artefact's folder and its missing parents are created."""
     apply(tmp_path / "a/b/tree", NEW)
     assert read_files(tmp_path / "a/b/tree") == NEW
 
 
 def test_apply_replaces_the_whole_tree(tmp_path):
-    """A new tree takes the place of the old one, of which no file stays."""
+    """A new tree replaces the old one, and no file of the old one stays."""
     apply(tmp_path / "tree", OLD)
     apply(tmp_path / "tree", NEW)
     assert read_files(tmp_path / "tree") == NEW
@@ -101,21 +102,21 @@ def test_apply_replaces_the_whole_tree(tmp_path):
 
 
 def test_apply_takes_an_empty_folder(tmp_path):
-    """An empty folder is taken for the artefact."""
+    """An empty folder is replaced by the artefact."""
     tmp_path.joinpath("tree").mkdir()
     apply(tmp_path / "tree", NEW)
     assert read_files(tmp_path / "tree") == NEW
 
 
 def test_apply_keeps_modes(tmp_path):
-    """The folder is open to everyone, and a secret in it to nobody else."""
+    """Everyone can read the folder; only the owner can read a secret in it."""
     apply(tmp_path / "tree", {**NEW, "api-keys.conf": File(b"", SECRET)})
     modes = [(tmp_path / "tree" / path).stat().st_mode & 0o777 for path in ("", "nginx.conf", "api-keys.conf")]
     assert modes == [0o755, 0o644, 0o600]
 
 
 def test_a_relative_folder_stays_where_it_was(tmp_path, monkeypatch):
-    """A relative folder means the place that it named when the sink was made."""
+    """A relative folder is resolved when the sink is made."""
     tmp_path.joinpath("elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
     artefact = Artefact(Path("tree"), pass_test)
@@ -125,7 +126,7 @@ def test_a_relative_folder_stays_where_it_was(tmp_path, monkeypatch):
 
 
 def test_apply_gives_the_name(tmp_path):
-    """Applying gives the release's name: the same for the same files, another for others."""
+    """`apply` returns the release's name: the same name for the same files, another name for other files."""
     artefact = Artefact(tmp_path / "tree", pass_test)
     first, again, other = artefact.apply(OLD), artefact.apply(OLD), artefact.apply(NEW)
     assert first == again == name_release(OLD, bytes(16))
@@ -141,7 +142,7 @@ def test_the_test_sees_the_new_tree_beside_the_old_one(tmp_path):
 
 
 def test_a_refused_tree_leaves_the_old_one(tmp_path):
-    """A tree that the test refuses leaves the old one whole, and nothing beside it."""
+    """If the test refuses a tree, the old one stays whole, and nothing is left beside it."""
     apply(tmp_path / "tree", OLD)
     with pytest.raises(Refused):
         apply(tmp_path / "tree", NEW, refuse)
@@ -150,7 +151,7 @@ def test_a_refused_tree_leaves_the_old_one(tmp_path):
 
 
 def test_a_refused_first_tree_leaves_nothing(tmp_path):
-    """A first tree that the test refuses leaves no folder."""
+    """If the test refuses the first tree, no folder is left."""
     with pytest.raises(Refused):
         apply(tmp_path / "tree", NEW, refuse)
     assert names(tmp_path) == []
@@ -158,7 +159,7 @@ def test_a_refused_first_tree_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize("end", [Refused, KeyboardInterrupt, OSError])
 def test_files_outside_are_put_back(tmp_path, end):
-    """Where a tree is refused, cannot be written or a signal comes, the files outside it are as they were."""
+    """If a tree is refused or cannot be written, or a signal comes, the files outside it are restored."""
     live, fresh = str(tmp_path / "certificates/live/key"), str(tmp_path / "certificates/fresh/key")
     apply(tmp_path / "tree", {**OLD, live: File(b"old", SECRET)})
 
@@ -176,7 +177,7 @@ def test_files_outside_are_put_back(tmp_path, end):
 
 @pytest.mark.parametrize("name", ["precious", "nginx.conf", ".hidden", "sub/routes.jsonl"])
 def test_a_folder_that_is_no_artefact_is_refused(tmp_path, name):
-    """A folder that holds something, but no routes, is not replaced."""
+    """A folder that holds files, but no routes.jsonl, is not replaced."""
     precious = tmp_path / "tree" / name
     precious.parent.mkdir(parents=True)
     precious.write_text("precious")
@@ -187,7 +188,7 @@ def test_a_folder_that_is_no_artefact_is_refused(tmp_path, name):
 
 
 def test_a_file_in_the_way(tmp_path):
-    """A file in the folder's place stays, and the refusal names it in one line."""
+    """A file in the folder's place is kept, and the error names it in one line."""
     tmp_path.joinpath("tree").write_text("precious")
     with pytest.raises(ArtefactError, match=re.escape(f"{tmp_path}/tree: cannot be written: Not a directory")):
         apply(tmp_path / "tree", NEW)
@@ -196,14 +197,14 @@ def test_a_file_in_the_way(tmp_path):
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
-    """A folder below a file cannot be written, and the refusal says why."""
+    """A folder below a file cannot be written, and the error says why."""
     tmp_path.joinpath("file").write_text("")
     with pytest.raises(ArtefactError, match="cannot be written: File exists"):
         apply(tmp_path / "file/tree", NEW)
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path):
-    """The staged tree of a run that was killed goes with the next run, and nothing else does."""
+    """The next run removes the staged tree of a killed run, and nothing else."""
     for left in (".tree.abc.staged", ".tree.staged.kept", ".other.abc.staged"):
         tmp_path.joinpath(left, "sub").mkdir(parents=True)
     apply(tmp_path / "tree", NEW)
@@ -211,7 +212,7 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
 
 
 def test_what_a_running_process_stages_is_left(tmp_path):
-    """A staged tree whose lock is held belongs to a living process and stays."""
+    """A staged tree with a held lock belongs to a running process and is not removed."""
     staged = tmp_path / ".tree.abc.staged"
     staged.mkdir()
     handle = os.open(staged, os.O_RDONLY)
@@ -222,7 +223,7 @@ def test_what_a_running_process_stages_is_left(tmp_path):
 
 
 def test_a_tree_is_locked_while_it_is_staged(tmp_path):
-    """Another run of the same artefact leaves alone what this one stages."""
+    """A run does not remove the staged tree of another run of the same artefact."""
 
     def apply_another(staged):
         apply(tmp_path / "tree", OLD)
@@ -234,7 +235,7 @@ def test_a_tree_is_locked_while_it_is_staged(tmp_path):
 
 
 def test_killed_at_each_step(tmp_path):
-    """A process killed at any step of an apply leaves the old tree whole or the new one, and the next apply tidies."""
+    """A process killed at any step of an apply leaves the whole old or new tree, and the next apply cleans up."""
     command = [sys.executable, "-c", KILLED_AT_EACH_STEP, tmp_path, STATE]
     output = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
     runs = [json.loads(line) for line in output.splitlines()]
@@ -249,7 +250,7 @@ def test_killed_at_each_step(tmp_path):
 
 @pytest.mark.parametrize("lines", [1, 2, 3, 4, 7, 20, 101, 200])
 def test_killed_among_many_applies(tmp_path, lines):
-    """A process killed somewhere among many applies leaves one whole tree, which the next apply replaces."""
+    """A process killed somewhere in many applies leaves one whole tree, and the next apply replaces it."""
     apply(tmp_path / "tree", OLD)
     with subprocess.Popen([sys.executable, "-c", APPLIER, tmp_path, STATE], stdout=subprocess.PIPE) as applier:
         for _ in range(lines):
@@ -262,7 +263,7 @@ def test_killed_among_many_applies(tmp_path, lines):
 
 
 def test_read_artefact(tmp_path):
-    """An artefact is read back with the files outside it that are asked for."""
+    """An artefact is read back together with the requested files outside it."""
     outside = str(tmp_path / "outside.crt")
     files = {**NEW, outside: File(b"certificate")}
     apply(tmp_path / "tree", files)
@@ -271,7 +272,7 @@ def test_read_artefact(tmp_path):
 
 
 def test_read_artefact_refuses(tmp_path):
-    """A folder without routes, or that is not there, is no artefact."""
+    """A folder that has no routes.jsonl or does not exist is not an artefact."""
     for folder in (tmp_path, tmp_path / "absent"):
         with pytest.raises(ArtefactError) as caught:
             read_artefact(folder, [])
@@ -279,7 +280,7 @@ def test_read_artefact_refuses(tmp_path):
 
 
 def test_nowhere_keeps_nothing(tmp_path):
-    """A sink without a place shows the tree to the test, without the files outside it, and keeps nothing."""
+    """`Nowhere` gives the tree to the test, without the files outside it, and keeps nothing."""
     seen = []
     outside = str(tmp_path / "outside.crt")
     Nowhere(lambda staged: seen.extend([staged, read_files(staged)])).apply({**NEW, outside: File(b"")})
@@ -289,11 +290,11 @@ def test_nowhere_keeps_nothing(tmp_path):
 
 
 def test_nowhere_passes_the_refusal_on():
-    """A tree that the test refuses is refused by a sink without a place too."""
+    """`Nowhere` raises the refusal of the test."""
     with pytest.raises(Refused):
         Nowhere(refuse).apply(NEW)
 
 
 def test_nowhere_gives_the_name():
-    """A sink without a place or a test gives the release's name."""
+    """`Nowhere` returns the release's name, also without a test."""
     assert Nowhere().apply(NEW) == name_release(NEW, bytes(16))

@@ -1,4 +1,4 @@
-"""Budgets: who changes all the time waits, and nobody else does."""
+"""Budgets: a Namespace that changes all the time has to wait, and no other Namespace has to."""
 
 import math
 from collections.abc import Callable
@@ -32,12 +32,12 @@ class Kept:
         return str(len(self.trees))
 
     def check(self, files: Files) -> None:
-        """Take any."""
+        """Accept every tree."""
 
 
 @pytest.fixture
 def serve() -> Callable[..., Cycle]:
-    """Run cycles over objects, at times in seconds."""
+    """Run cycles over objects; times are in seconds."""
     sink, stages, last = Kept(), Stages(SETTINGS), None
 
     def run(now: float, *wanted: Object) -> Cycle:
@@ -53,7 +53,7 @@ def hosts(cycle: Cycle) -> list[str]:
 
 
 def test_who_flaps_waits_alone(serve: Callable[..., Cycle]) -> None:
-    """A Namespace that changes in each cycle is served six times, then every ten seconds; others change at once."""
+    """A Namespace that changes in each cycle goes live six times, then every ten seconds; others go live at once."""
     quiet = namespace("quiet", {"quiet.dev": {}})
     serve(0.0, quiet)
     applied = [serve(float(now), namespace("flaps", {f"h{now}.dev": {}}), quiet).applied for now in range(1, 43)]
@@ -70,7 +70,7 @@ def test_who_flaps_waits_alone(serve: Callable[..., Cycle]) -> None:
 
 
 def test_the_newest_state_wins(serve: Callable[..., Cycle]) -> None:
-    """When the budget is back, what is wanted then goes live, also if nothing changes any more."""
+    """When the budget allows it again, the newest state goes live, even if nothing changes any more."""
     serve(0.0)
     for now in range(1, 9):
         cycle = serve(float(now), namespace("flaps", {f"h{now}.dev": {}}))
@@ -80,7 +80,7 @@ def test_the_newest_state_wins(serve: Callable[..., Cycle]) -> None:
 
 
 def test_no_limit() -> None:
-    """Without a limit nobody is charged."""
+    """Without a limit, no Namespace is charged."""
     changed = (Held("a", None, None, "", math.inf),)
     assert Budget(0).charge(changed, 0.0) == Budget(0)
     assert Budget(0).find_overdrawn(changed, 0.0) == ()
@@ -88,7 +88,7 @@ def test_no_limit() -> None:
 
 @given(st.lists(st.floats(0, 1000), max_size=60))
 def test_never_more_than_the_budget(times: list[float]) -> None:
-    """In no minute go more changes live than twice the budget, and in the long run the budget."""
+    """At most twice the budget of changes goes live in any minute, and at most the budget in the long run."""
     changed, budget, live = (Held("a", None, None, "", math.inf),), Budget(6), []
     for now in sorted(times):
         if not budget.find_overdrawn(changed, now):
@@ -98,7 +98,7 @@ def test_never_more_than_the_budget(times: list[float]) -> None:
 
 
 def test_who_rests_is_forgotten() -> None:
-    """Who has its whole budget back costs no memory."""
+    """A Namespace that has its whole budget back is forgotten."""
     changed = (Held("a", None, None, "", math.inf),)
     budget = Budget(6).charge(changed, 0.0)
     assert budget.balances

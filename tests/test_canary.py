@@ -1,4 +1,8 @@
-"""No secret is ever seen: distinct values wherever one can be, all modes run, and everything searched for them."""
+"""No secret is ever shown.
+
+A test puts a unique value in each place that can hold a secret. Then it runs the command, and searches everything that
+is printed and written for these values.
+"""
 
 import base64
 import itertools
@@ -31,7 +35,8 @@ from reconciler.settings import read_settings
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
-# Every library's debug messages are on, and where CRASH names a function it fails with all that it was given.
+# Turns on the debug messages of all libraries. If CRASH names a function, that function fails, and its error shows all
+# of its arguments.
 SITE = """
 import logging, os, pkgutil
 logging.basicConfig(level=logging.DEBUG)
@@ -45,7 +50,7 @@ if place := os.environ.get("CRASH"):
 
 
 class Scene:
-    """Folders of one test: `out` for what is written, `planted` for what holds secrets from the start."""
+    """Folders of one test: `out` for what the command writes, `planted` for files with secrets that it gets."""
 
     def __init__(self, folder: Path, authority: Authority) -> None:
         self.canaries = Canaries()
@@ -69,13 +74,13 @@ class Scene:
         self._said: dict[str, bytes] = {}
 
     def plant(self, name: str, what: str) -> str:
-        """Make a secret and put it into a file of this name."""
+        """Make a secret and put it into a file with this name."""
         value = self.canaries.mint(what)
         (self.planted / name).write_text(value)
         return value
 
     def configure(self, server: str, user: Object, **cluster: str) -> dict[str, str]:
-        """Write a kubeconfig for a user: give the environment that has it."""
+        """Write a kubeconfig for a user; give the environment variable that names it."""
         path = self.planted / f"kubeconfig-{len(list(self.planted.iterdir()))}"
         (self.planted / "ca.crt").write_bytes(self.authority.pem)
         place = {"server": server, "certificate-authority": str(self.planted / "ca.crt"), **cluster}
@@ -88,22 +93,22 @@ class Scene:
         return {"KUBECONFIG": str(path)}
 
     def run(self, *arguments: object, stdin: bytes = b"", **settings: str) -> int:
-        """Run the command to its end, and keep what it said: give its exit code."""
+        """Run the command to its end and keep its output; give its exit code."""
         finished = command.run(*arguments, stdin=stdin, **self.environment | settings)
         said = (finished.stdout + finished.stderr).encode("utf-8", "surrogateescape")
         self.hear(f"{arguments} {sorted(settings)} ended with {finished.returncode}", said)
         return finished.returncode
 
     def hear(self, who: str, said: bytes) -> None:
-        """Keep what was said, to be searched."""
+        """Keep an output, so that `check` searches it."""
         self._said[f"{len(self._said)}: {who}"] = said
 
     def said(self, part: str) -> bool:
-        """Tell whether anybody said this."""
+        """Tell whether any output contains this text."""
         return any(part.encode() in said for said in self._said.values())
 
     def check(self) -> None:
-        """Search everything that was said and written."""
+        """Search all outputs and written files; fail if a secret is found where others can see it."""
         leaks = [f"{what} said by {who}" for who, said in self._said.items() for what in self.canaries.find(said)]
         for folder in (self.out, self.tmp):
             leaks += find_leaks(self.canaries, folder, (self.out,))
@@ -116,14 +121,14 @@ def scene(tmp_path: Path, authority: Authority) -> Scene:
 
 
 def applied(what: str, item: Object, scene: Scene) -> Object:
-    """Give an object the annotation in which kubectl keeps all of it, secrets too."""
+    """Give an object the annotation in which kubectl keeps the whole object, secrets included."""
     text = json.dumps({"data": {"api-key": scene.canaries.mint(f"what was applied as {what}")}})
     item["metadata"].setdefault("annotations", {})[LAST_APPLIED] = text
     return item
 
 
 def team(scene: Scene, port: int) -> list[Object]:
-    """Make a Namespace with every kind of secret, each of them in use or beside what is in use."""
+    """Make a Namespace with every kind of secret; some of them are in use, and some are not."""
     canaries = scene.canaries
     certificate, key = scene.authority.issue("tls.dev")
     canaries.watch_key("a host's key", key)
@@ -140,7 +145,7 @@ def team(scene: Scene, port: int) -> list[Object]:
 
 
 def broken(scene: Scene) -> Iterator[Object]:
-    """Make Namespaces whose secrets are wrong, each in one way."""
+    """Make Namespaces with wrong secrets, each wrong in another way."""
     mint = scene.canaries.mint
     certificate, key = scene.authority.issue("broken.dev")
     _, other = scene.authority.issue("broken.dev")
@@ -175,7 +180,7 @@ def broken(scene: Scene) -> Iterator[Object]:
 
 @pytest.fixture
 def cluster(scene: Scene, server: ApiServer, port: int) -> list[Object]:
-    """Fill the server with secrets, good and broken, and let it know the scene's token."""
+    """Fill the server with good and broken secrets, and make it accept the scene's token."""
     whole = [*team(scene, port), *broken(scene)]
     server.load(whole)
     server.tokens = {scene.token: USER}
@@ -189,7 +194,7 @@ def write_recording(path: Path, items: list[Object]) -> Path:
 
 
 def test_they_are_found(scene: Scene) -> None:
-    """The search finds a secret in whatever form it is seen, and in each kind of place."""
+    """The search finds a secret in each encoding and in each kind of place."""
     value = scene.canaries.mint("one").encode()
     _, key = scene.authority.issue("a.dev")
     scene.canaries.watch_key("key", key)
@@ -230,7 +235,7 @@ def test_modes_that_end(scene: Scene, cluster: list[Object], form: str) -> None:
 
 
 def test_replay_that_serves(scene: Scene, cluster: list[Object]) -> None:
-    """Replay --serve shows no secret, nor does its nginx in its title or environment."""
+    """Replay --serve shows no secret, and the title and environment of its nginx hold none."""
     recording = write_recording(scene.planted / "1.json", cluster)
     given = ("replay", "--serve", "--keep", "--output", scene.out / "served", recording)
     with command.start(*given, **scene.environment | free_ports()) as process:
@@ -249,7 +254,7 @@ def free_ports() -> dict[str, str]:
 
 
 def find_below(pid: int) -> list[int]:
-    """Find all processes that a process started, directly or not."""
+    """Find all processes that a process started, directly or indirectly."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -277,7 +282,7 @@ Launch = Callable[..., RunningDaemon]
 
 @pytest.fixture
 def serving(scene: Scene, cluster: list[Object], server: ApiServer, launch: Launch) -> Callable[..., RunningDaemon]:
-    """Start daemons that write below the scene's folder; what they said is heard once they ended."""
+    """Start daemons that write below the scene's folder; `finish` ends them and keeps their output."""
 
     def start(*arguments: object, **settings: str) -> RunningDaemon:
         given = arguments or ("--serve", "--output", scene.out / "router", "--log-format", "json")
@@ -297,7 +302,7 @@ def finish(scene: Scene, daemon: RunningDaemon, number: int = signal.SIGTERM) ->
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_in_a_pod(scene: Scene, server: ApiServer, serving: Launch, form: str) -> None:
-    """As in a cluster, with keys that change, a refused token and failing lists, nothing is seen but in 0600 files."""
+    """In a Pod, with changing keys, failing lists and a refused token, secrets are only in files of mode 0600."""
     daemon = serving(
         "--output", scene.out / "router", "--log-format", form, **pod_environment(scene, server), API_TIMEOUT="1"
     )
@@ -322,7 +327,7 @@ def test_in_a_pod(scene: Scene, server: ApiServer, serving: Launch, form: str) -
 
 
 def test_killed_and_resumed(scene: Scene, server: ApiServer, serving: Launch) -> None:
-    """Neither a daemon that is killed at any moment nor the one after it leaves a secret where others can read."""
+    """Neither a daemon that is killed nor the next one leaves a secret where others can read it."""
     kubeconfig = scene.configure(server.url, {"token": scene.token})
     for step in range(3):
         daemon = serving(**kubeconfig)
@@ -340,7 +345,7 @@ def test_killed_and_resumed(scene: Scene, server: ApiServer, serving: Launch) ->
               "rendering.comparison._explain_items"],
 )  # fmt: skip
 def test_crash(scene: Scene, cluster: list[Object], server: ApiServer, place: str) -> None:
-    """A bug that shows all that a stage was given shows no secret: values that hold one do not show it."""
+    """An error that shows all arguments of a stage shows no secret: the repr of a value hides its secrets."""
     recording = write_recording(scene.planted / "1.json", cluster)
     kubeconfig = scene.configure(server.url, {"token": scene.token})
     crash = {"CRASH": f"reconciler.{place}"}
@@ -354,7 +359,7 @@ def test_crash(scene: Scene, cluster: list[Object], server: ApiServer, place: st
 
 
 def test_crash_of_the_daemon(scene: Scene, server: ApiServer, serving: Launch) -> None:
-    """A bug in the loop ends the daemon, and its last words hold no secret."""
+    """A bug in the loop ends the daemon, and its traceback holds no secret."""
     kubeconfig = scene.configure(server.url, {"token": scene.token})
     daemon = serving(**kubeconfig, CRASH="reconciler.nginx.sink.write_files")
     daemon.wait_for_line("ZeroDivisionError")
@@ -364,7 +369,7 @@ def test_crash_of_the_daemon(scene: Scene, server: ApiServer, serving: Launch) -
 
 @pytest.mark.parametrize("how", ["segmentation fault", "says a key", "not there", "hangs"])
 def test_faulty_nginx(scene: Scene, server: ApiServer, serving: Launch, nginx_binary: str, how: str) -> None:
-    """What a faulty nginx says of the file with the keys is not passed on, and its end shows no secret."""
+    """What a faulty nginx prints about the file with the keys is not logged, and its failure shows no secret."""
     judge = scene.planted / "nginx"
     keys = '"$(cat current/api-keys.conf $PWD/releases/*/api-keys.conf 2>/dev/null | head -1)"'
     said = f'echo "nginx: [emerg] invalid parameter {keys} in /x/api-keys.conf:1" >&2; exit 1'
@@ -389,7 +394,7 @@ def test_faulty_nginx(scene: Scene, server: ApiServer, serving: Launch, nginx_bi
 
 
 def test_printing_and_recording(scene: Scene, server: ApiServer, serving: Launch) -> None:
-    """What is printed and recorded holds no secret, unless it was asked for: then its files are 0600."""
+    """What is printed and recorded holds no secret, except with --with-secrets: then the files have mode 0600."""
     kubeconfig = scene.configure(server.url, {"token": scene.token})
     for number, given in enumerate([("--log-format", "text"), ("record", scene.out / "every", "--every")]):
         daemon = serving(*given, **kubeconfig)
@@ -427,7 +432,7 @@ USERS: dict[str, Callable[[Scene], Object]] = {
 
 @pytest.mark.parametrize("user", USERS)
 def test_users_that_are_refused(scene: Scene, cluster: list[Object], server: ApiServer, user: str) -> None:
-    """Whatever is wrong with a user's credentials, none of them is told."""
+    """Whatever is wrong with a user's credentials, no error shows them."""
     kubeconfig = scene.configure(server.url, USERS[user](scene))
     for given in (("--once",), ("--once", "--log-format", "json"), ("record", scene.out / "recorded")):
         assert scene.run(*given, **kubeconfig) in (2, 3)
@@ -436,7 +441,7 @@ def test_users_that_are_refused(scene: Scene, cluster: list[Object], server: Api
 
 
 def test_clusters_that_are_refused(scene: Scene, cluster: list[Object], server: ApiServer) -> None:
-    """Passwords in an API server's or a proxy's URL are not told."""
+    """Passwords in the URL of an API server or a proxy are not shown."""
     word = scene.canaries.mint("a password in a URL")
     for url in (f"https://admin:{word}@127.0.0.1:{server.port}", f"http://x:{word}@127.0.0.1:1", f"{word}://x"):
         assert scene.run("--once", **scene.configure(url, {"token": scene.token})) in (2, 3)
@@ -448,7 +453,7 @@ def test_clusters_that_are_refused(scene: Scene, cluster: list[Object], server: 
 
 
 def test_clients_key_and_plugins(scene: Scene, cluster: list[Object], server: ApiServer) -> None:
-    """A client's key and what a plugin prints serve, are not told, and lie in no file; nor when they are wrong."""
+    """A client's key and a plugin's output are used, but neither shown nor written to a file, right or wrong."""
     certificate, key = scene.authority.issue("client")
     pair = {"client-certificate-data": certificate, "client-key-data": scene.canaries.watch_key("a client's key", key)}
     for resource in ("namespaces", "pods", "secrets"):
@@ -475,14 +480,14 @@ def test_clients_key_and_plugins(scene: Scene, cluster: list[Object], server: Ap
 
 
 def test_plugin_of_the_daemon(scene: Scene, server: ApiServer, serving: Launch, nginx_binary: str) -> None:
-    """What a plugin is told and prints does not reach nginx, whose environment holds none of the daemon's secrets."""
+    """A plugin's variables and output do not reach nginx: its environment holds none of the daemon's secrets."""
     plugin = scene.planted / "plugin"
     credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential"}
     plugin.write_text(f"#!/bin/sh\necho '{json.dumps(credential | {'status': {'token': scene.token}})}'\n")
     plugin.chmod(0o755)
     variables = [{"name": "PLUGIN_KEY", "value": scene.canaries.mint("a plugin's variable")}]
     entry = {"apiVersion": credential["apiVersion"], "command": str(plugin), "env": variables}
-    # nginx writes its title over its environment, so it is looked at before.
+    # nginx overwrites its environment with its title, so a script writes the environment down first.
     spy, seen = scene.planted / "nginx", scene.out / "environment"
     spy.write_text(f'#!/bin/sh\nenv >>{seen}\nexec {nginx_binary} "$@"\n')
     spy.chmod(0o755)
@@ -495,7 +500,7 @@ def test_plugin_of_the_daemon(scene: Scene, server: ApiServer, serving: Launch, 
     scene.check()
 
 
-# Each holds a secret where something else ought to be.
+# Each text holds a secret in a place that is for something else.
 TEXTS = (
     '{{"kind": "List", "items": [{{"kind": "Secret", "metadata": {{"name": "routing"}}, "data": "{0}"}}]}}',
     '{{"kind": "List", "items": [{{"kind": "Secret", "metadata": {{}}, "data": {{"api-key": "{0}" "x": 1}}}}]}}',
@@ -517,7 +522,7 @@ TEXTS = (
 
 
 def test_recordings_that_are_refused(scene: Scene) -> None:
-    """What is wrong with a recording is told without what stands there."""
+    """An error about a recording or a kubeconfig names the fault, but not the text at that place."""
     value = scene.canaries.mint("a value in the wrong place")
     for number, text in enumerate(TEXTS):
         path = scene.planted / f"{number}.txt"
@@ -532,7 +537,7 @@ def test_recordings_that_are_refused(scene: Scene) -> None:
 
 
 def test_settings_that_are_secrets(scene: Scene, server: ApiServer) -> None:
-    """Who takes a variable that names a file for its content does not find that in a log."""
+    """If a variable that has to name a file holds the file's content, no log shows it."""
     _, key = scene.authority.issue("a.dev")
     text = scene.canaries.watch_key("a key in a variable", key).decode()
     config = yaml.safe_dump({"users": [{"name": "x", "user": {"token": scene.canaries.mint("a token in a variable")}}]})
@@ -548,7 +553,7 @@ def test_settings_that_are_secrets(scene: Scene, server: ApiServer) -> None:
 
 
 def test_values_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What holds a plugin's arguments or an API key tells whose they are when it is shown, and no more."""
+    """The repr of a plugin's entry or of an API key shows whose it is, and neither an argument nor the key."""
     held = Variable(name="A", value="t0p-s3cret")
     entry = Exec(command="/plugin", api_version="v1", args=["t0p-s3cret"], env=[held])
     assert f"{held} {entry}" == "Variable(A) Exec(/plugin)"
@@ -568,7 +573,7 @@ def test_values_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_core_dump_of_any_mode(scene: Scene, cluster: list[Object], server: ApiServer) -> None:
-    """Every mode that reads a live cluster leaves no core dump when it crashes."""
+    """No mode that reads a live cluster leaves a core dump when it crashes."""
     server.fail(faults.HANG)
     kubeconfig = scene.configure(server.url, {"token": scene.token})
     modes = [("--once",), ("record", scene.out / "recorded"), (), ("--serve", "--output", scene.out / "router")]

@@ -1,4 +1,4 @@
-"""PEM texts: what is served, what is refused and why, and that none of it shows in a refusal."""
+"""PEM texts: which ones are served, which ones are refused and why. No error shows any part of them."""
 
 import base64
 from datetime import datetime
@@ -70,7 +70,7 @@ def keys(rsa_key, ec_key):
 
 @pytest.mark.parametrize("kind", ["RSA 2048", "P-256", "P-384", "P-521", "Ed25519"])
 def test_key_served(keys, kind):
-    """A certificate and its key come back as they were, whichever of the served kinds the key is."""
+    """A certificate and its key come back unchanged, for each kind of key that is served."""
     pem, key = write(make_certificate(keys[kind])), write_key(keys[kind])
     chain = parse_chain(pem)
     assert chain.pem == pem
@@ -88,14 +88,14 @@ def test_key_served(keys, kind):
     ],
 )
 def test_key_refused(keys, kind, why):
-    """A certificate with a weak or unusual key is refused, and what its key is is told."""
+    """A certificate with a weak or unusual key is refused, and the error says why."""
     with pytest.raises(CertificateError) as caught:
         parse_chain(write(make_certificate(keys[kind])))
     assert str(caught.value) == why
 
 
 def test_key_of_a_wrong_length(keys):
-    """An Ed448 key that is as short as an Ed25519 one is no key."""
+    """An Ed448 key that is as short as an Ed25519 key is refused."""
     chain = parse_chain(write(make_certificate(keys["Ed25519"])))
     der = keys["Ed25519"].private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     encoded = base64.encodebytes(der.replace(b"\x2b\x65\x70", b"\x2b\x65\x71"))
@@ -104,7 +104,7 @@ def test_key_of_a_wrong_length(keys):
 
 
 def write_rsa(*numbers):
-    """Write the numbers of an RSA key as PKCS #1, whatever they are."""
+    """Write the numbers of an RSA key as PKCS #1, without a check."""
 
     def encode(tag, content):
         size = len(content)
@@ -119,7 +119,7 @@ def write_rsa(*numbers):
 @pytest.mark.parametrize("which", range(2, 8))
 @pytest.mark.parametrize("bits", [2049, 9000])
 def test_numbers_without_bounds(rsa_key, which, bits):
-    """None of an RSA key's numbers but the public two is longer than it must be, or each handshake would take long."""
+    """An RSA key with a private number that is too long is refused: each handshake would take long."""
     numbers = rsa_key.private_numbers()
     public = numbers.public_numbers
     right = (public.n, public.e, numbers.d, numbers.p, numbers.q, numbers.dmp1, numbers.dmq1, numbers.iqmp)
@@ -131,7 +131,7 @@ def test_numbers_without_bounds(rsa_key, which, bits):
 
 
 def test_long_key_is_not_loaded(rsa_key):
-    """A key longer than any that is served is refused unread: to load it can take OpenSSL long."""
+    """A key longer than any served key is refused before it is loaded: OpenSSL can take long to load it."""
     certificate = write(make_certificate(rsa_key))
     with pytest.raises(CertificateError, match="is longer than 8192 bytes"):
         parse_key(certificate + write_rsa(*[2**40_000 + 1] * 7), parse_chain(certificate))
@@ -140,7 +140,7 @@ def test_long_key_is_not_loaded(rsa_key):
 
 
 def test_exponent_without_bounds(ec_key):
-    """Nor is the public exponent."""
+    """A certificate with an RSA public exponent above 64 bits is refused."""
     key = rsa.RSAPublicNumbers(2**64 + 1, 2**2048 - 1).public_key()
     builder = x509.CertificateBuilder(name("issuer.example"), name("leaf.example"), key, 7, START, END)
     with pytest.raises(CertificateError, match="has an RSA key with an exponent above 64 bits"):
@@ -148,7 +148,7 @@ def test_exponent_without_bounds(ec_key):
 
 
 def test_weak_key_behind_the_leaf(keys):
-    """Each certificate of a chain is judged, not the first one alone."""
+    """Each certificate of a chain is checked, not only the first one."""
     pem = write(make_certificate(keys["P-256"])) + write(make_certificate(keys["RSA 1024"]))
     with pytest.raises(CertificateError, match="1024 bits"):
         parse_chain(pem)
@@ -164,21 +164,21 @@ def test_weak_hash(rsa_key):
 
 
 def test_validity(ec_key):
-    """A chain is good from its first certificate's start to its end, in seconds since the epoch."""
+    """A chain has the validity of its first certificate, in seconds since the epoch."""
     issuer = make_certificate(ec_key, "issuer.example", datetime(2020, 1, 1), datetime(2040, 1, 1))
     chain = parse_chain(write(make_certificate(ec_key)) + write(issuer))
     assert (chain.not_before, chain.not_after) == (1704164645.0, 2019783845.0)
 
 
 def test_order_is_kept(keys):
-    """A chain keeps its order."""
+    """The certificates of a chain keep their order."""
     leaf, issuer = write(make_certificate(keys["P-256"])), write(make_certificate(keys["P-384"], "issuer.example"))
     assert parse_chain(leaf + issuer).pem == leaf + issuer
     assert parse_chain(issuer + leaf).pem == issuer + leaf
 
 
 def test_the_key_is_the_first_certificates(keys):
-    """A key belongs to a chain when it is that of the first certificate, not of a later one."""
+    """A key belongs to a chain if it is the key of the first certificate, not of a later one."""
     leaf, issuer = write(make_certificate(keys["P-256"])), write(make_certificate(keys["P-384"], "issuer.example"))
     key = write_key(keys["P-256"])
     assert parse_key(key, parse_chain(leaf + issuer)) == key
@@ -188,13 +188,13 @@ def test_the_key_is_the_first_certificates(keys):
 
 @pytest.mark.parametrize(("leaf", "other"), [("P-256", "P-384"), ("P-256", "RSA 2048"), ("RSA 2048", "Ed25519")])
 def test_another_key(keys, leaf, other):
-    """A key that is not the certificate's is refused, of whatever kind it is."""
+    """A key that does not belong to the certificate is refused, whatever its kind is."""
     with pytest.raises(CertificateError, match="does not belong to the certificate"):
         parse_key(write_key(keys[other]), parse_chain(write(make_certificate(keys[leaf]))))
 
 
 def test_another_key_of_the_same_kind(ec_key):
-    """A key of the certificate's own kind is refused when it is another one."""
+    """Another key is refused even if it has the same kind as the certificate's key."""
     with pytest.raises(CertificateError, match="does not belong to the certificate"):
         parse_key(write_key(ec.generate_private_key(ec.SECP256R1())), parse_chain(write(make_certificate(ec_key))))
 
@@ -208,7 +208,7 @@ def test_key_without_signatures(ec_key):
 @pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
 @pytest.mark.parametrize("kind", ["RSA 2048", "P-256"])
 def test_encrypted_key(keys, kind, form):
-    """An encrypted key is refused, in either of OpenSSL's forms."""
+    """An encrypted key is refused, in PKCS #8 and in OpenSSL's old form."""
     pem = write_key(keys[kind], form, BestAvailableEncryption(b"passphrase"))
     with pytest.raises(CertificateError, match="is encrypted; a key without a passphrase is needed"):
         parse_key(pem, parse_chain(write(make_certificate(keys[kind]))))
@@ -216,7 +216,7 @@ def test_encrypted_key(keys, kind, form):
 
 @pytest.mark.parametrize("kind", ["RSA 2048", "P-256"])
 def test_key_is_written_as_pkcs8(keys, kind):
-    """A key in OpenSSL's old form is written anew as PKCS #8."""
+    """A key in OpenSSL's old form is rewritten as PKCS #8."""
     old = write_key(keys[kind], PrivateFormat.TraditionalOpenSSL)
     new = parse_key(old, parse_chain(write(make_certificate(keys[kind]))))
     assert old.startswith((b"-----BEGIN RSA PRIVATE KEY-----", b"-----BEGIN EC PRIVATE KEY-----"))
@@ -224,7 +224,7 @@ def test_key_is_written_as_pkcs8(keys, kind):
 
 
 def test_text_around_is_dropped(rsa_key):
-    """What stands around and between the PEMs does not go on into what is written anew."""
+    """Text around and between the PEMs is not part of the rewritten PEM."""
     pem, key = write(make_certificate(rsa_key)), write_key(rsa_key)
     chain = parse_chain(
         b"subject=/CN=x\n" + pem + b"\r\n; include /etc/passwd;\n" + key + pem.replace(b"\n", b"\r\n") + b"x"
@@ -246,13 +246,13 @@ def test_text_around_is_dropped(rsa_key):
     ],
 )
 def test_garbage_is_no_certificate(pem):
-    """What is no PEM of certificates is refused."""
+    """Text that is not a PEM of certificates is refused."""
     with pytest.raises(CertificateError, match="is not a PEM of certificates"):
         parse_chain(pem)
 
 
 def spoil(certificate, old, new):
-    """Put other bytes into a certificate; what reads it does not check its signature."""
+    """Replace bytes in a certificate; the parsers do not check its signature."""
     der = certificate.public_bytes(Encoding.DER)
     assert old in der
     encoded = base64.encodebytes(der.replace(old, new, 1))
@@ -272,14 +272,14 @@ def spoil(certificate, old, new):
     ids=["version 2", "version 6", "serial number 0", "no UTF-8", "no type of text", "year 0"],
 )
 def test_malformed_within(ec_key, old, new):
-    """A certificate that one of Python's and nginx's parsers cannot read is refused, however well its PEM is formed."""
+    """A certificate that Python's or nginx's parser cannot read is refused, even if its PEM is well formed."""
     certificate = make_certificate(ec_key, end=datetime(2060, 1, 2, 3, 4, 5))
     with pytest.raises(CertificateError, match="is not a PEM of certificates"):
         parse_chain(spoil(certificate, old, new))
 
 
 def test_a_key_is_no_certificate(ec_key):
-    """A private key in a certificate's place is refused."""
+    """A private key instead of a certificate is refused."""
     with pytest.raises(CertificateError, match="is not a PEM of certificates"):
         parse_chain(write_key(ec_key))
 
@@ -294,13 +294,13 @@ def test_one_bad_certificate_spoils_the_chain(ec_key):
 
 @pytest.mark.parametrize("pem", [b"", b"garbage", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
 def test_garbage_is_no_key(ec_key, pem):
-    """What is no PEM of a private key is refused."""
+    """Text that is not a PEM of a private key is refused."""
     with pytest.raises(CertificateError, match="is not a PEM of a private key"):
         parse_key(pem, parse_chain(write(make_certificate(ec_key))))
 
 
 def test_public_parts_are_no_key(ec_key):
-    """Neither a certificate nor a public key passes for a private key."""
+    """Neither a certificate nor a public key is accepted as a private key."""
     pem = write(make_certificate(ec_key))
     public = ec_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     for wrong in (pem, public):
@@ -309,7 +309,7 @@ def test_public_parts_are_no_key(ec_key):
 
 
 def test_longest_chain(ec_key):
-    """A chain of more certificates than nginx needs is refused."""
+    """A chain of more than LONGEST_CHAIN certificates is refused."""
     pem = write(make_certificate(ec_key))
     assert parse_chain(pem * LONGEST_CHAIN).pem == pem * LONGEST_CHAIN
     with pytest.raises(CertificateError, match=f"is longer than {LONGEST_CHAIN} certificates"):
@@ -317,14 +317,14 @@ def test_longest_chain(ec_key):
 
 
 def test_a_chain_shows_no_pem(ec_key):
-    """A chain's representation tells its validity and nothing of its PEM."""
+    """The repr of a chain shows its validity and nothing of its PEM."""
     shown = repr(parse_chain(write(make_certificate(ec_key))))
     assert "BEGIN" not in shown
     assert "not_after" in shown
 
 
 def refusals(keys):
-    """Give each refusal, with the PEM that it is about."""
+    """Give a call for each refusal, with the PEM that it is about."""
     chain = parse_chain(write(make_certificate(keys["P-256"])))
     secret = write_key(keys["RSA 2048"])
     broken = secret.replace(b"\n", b"!\n", 5)
@@ -337,7 +337,7 @@ def refusals(keys):
 
 
 def test_no_error_holds_the_pem(keys):
-    """No refusal holds a line of the PEM that it is about, neither in its text nor in what it was raised from."""
+    """No error holds a line of the refused PEM, neither in its text nor in its cause."""
     for pem, parse in refusals(keys):
         with pytest.raises(CertificateError) as caught:
             parse()
@@ -346,6 +346,6 @@ def test_no_error_holds_the_pem(keys):
 
 
 def test_keys_stay_the_same(rsa_key):
-    """The key that is written anew is the key that was given."""
+    """The rewritten key is the same key."""
     new = parse_key(write_key(rsa_key), parse_chain(write(make_certificate(rsa_key))))
     assert load_pem_private_key(new, None).private_numbers() == rsa_key.private_numbers()

@@ -34,7 +34,7 @@ def one_line(text: str) -> str:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["replay", "--help"]])
 def test_help(arguments: list[str]) -> None:
-    """--help is there on everything."""
+    """Each command has --help."""
     shown = run(*arguments)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "--output DIR" in shown.stdout
@@ -69,7 +69,7 @@ def test_version() -> None:
     ],
 )
 def test_wrong_arguments(arguments: list[object], told: str) -> None:
-    """Wrong arguments get one line and a non-zero exit."""
+    """Wrong arguments cause an error of one line and a non-zero exit code."""
     refused = run(*arguments)
     assert refused.returncode in (2, 3)
     assert told in one_line(refused.stderr)
@@ -77,7 +77,7 @@ def test_wrong_arguments(arguments: list[object], told: str) -> None:
 
 
 def test_all_wrong_settings_at_once() -> None:
-    """Wrong settings are told all at once, one line each, exit 2."""
+    """All wrong settings are reported at once, one line each, and the exit code is 2."""
     refused = run("--once", "--snapshot", LAST, PORT="0", API_KEY_HEADER="a b", HOSTS_ANNOTATION="x y")
     assert refused.returncode == 2
     assert [line.split(":")[2].strip() for line in refused.stderr.splitlines()] == [
@@ -98,7 +98,7 @@ def test_all_wrong_settings_at_once() -> None:
     ],
 )  # fmt: skip
 def test_wrong_recording(tmp_path: Path, content: bytes, told: str) -> None:
-    """A file that is no recording gets one line with file, place and fault; exit 2; nothing is written."""
+    """If a file is not a recording, one line names file, place and fault; exit code 2; nothing is written."""
     recording, output = tmp_path / "recording.json", tmp_path / "out"
     recording.write_bytes(content)
     refused = run("--once", "--snapshot", recording, "--output", output)
@@ -112,7 +112,7 @@ def test_wrong_recording(tmp_path: Path, content: bytes, told: str) -> None:
 
 
 def test_configuration_on_standard_output(nginx_binary: str, tmp_path: Path) -> None:
-    """Without --output nginx.conf goes to standard output, without any secret in it; problems go to standard error."""
+    """Without --output, nginx.conf is printed to standard output, without secrets, and problems to standard error."""
     shown = run("--once", "--snapshot", LAST, PORT=str(free_port()), **TLS)
     assert shown.returncode == 0
     assert "server_name test.k8s.local;" in shown.stdout
@@ -123,7 +123,7 @@ def test_configuration_on_standard_output(nginx_binary: str, tmp_path: Path) -> 
 
 
 def test_artefact(nginx_binary: str, tmp_path: Path) -> None:
-    """The artefact is the same tree each time; keys and certificates' keys are for the owner alone."""
+    """The artefact is the same tree each time; only the owner can read API keys and certificates' keys."""
     trees = [tmp_path / "deep" / name for name in ("one", "two")]
     for tree in trees:
         assert run("--once", "--snapshot", LAST, "--output", tree, PORT="8080", **TLS).returncode == 0
@@ -166,7 +166,7 @@ def test_artefact_runs_as_it_lies(nginx_binary: str, tmp_path: Path) -> None:
 
 
 def test_merged_recordings_and_standard_input(tmp_path: Path) -> None:
-    """Several recordings are merged into one cluster, in any format, standard input among them."""
+    """Several recordings in any format are merged into one cluster; one of them can come from standard input."""
     items = json.loads(LAST.read_text())["items"]
     parts = {kind: [item for item in items if item["kind"] == kind] for kind in ("Namespace", "Pod", "Secret")}
     paths = []
@@ -180,13 +180,13 @@ def test_merged_recordings_and_standard_input(tmp_path: Path) -> None:
 
 
 def test_strict() -> None:
-    """--strict makes any problem exit 1."""
+    """With --strict, any problem makes the exit code 1."""
     assert run("--once", "--snapshot", LAST, "--strict").returncode == 1
     assert run("--once", "--snapshot", CLEAN, "--strict").returncode == 0
 
 
 def test_without_nginx(tmp_path: Path) -> None:
-    """Where nginx is absent that is one line of warning, and none with --no-validate."""
+    """If nginx is absent, one line warns about it; with --no-validate there is no warning."""
     output = tmp_path / "out"
     made = run("--once", "--snapshot", CLEAN, "--output", output, NGINX_BINARY="no-such-nginx")
     assert made.returncode == 0
@@ -199,11 +199,11 @@ def test_without_nginx(tmp_path: Path) -> None:
 
 
 def test_nginx_refuses(nginx_binary: str, tmp_path: Path) -> None:
-    """What nginx refuses is told in one line, and the old artefact stays."""
+    """If nginx refuses the configuration, one line says why, and the old artefact stays."""
     output = tmp_path / "out"
     assert run("--once", "--snapshot", BEFORE, "--output", output).returncode == 0
     before = (output / "nginx.conf").read_bytes()
-    # No host of this name is known to anyone, so nginx cannot start with it.
+    # This host name cannot be resolved, so nginx cannot start with it.
     refused = run("--once", "--snapshot", LAST, "--output", output, DEFAULT_LOCATION_RETURN="http://nobody.invalid/")
     assert refused.returncode == 3
     error = [line for line in refused.stderr.splitlines() if "error" in line]
@@ -212,14 +212,14 @@ def test_nginx_refuses(nginx_binary: str, tmp_path: Path) -> None:
 
 
 def test_health_checks_need_the_module(nginx_binary: str) -> None:
-    """Health checks with an nginx that has no such module are told as that."""
+    """If nginx lacks the module for health checks, the error names the module."""
     refused = run("--once", "--snapshot", LAST, NGINX_ENABLE_HEALTH_CHECKS="true")
     assert refused.returncode == 3
     assert "nginx_upstream_check_module" in refused.stderr
 
 
 def test_no_room(tmp_path: Path) -> None:
-    """Where a file cannot be written whole that is one line, and the old artefact stays."""
+    """If a file cannot be written whole, one line says so, and the old artefact stays."""
     output = tmp_path / "out"
     assert run("--once", "--snapshot", CLEAN, "--output", output).returncode == 0
     before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
@@ -232,7 +232,7 @@ def test_no_room(tmp_path: Path) -> None:
 
 
 def test_certificates_below_an_explicit_folder(nginx_binary: str, tmp_path: Path) -> None:
-    """With SSL_CERT_DIR tenants' certificates stand below it, and nginx.conf names them so."""
+    """With SSL_CERT_DIR, tenants' certificates are written below it, and nginx.conf names them there."""
     output, folder = tmp_path / "out", tmp_path / "certificates"
     made = run("--once", "--snapshot", LAST, "--output", output, SSL_CERT_DIR=str(folder), **TLS)
     assert made.returncode == 0, made.stderr
@@ -243,7 +243,7 @@ def test_certificates_below_an_explicit_folder(nginx_binary: str, tmp_path: Path
 
 
 def test_public_and_private() -> None:
-    """Two routers with settings of their own serve one recording's public and private annotations."""
+    """Two routers with different settings serve the public and the private annotations of one recording."""
     recording = WALKTHROUGH / "017-public-and-private-annotations.json"
     for kind, host in (("public", "test.k8s.com"), ("private", "test.k8s.local")):
         shown = run(
@@ -258,7 +258,7 @@ def test_public_and_private() -> None:
 
 
 def test_diff(tmp_path: Path) -> None:
-    """--diff tells what would change in routing terms; exit 0 where nothing would, 1 where something would."""
+    """--diff prints what would change in routing; the exit code is 0 if nothing would, 1 if something would."""
     output = tmp_path / "out"
     run("--once", "--snapshot", BEFORE, "--output", output)
     same = run("--once", "--snapshot", BEFORE, "--diff", output)
@@ -272,7 +272,7 @@ def test_diff(tmp_path: Path) -> None:
 
 
 def test_diff_of_secrets(tmp_path: Path) -> None:
-    """Of keys and certificates --diff tells that they changed, and no value."""
+    """--diff says that keys and certificates changed, and shows no value of them."""
     output = tmp_path / "out"
     before, after = (WALKTHROUGH / name for name in ("008-api-key.json", "009-api-key-rotated.json"))
     run("--once", "--snapshot", before, "--output", output)
@@ -282,7 +282,7 @@ def test_diff_of_secrets(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["PASSWORD=hunter2 x", "/Shop QUJD;", "/shop QUJD; more", "\0=a b\0"])
 def test_diff_shows_nothing_of_another_file(tmp_path: Path, text: str) -> None:
-    """Who writes the artefact that --diff reads cannot have it print another file, by its place or by its content."""
+    """A manipulated artefact cannot make --diff print another file, neither by its content nor by a link to it."""
     output, other = tmp_path / "out", tmp_path / "other"
     run("--once", "--snapshot", BEFORE, "--output", output)
     other.write_text(f"{text}\n")
@@ -295,14 +295,14 @@ def test_diff_shows_nothing_of_another_file(tmp_path: Path, text: str) -> None:
     keys.symlink_to(other)
     refused = run("--once", "--snapshot", LAST, "--diff", output)
     assert (refused.returncode, refused.stdout) == (3, "")
-    assert refused.stderr.endswith("is a link or something else than a file\n")
+    assert refused.stderr.endswith("is not a plain file\n")
 
 
 # replay
 
 
 def test_replay() -> None:
-    """Replay tells of each recording what the loop did, in order."""
+    """Replay prints for each recording, in order, what the loop did."""
     told = run("replay", WALKTHROUGH, **TLS)
     assert (told.returncode, told.stderr) == (0, "")
     steps = [line for line in told.stdout.splitlines() if not line.startswith(" ")]
@@ -314,12 +314,12 @@ def test_replay() -> None:
 
 
 def without_names(text: str) -> list[str]:
-    """Leave out the releases' names: they are another installation's own once there are secrets."""
+    """Leave out the releases' names: if a tree has secrets, its name differs in each installation."""
     return [line.rpartition(" ")[0] if " applied " in line else line for line in text.splitlines()]
 
 
 def test_replay_in_json() -> None:
-    """With --log-format json each event is a line of JSON, problems and changes too."""
+    """With --log-format json, each event is a line of JSON, also problems and changes."""
     told = run("replay", WALKTHROUGH, "--log-format", "json", **TLS)
     events = [json.loads(line) for line in told.stdout.splitlines()]
     assert {event["event"] for event in events} == {"applied", "idle", "change", "problem", "gone"}
@@ -336,7 +336,7 @@ def test_replay_in_json() -> None:
 
 
 def test_odd_file_names_in_json(tmp_path: Path) -> None:
-    """A recording whose name is no UTF-8 is told in JSON too."""
+    """A recording with a name that is not UTF-8 is printed in JSON too."""
     recording = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.json"))
     recording.write_bytes(CLEAN.read_bytes())
     told = run("replay", recording, "--log-format", "json")
@@ -345,12 +345,12 @@ def test_odd_file_names_in_json(tmp_path: Path) -> None:
 
 
 def test_replay_strict() -> None:
-    """Replay --strict exits 1 when any problem was seen."""
+    """Replay --strict exits with 1 if any step has a problem."""
     assert run("replay", WALKTHROUGH, "--strict", **TLS).returncode == 1
 
 
 def test_replay_goes_on_behind_an_error(nginx_binary: str, tmp_path: Path) -> None:
-    """An error of one step is told, the steps behind it are tried, and the exit is 3."""
+    """An error in one step is reported, the later steps are still tried, and the exit code is 3."""
     told = run("replay", WALKTHROUGH, "--output", "/dev/full/out")
     assert told.returncode == 3
     assert len([line for line in told.stderr.splitlines() if "cannot be written" in line]) == 19
@@ -364,7 +364,7 @@ def test_replay_writes_the_last_tree(tmp_path: Path) -> None:
 
 
 def test_replay_serve(nginx_binary: str) -> None:
-    """Replay --serve runs a real nginx through the whole replay, and leaves none behind."""
+    """Replay --serve runs a real nginx during the whole replay, and ends it afterwards."""
     port = free_port()
     told = run("replay", WALKTHROUGH, "--serve", PORT=str(port), SSL_PORT=str(free_port()), **TLS)
     assert (told.returncode, told.stdout.count(": applied ")) == (0, 15), told.stderr
@@ -374,7 +374,7 @@ def test_replay_serve(nginx_binary: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_replay_keeps_serving_until_a_signal(nginx_binary: str, number: signal.Signals) -> None:
-    """Replay --serve --keep serves on until a signal, ends nginx and exits 0."""
+    """Replay --serve --keep serves until a signal comes, then ends nginx and exits with 0."""
     port = free_port()
     with start("replay", LAST, "--serve", "--keep", PORT=str(port)) as process:
         assert process.stdout
@@ -394,7 +394,7 @@ def test_replay_keeps_serving_until_a_signal(nginx_binary: str, number: signal.S
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_signal_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    """A signal in the midst of a test ends the command with its own code, and the folder with keys in it goes."""
+    """A signal during nginx's test ends the command with 128 plus its number, and the folder with keys is removed."""
     slow, scratch = tmp_path / "nginx", tmp_path / "scratch"
     os.mkfifo(tmp_path / "tested")
     slow.write_text(f'#!/bin/sh\ncase "$1" in -t) echo >{tmp_path}/tested; exec sleep 60 ;; esac\nexec nginx "$@"\n')
@@ -410,7 +410,7 @@ def test_signal_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
 
 
 def test_hang_up_that_is_ignored(tmp_path: Path) -> None:
-    """Under nohup a hang-up ends nothing."""
+    """Under nohup, SIGHUP stays ignored."""
     with subprocess.Popen(
         ["nohup", COMMAND, "replay", LAST, "--serve", "--keep"], env=environment(PORT=str(free_port())),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -424,7 +424,7 @@ def test_hang_up_that_is_ignored(tmp_path: Path) -> None:
 
 
 def test_no_core_dump_of_recordings() -> None:
-    """Neither the command nor its nginx leaves a core dump where recordings are served: both hold keys."""
+    """If recordings are served, neither the command nor its nginx leaves a core dump: both hold keys."""
     with start("replay", LAST, "--serve", "--keep", PORT=str(free_port())) as process:
         assert process.stdout
         while "until a signal comes" not in process.stdout.readline():
@@ -438,7 +438,7 @@ def test_no_core_dump_of_recordings() -> None:
 
 @pytest.mark.parametrize("mode", ["--once", "replay"])
 def test_nobody_else_writes_what_is_made(tmp_path: Path, mode: str) -> None:
-    """Under a umask of 0 too neither the group nor others may write a file or a folder."""
+    """Even under a umask of 0, neither the group nor others may write to a created file or folder."""
     given = {"--once": ["--once", "--snapshot", LAST], "replay": ["replay", "--serve", LAST]}[mode]
     before = os.umask(0)
     try:
@@ -455,7 +455,7 @@ def test_nobody_else_writes_what_is_made(tmp_path: Path, mode: str) -> None:
 
 
 def test_nothing_to_keep(nginx_binary: str) -> None:
-    """Where no step could be served --keep keeps nothing, and the exit is 3."""
+    """If no step could be served, --keep does not wait for a signal, and the exit code is 3."""
     failed = run(
         "replay", LAST, "--serve", "--keep", PORT=str(free_port()), DEFAULT_LOCATION_RETURN="http://no.invalid"
     )
@@ -463,7 +463,7 @@ def test_nothing_to_keep(nginx_binary: str) -> None:
 
 
 def test_a_key_given_for_its_file_is_not_told(tmp_path: Path) -> None:
-    """Who sets SSL_KEY to the key itself finds nothing of it in the refusal."""
+    """If SSL_KEY is set to the key itself, the error shows no part of the key."""
     text = (WALKTHROUGH / "default.key").read_text()
     refused = run("--once", "--snapshot", LAST, SSL_KEY=text, SSL_CERT=str(WALKTHROUGH / "default.crt"))
     assert refused.returncode == 2
@@ -471,7 +471,7 @@ def test_a_key_given_for_its_file_is_not_told(tmp_path: Path) -> None:
 
 
 def test_port_is_taken(nginx_binary: str) -> None:
-    """A port that another program has is told in one line, and the exit is 3."""
+    """If another program uses the port, one line says so, and the exit code is 3."""
     port = free_port()
     with start("replay", LAST, "--serve", "--keep", PORT=str(port)) as first:
         assert first.stdout
@@ -496,7 +496,7 @@ def test_one_folder_has_one_router(nginx_binary: str, tmp_path: Path) -> None:
 
 
 def test_colour_only_at_a_terminal() -> None:
-    """Colour is for terminals, unless NO_COLOR forbids it."""
+    """Output is in colour only at a terminal, and not if NO_COLOR is set."""
     assert "\033[" not in run("replay", WALKTHROUGH).stdout
     assert "\033[" in at_a_terminal({})
     assert "\033[" not in at_a_terminal({"NO_COLOR": "1"})
@@ -519,7 +519,7 @@ def at_a_terminal(settings: dict[str, str]) -> str:
 
 
 def test_a_closed_pipe_is_no_traceback() -> None:
-    """A reader that goes away ends the command quietly."""
+    """If the reader of a pipe goes away, the command ends without a traceback."""
     with start("replay", WALKTHROUGH) as process:
         assert process.stdout
         process.stdout.close()

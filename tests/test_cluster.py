@@ -1,4 +1,4 @@
-"""Reading a live cluster: what has changed is never missed, and whatever is wrong is one line and no crash."""
+"""Reading a live cluster: no change is missed, and every fault is an error of one line and not a crash."""
 
 import socket
 import threading
@@ -26,7 +26,7 @@ _HEAD = b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"5"}
 
 @pytest.fixture
 def server(authority: Authority) -> Iterator[ApiServer]:
-    """Play an API server with one Namespace and one Pod."""
+    """Start a test API server with one Namespace and one Pod."""
     with ApiServer(authority) as running:
         running.load([namespace("a", {"a.dev": {}}), pod("a", "web", "127.9.9.9", [{"basePath": "/"}])])
         yield running
@@ -34,7 +34,7 @@ def server(authority: Authority) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def cluster(tmp_path: Path, authority: Authority) -> Iterator[Read]:
-    """Make clusters of a server's URL; their connections are closed with the test."""
+    """Make cluster sources from a server's URL; their connections are closed when the test ends."""
     opened: list[Connection] = []
     (tmp_path / "ca.crt").write_bytes(authority.pem)
 
@@ -58,7 +58,7 @@ def cluster(tmp_path: Path, authority: Authority) -> Iterator[Read]:
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[str]:
-    """Answer each request over plain HTTP with these bytes and close: give the URL."""
+    """Answer each request over plain HTTP with these bytes and close the connection; give the URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -81,7 +81,7 @@ def answering(answer: bytes) -> Iterator[str]:
 
 
 def test_change_around_a_failure(server: ApiServer, cluster: Read) -> None:
-    """What changed before and after a failed reading is seen by the next one, wherever memory puts it."""
+    """A change before or after a failed reading is seen by the next one, wherever new objects are in memory."""
     reader = cluster(server.url)
     for number in range(100):
         before = reader.read()
@@ -97,7 +97,7 @@ def test_change_around_a_failure(server: ApiServer, cluster: Read) -> None:
 @pytest.mark.parametrize("resource", ["namespaces", "pods", "secrets"])
 @pytest.mark.parametrize("watched", ["", "a"])
 def test_forbidden(server: ApiServer, cluster: Read, resource: str, watched: str) -> None:
-    """A right that is missing is told as the rule that a ClusterRole lacks."""
+    """If a right is missing, the error names the rule that a ClusterRole needs."""
     server.permit(resource)
     with pytest.raises(ClusterError, match=rf'^list {resource}: 403 Forbidden: .*apiGroups: \[""\], resources: \['):
         cluster(server.url, WATCH_NAMESPACES=watched).read()
@@ -115,7 +115,7 @@ def test_forbidden(server: ApiServer, cluster: Read, resource: str, watched: str
     ids=["nonsense", "cut", "not UTF-8", "half a character", "deep"],
 )
 def test_malformed_behind_what_is_left_out(server: ApiServer, cluster: Read, body: bytes) -> None:
-    """Behind an object that is left out alone, what is no JSON is a failure as anywhere else."""
+    """Malformed JSON is a failure of the whole list, also after an object that is left out alone."""
     server.fail(answer_with(Answer(200, (body,), JSON)), "/api/v1/pods")
     with pytest.raises(ClusterError, match=r"^list pods: the answer is (not JSON: '|nested too deeply)"):
         cluster(server.url).read()
@@ -133,7 +133,7 @@ def test_malformed_behind_what_is_left_out(server: ApiServer, cluster: Read, bod
     ids=["escapes", "long", "deep", "no Status", "negative chunk"],
 )
 def test_odd_answers(cluster: Read, answer: bytes, told: str) -> None:
-    """An answer that no API server gives is one short line without control characters."""
+    """An answer that no real API server gives is an error of one short line without control characters."""
     with answering(answer) as url, pytest.raises(ClusterError) as caught:
         cluster(url).read()
     assert str(caught.value).startswith(f"list namespaces: {told}")

@@ -1,4 +1,4 @@
-"""Requests to an API server: what TLS they trust, what they say of us, and that they end."""
+"""Requests to an API server: which certificates they trust, what they send, and that they end."""
 
 import socket
 from contextlib import contextmanager
@@ -25,13 +25,13 @@ from reconciler.cluster.credentials import CredentialsError, find_credentials
 
 @pytest.fixture(scope="session")
 def other(tmp_path_factory) -> Authority:
-    """Make an authority that nobody here trusts."""
+    """Make an authority that no connection trusts by default."""
     return Authority(tmp_path_factory.mktemp("other"), "Others")
 
 
 @pytest.fixture
 def connect(tmp_path, authority):
-    """Make connections from a kubeconfig in a file; they are closed with the test."""
+    """Make connections from a kubeconfig in a file; they are closed when the test ends."""
     opened = []
     (tmp_path / "ca.crt").write_bytes(authority.pem)
 
@@ -63,7 +63,7 @@ def headers(head):
 
 
 def test_what_a_request_says(connect, authority, tmp_path):
-    """A request says who we are and what we take, and nothing of the environment's."""
+    """A request sends its token, its user agent and what it accepts, and nothing from the environment."""
     with Wire(tls=serve_tls(authority, tmp_path)) as server:
         assert get(connect(server.url)).json() == {}
     (head,) = server.heads
@@ -77,7 +77,7 @@ def test_what_a_request_says(connect, authority, tmp_path):
 
 
 def test_pykube_lists(connect, authority, tmp_path):
-    """Queries of pykube go through the connection, with its selectors."""
+    """Queries of pykube are sent over the connection, with their selectors."""
     body = b'{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[]}'
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
     with Wire(answer, tls=serve_tls(authority, tmp_path)) as server:
@@ -87,7 +87,7 @@ def test_pykube_lists(connect, authority, tmp_path):
 
 
 def test_the_environment_has_no_say(connect, authority, tmp_path, monkeypatch):
-    """Neither the environment's proxies nor .netrc nor bundles of certificates change a request."""
+    """Proxies, .netrc and certificate bundles from the environment do not change a request."""
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b\n")
@@ -100,7 +100,7 @@ def test_the_environment_has_no_say(connect, authority, tmp_path, monkeypatch):
 
 
 def test_a_certificate_of_another_authority_is_refused(connect, other, tmp_path, monkeypatch):
-    """A server whose certificate another authority signed is refused, even if the machine trusts that one."""
+    """A server with a certificate of another authority is refused, even if the environment names that authority."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "other.crt"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "other.crt"))
     (tmp_path / "other.crt").write_bytes(other.pem)
@@ -112,7 +112,7 @@ def test_a_certificate_of_another_authority_is_refused(connect, other, tmp_path,
 
 
 def test_requests_own_bundle_is_not_added(connect, authority, tmp_path):
-    """Only the cluster's authority is trusted, also once requests were made."""
+    """Only the cluster's authority is trusted, also after a request: no bundle of `requests` is added."""
     with Wire(tls=serve_tls(authority, tmp_path)) as server:
         connection = connect(server.url)
         assert get(connection).ok
@@ -121,7 +121,7 @@ def test_requests_own_bundle_is_not_added(connect, authority, tmp_path):
 
 
 def test_another_name_is_refused(connect, authority, tmp_path):
-    """A certificate for another name is refused, and taken where tls-server-name is that name."""
+    """A certificate for another name is refused, unless tls-server-name is that name."""
     with Wire(tls=serve_tls(authority, tmp_path, "kubernetes.test")) as server:
         with pytest.raises(requests.exceptions.SSLError, match="IP address mismatch"):
             get(connect(server.url))
@@ -131,19 +131,19 @@ def test_another_name_is_refused(connect, authority, tmp_path):
 
 
 def test_insecure(connect, other, tmp_path):
-    """insecure-skip-tls-verify takes any certificate, without a warning at each request."""
+    """With insecure-skip-tls-verify, any certificate is accepted, without a warning at each request."""
     with Wire(tls=serve_tls(other, tmp_path, "x.test")) as server:
         assert get(connect(server.url, **{"certificate-authority": None, "insecure-skip-tls-verify": True})).ok
 
 
 def test_old_tls_is_refused(connect):
-    """TLS 1.1 is not spoken."""
+    """TLS 1.1 is not used."""
     context = connect("https://127.0.0.1:9").api.session.get_adapter("https://").poolmanager.connection_pool_kw
     assert context["ssl_context"].minimum_version.name == "TLSv1_2"
 
 
 def test_client_certificate(connect, authority, tmp_path, monkeypatch):
-    """A client certificate is shown, and its key lies in no file but the one that it came from."""
+    """A client certificate is sent, and its key is in no other file than its own."""
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     certificate, key = authority.issue("somebody")
@@ -169,7 +169,7 @@ def test_client_certificate(connect, authority, tmp_path, monkeypatch):
     ],
 )
 def test_unusable_certificates(connect, authority, tmp_path, user, cluster, told):
-    """A certificate or key that cannot be used is told with its entry and file, and nobody is asked a passphrase."""
+    """An unusable certificate or key is reported with its entry and file, and OpenSSL requests no passphrase."""
     key = authority.issue("x")[1]
     locked = load_pem_private_key(key, None).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"passphrase")
@@ -182,7 +182,7 @@ def test_unusable_certificates(connect, authority, tmp_path, user, cluster, told
 
 
 def test_impersonation(connect, authority, tmp_path):
-    """Every impersonated group is a header of its own."""
+    """Each impersonated group has its own header."""
     user = {
         "token": "t",
         "as": "system:serviceaccount:a:b",
@@ -213,7 +213,7 @@ def test_redirects_are_failures(connect, authority, tmp_path):
 
 
 def test_no_retries(connect, authority, tmp_path):
-    """A request whose answer is cut off is sent once."""
+    """If the server closes the connection instead of answering, the request is not sent again."""
     server = Wire(lambda _, connection: connection.close(), tls=serve_tls(authority, tmp_path))
     with server, pytest.raises(requests.ConnectionError):
         get(connect(server.url))
@@ -221,7 +221,7 @@ def test_no_retries(connect, authority, tmp_path):
 
 
 def tunnel(target):
-    """Answer a CONNECT by passing bytes on to `target` and back."""
+    """Answer a CONNECT by passing bytes to the port `target` and back."""
 
     def answer(wire, connection):
         with socket.create_connection(("127.0.0.1", target)) as far:
@@ -242,7 +242,7 @@ def tunnel(target):
 
 @pytest.mark.parametrize("with_tls", [False, True])
 def test_proxy(connect, authority, tmp_path, with_tls):
-    """Requests go through a tunnel of the kubeconfig's proxy, and the proxy's password stays there."""
+    """Requests go through a tunnel of the kubeconfig's proxy, and only the proxy gets its password."""
     tls = serve_tls(authority, tmp_path)
     with Wire(tls=tls) as server, Wire(tunnel(server.port), tls=tls if with_tls else None) as proxy:
         url = proxy.url.replace("//", "//me:pw@")
@@ -263,7 +263,7 @@ def test_plain_http(connect):
 
 
 def test_a_name_with_several_addresses(connect):
-    """Where the first address of a name refuses, the next one is tried."""
+    """If the first address of a name refuses the connection, the next one is tried."""
     with Wire() as server:
         connection = connect(f"http://localhost:{server.port}")
         with connection.deadline(20):
@@ -297,10 +297,10 @@ NASTY = {
 @pytest.mark.parametrize("tls", [True, False], ids=["tls", "plain"])
 @pytest.mark.parametrize("answer", NASTY.values(), ids=NASTY)
 def test_a_server_that_hangs(connect, authority, tmp_path, answer, tls):
-    """Whatever a server holds back or drips, the deadline ends it, and the next request is answered."""
+    """The deadline ends a request that a server holds back or drips, and the next request is answered."""
     with Wire(answer, tls=serve_tls(authority, tmp_path) if tls else None) as server:
         connection = connect(server.url)
-        with pytest.raises(TimeoutError, match=r"no whole answer in 0\.3 seconds"), connection.deadline(0.3):
+        with pytest.raises(TimeoutError, match=r"no complete answer in 0\.3 seconds"), connection.deadline(0.3):
             get(connection)
         server.answer = OK
         with connection.deadline(20):
@@ -308,7 +308,7 @@ def test_a_server_that_hangs(connect, authority, tmp_path, answer, tls):
 
 
 def test_a_server_that_does_not_shake_hands(connect, authority, tmp_path):
-    """The deadline ends a TLS handshake that does not come."""
+    """The deadline ends the wait for a TLS handshake."""
     with Wire(tls=serve_tls(authority, tmp_path), handshake=False) as server:
         connection = connect(server.url)
         with pytest.raises(TimeoutError), connection.deadline(0.3):
@@ -317,7 +317,7 @@ def test_a_server_that_does_not_shake_hands(connect, authority, tmp_path):
 
 @contextmanager
 def black_hole():
-    """Listen where no more connections are taken: the kernel drops what comes after a full queue."""
+    """Listen with a full queue, so that the kernel drops new connections; give the port."""
     with socket.socket() as listener, socket.socket() as one, socket.socket() as two, socket.socket() as three:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -328,7 +328,7 @@ def black_hole():
 
 
 def test_a_server_that_does_not_connect(connect):
-    """The deadline ends a TCP connection that does not come about."""
+    """The deadline ends the wait for a TCP connection."""
     with black_hole() as port:
         connection = connect(f"https://127.0.0.1:{port}")
         with pytest.raises(TimeoutError), connection.deadline(0.3):
@@ -337,7 +337,7 @@ def test_a_server_that_does_not_connect(connect):
 
 @pytest.mark.parametrize("with_tls", [False, True])
 def test_a_proxy_that_hangs(connect, authority, tmp_path, with_tls):
-    """The deadline ends a proxy that drips its answer, and a server that hangs behind one."""
+    """The deadline ends a request if the proxy drips its answer, or if a server behind a proxy does."""
     tls = serve_tls(authority, tmp_path)
     with Wire(drip(b"X", b"HTTP/1.1 200 OK\r\n"), tls=tls if with_tls else None) as proxy:
         connection = connect("https://127.0.0.1:9", **{"proxy-url": proxy.url})
@@ -351,7 +351,7 @@ def test_a_proxy_that_hangs(connect, authority, tmp_path, with_tls):
 
 
 def test_all_requests_share_a_deadline(connect, authority, tmp_path):
-    """Requests that are each fast enough end together, at their one deadline."""
+    """A deadline is for all requests together, even if each one is fast enough."""
     with Wire(tls=serve_tls(authority, tmp_path)) as server:
         connection = connect(server.url)
         with pytest.raises(TimeoutError), connection.deadline(0.3):
@@ -362,7 +362,7 @@ def test_all_requests_share_a_deadline(connect, authority, tmp_path):
 
 
 def test_other_errors_stay_what_they_are(connect):
-    """An error before the deadline is not called a time-out, and a deadline within another one ends no later."""
+    """An error before the deadline is not a TimeoutError, and an inner deadline does not extend the outer one."""
     connection = connect("https://127.0.0.1:9")
     with pytest.raises(requests.ConnectionError, match=r"no connection: .*refused"), connection.deadline(20):
         get(connection)
@@ -373,7 +373,7 @@ def test_other_errors_stay_what_they_are(connect):
 
 
 def test_connections_are_kept_and_none_is_left(connect, authority, tmp_path):
-    """Thousands of requests use one connection, and neither they nor broken ones leave a file descriptor."""
+    """Thousands of requests share one connection; neither they nor failed ones leave a file descriptor open."""
 
     def opened():
         return len(list(Path("/proc/self/fd").iterdir()))
@@ -398,7 +398,7 @@ def test_connections_are_kept_and_none_is_left(connect, authority, tmp_path):
 
 
 def test_renew(connect, authority, tmp_path):
-    """A new token goes into the next request on the same connection; a certificate needs a new one."""
+    """The next request sends a new token on the same connection; a client certificate needs a new connection."""
     (tmp_path / "token").write_text("one\n")
     with Wire(tls=serve_tls(authority, tmp_path)) as server:
         connection = connect(server.url, {"tokenFile": "token"})
@@ -426,7 +426,7 @@ def change(path, user):
 
 
 def test_a_new_authority(connect, authority, other, tmp_path):
-    """A server whose authority changed is refused until its new authority is there; a broken one is told each time."""
+    """A server with a new authority is refused until the CA file is renewed; a malformed file is an error each time."""
     with Wire(tls=serve_tls(other, tmp_path)) as server:
         connection = connect(server.url)
         with pytest.raises(requests.exceptions.SSLError):
@@ -441,7 +441,7 @@ def test_a_new_authority(connect, authority, other, tmp_path):
 
 
 def test_nothing_shows_a_secret(connect, authority):
-    """No representation of what is known shows a token, a password or a key."""
+    """Neither the repr of connection and credentials nor an error shows a token or a password."""
     connection = connect("https://127.0.0.1:9", {"token": "hunter2"}, **{"proxy-url": "http://a:hunter2@127.0.0.1:9"})
     access = connection._access
     shown = [repr(connection), repr(access), repr(connection._credentials), repr(connection._credentials._context)]

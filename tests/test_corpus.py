@@ -1,4 +1,4 @@
-"""The fuzzers' corpus, once more without a fuzzer: what broke something, or could have, breaks nothing today."""
+"""The fuzzers' corpus, run without a fuzzer: inputs that broke something, or could have, break nothing today."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ def find_inputs(target: str) -> list[Path]:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_target(target: str) -> None:
-    """Each input of the corpus meets its target's promises."""
+    """Each input of the corpus passes the check of its target."""
     for path in find_inputs(target):
         try:
             TARGETS[target].check(path.read_bytes())
@@ -46,14 +46,14 @@ def build(tenants: list[tuple[str, bytes]]) -> RoutingTable:
 
 
 def find_places(table: RoutingTable) -> set[Place]:
-    """List what is taken: hosts' locations, which one Namespace alone can have; of hosts with TLS all."""
+    """List the places that are taken: the hosts' locations, each of which only one Namespace can have."""
     return {
         (host.name, location.match.value, location.path) for host in table.routes.hosts for location in host.locations
     }
 
 
 def group_tenants() -> list[list[tuple[str, bytes]]]:
-    """Put the corpus' tenants into few clusters, in which none takes what another one wants."""
+    """Put the corpus' tenants into few clusters, so that no tenant takes a place that another one wants."""
     clusters: list[tuple[set[Place], list[tuple[str, bytes]]]] = []
     nobody = find_places(build([]))
     for number, path in enumerate(find_inputs("annotations")):
@@ -68,7 +68,7 @@ def group_tenants() -> list[list[tuple[str, bytes]]]:
 
 
 def test_nginx_takes_it(nginx_binary: str, tmp_path: Path) -> None:
-    """All tenants of the corpus side by side, in as few clusters as they fit into: nginx takes each tree."""
+    """With all tenants of the corpus side by side in few clusters, nginx accepts the tree of each cluster."""
     settings = replace(fuzz_annotations.SETTINGS, nginx_version=find_version(nginx_binary))
     groups = group_tenants()
     assert sum(map(len, groups)) == len(find_inputs("annotations"))
@@ -84,7 +84,7 @@ def read_seed(name: str) -> Any:
 
 
 def test_corpus_reaches_the_tree() -> None:
-    """Half of the corpus' tenants and more are served something: the promises are not held by refusing everything."""
+    """More than a third of the corpus' tenants have an upstream: the checks do not pass by refusing everything."""
     served = [read_seed(path.name).routes.upstreams[1:] for path in find_inputs("annotations")]
     assert sum(map(bool, served)) > len(served) // 3
 
@@ -94,7 +94,7 @@ INJECTED = ("original-base-path-closes-its-block", "original-host-injects", "ori
 
 @pytest.mark.parametrize("name", INJECTED)
 def test_injection_is_told(name: str) -> None:
-    """What was an injection elsewhere is a problem of the object that it stands in, and nothing is served of it."""
+    """An injection known from other software is a problem of the object that holds it, and nothing of it is served."""
     table = read_seed(name)
     assert [problem for problem in table.problems if problem.resource.name in ("attacker", "pod")]
     assert not [place for place in find_places(table) if "stolen" in "".join(place)]

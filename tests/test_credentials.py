@@ -1,4 +1,4 @@
-"""Credentials: found as kubectl finds them, told in one line where they cannot be had, and renewed."""
+"""Credentials: found as kubectl finds them, refused in one line if they are unusable, and renewed."""
 
 import base64
 import json
@@ -57,7 +57,7 @@ def find(write):
 
 @pytest.fixture
 def plugin(tmp_path):
-    """Make an exec plugin of what it does in Python; its entry in a kubeconfig."""
+    """Make an exec plugin from its body in Python; give its entry for a kubeconfig."""
 
     def plugin(body, **entry):
         path = tmp_path / "plugin"
@@ -88,7 +88,7 @@ def test_nothing_is_found(tmp_path):
 
 
 def test_home(tmp_path, write):
-    """~/.kube/config is read, of the HOME that the environment names."""
+    """~/.kube/config is read from the folder that HOME names."""
     write(CONFIG, ".kube/config")
     found = find_credentials({"HOME": str(tmp_path)})
     assert found
@@ -112,7 +112,7 @@ def pod(tmp_path):
 
 
 def test_a_pod(pod, write):
-    """A Pod is its service account, whatever lies in its home folder, unless KUBECONFIG says otherwise."""
+    """A Pod uses its service account, even with a kubeconfig in its home folder, unless KUBECONFIG is set."""
     path = write(CONFIG, ".kube/config")
     found = find_credentials(pod)
     assert (found.server, found.in_cluster) == ("https://10.0.0.1:443", True)
@@ -121,12 +121,12 @@ def test_a_pod(pod, write):
 
 
 def test_ipv6(pod):
-    """An IPv6 address stands in brackets."""
+    """An IPv6 address is put in brackets."""
     assert find_credentials({**pod, "KUBERNETES_SERVICE_HOST": "fd00::1"}).server == "https://[fd00::1]:443"
 
 
 def test_a_pod_s_token_changes(pod):
-    """A token that changed in its file is taken at the next renewal, and so is another authority."""
+    """The next renewal takes a token or an authority that changed in its file."""
     found, folder = find_credentials(pod), Path(pod["DISPATCHER_SERVICE_ACCOUNT_DIR"])
     assert found.renew(refused=False) is False
     assert found.renew(refused=True) is False
@@ -138,7 +138,7 @@ def test_a_pod_s_token_changes(pod):
 
 
 def test_a_pod_s_token_is_gone(pod):
-    """A token that is gone or empty is told, and what was known stays until there is one again."""
+    """A missing, empty or malformed token file is an error, and the old token is used until the file is right again."""
     found, token = find_credentials(pod), Path(pod["DISPATCHER_SERVICE_ACCOUNT_DIR"], "token")
     token.unlink()
     assert refuse(lambda: found.renew(refused=True)) == f"the Pod's service account: tokenFile {ABSENT}"
@@ -151,7 +151,7 @@ def test_a_pod_s_token_is_gone(pod):
 
 
 def test_files_are_merged(write, tmp_path):
-    """Of several files the first that has an entry or a current context wins; missing and empty ones are skipped."""
+    """For each entry and for current-context, the first file that has it wins; missing and empty files are skipped."""
     one = write({"clusters": [{"name": "c", "cluster": {"server": "https://one", "tls-server-name": "name"}}]}, "a/one")
     two = write({**CONFIG, "clusters": [{"name": "c", "cluster": {"server": "https://two"}}]}, "b/two")
     three = write({**CONFIG, "current-context": "y", "users": [{"name": "u", "user": {"token": "three"}}]}, "three")
@@ -177,7 +177,7 @@ def test_paths_are_relative_to_their_file(write, tmp_path, monkeypatch):
 
 
 def test_data_win_over_files(find):
-    """What stands in the kubeconfig itself wins over the file that is named beside it; line breaks do not matter."""
+    """Data in the kubeconfig win over a file that is named beside them; line breaks in the data do not matter."""
     user = {f"client-{name}": "/nonexistent" for name in ("certificate", "key")}
     user |= {
         "client-certificate-data": encode("crt"),
@@ -188,7 +188,7 @@ def test_data_win_over_files(find):
 
 
 def test_what_else_a_cluster_says(find):
-    """The server's path, its name, its proxy and its being insecure are told; a slash at the end is not."""
+    """The server's path, tls-server-name, proxy and insecure flag are read; a slash at the URL's end is dropped."""
     access = find(None, {
         "server": "https://rancher.test/k8s/clusters/c-1/", "tls-server-name": "n", "insecure-skip-tls-verify": True,
         "proxy-url": "http://a:b@proxy.test:3128",
@@ -208,12 +208,12 @@ def test_what_else_a_cluster_says(find):
     ],
 )
 def test_users(find, user, authorization):
-    """A user is a token, or a name and a password; a plugin is not asked where there is one of them."""
+    """A user is a token, or a name and a password; if the entry has one of them, its plugin is not run."""
     assert find(user).access.authorization == authorization
 
 
 def test_nobody(write):
-    """A context without a user, and a user without anything, is nobody."""
+    """A context without a user, or a user without credentials, sends no authorization."""
     for config in (
         {"contexts": [{"name": "x", "context": {"cluster": "c"}}], "users": None},
         {"users": [{"name": "u"}]},
@@ -243,13 +243,13 @@ FAULTY = [
 
 @pytest.mark.parametrize(("config", "told"), FAULTY)
 def test_faulty_kubeconfigs(write, config, told):
-    """What is wrong in a kubeconfig is told in one line that names the file."""
+    """A fault in a kubeconfig is reported in one line that names the file."""
     path = write({**CONFIG, **config} if isinstance(config, dict) else config if isinstance(config, str) else "[]")
     assert refuse(lambda: find_credentials({"KUBECONFIG": path})).startswith(f"{path}: {told}")
 
 
 def test_unreadable_kubeconfigs(tmp_path):
-    """A KUBECONFIG that names nothing that is there is told, and so is a file that cannot be read."""
+    """A KUBECONFIG that names no existing file is an error, and so is a file that cannot be read."""
     assert refuse(lambda: find_credentials({"KUBECONFIG": "/nonexistent/a:/nonexistent/b"})) == (
         "KUBECONFIG: '/nonexistent/a:/nonexistent/b' names no file that exists"
     )
@@ -288,11 +288,11 @@ INSECURE = {"insecure-skip-tls-verify": True, "certificate-authority-data": enco
         ({"proxy-url": "socks5://a:1"}, "proxy-url is socks5, for which the package PySocks has to be installed"),
         ({"certificate-authority": "/nonexistent"}, f"certificate-authority {ABSENT}"),
         ({"certificate-authority-data": SECRET}, "certificate-authority-data is not base64"),
-        (INSECURE, "insecure-skip-tls-verify and a certificate-authority; allowed: one of them"),
+        (INSECURE, "insecure-skip-tls-verify and certificate-authority are both set; allowed: one of them"),
     ],
 )
 def test_faulty_clusters(find, cluster, told, tmp_path):
-    """What is wrong with a cluster is told in one line that names the file and the entry."""
+    """A fault in a cluster's entry is reported in one line that names the file and the entry."""
     assert refuse(lambda: find(None, cluster)) == f"{tmp_path}/config: cluster 'c': {told}"
 
 
@@ -306,18 +306,18 @@ def test_faulty_clusters(find, cluster, told, tmp_path):
         ({"tokenFile": SECRET}, f"tokenFile {ABSENT}"),
         ({"token": f"{SECRET}\nX: y"}, "token: is empty, or has characters that no token has"),
         ({"auth-provider": {"name": "gcp"}}, "auth-provider was removed in Kubernetes 1.26; allowed: exec"),
-        ({"token": "t", "as-groups": ["a"]}, "as is missing beside as-uid, as-groups or as-user-extra"),
+        ({"token": "t", "as-groups": ["a"]}, "as is missing; as-uid, as-groups and as-user-extra need it"),
         ({"as": "a\r\nb"}, "as, as-uid, as-groups and as-user-extra: allowed: printable ASCII"),
     ],
 )
 def test_faulty_users(find, user, told, tmp_path):
-    """What is wrong with a user is told in one line that names the file and the entry."""
+    """A fault in a user's entry is reported in one line that names the file and the entry."""
     assert refuse(lambda: find(user)) == f"{tmp_path}/config: user 'u': {told}"
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta1"])
 def test_a_plugin_s_token(find, plugin, version):
-    """A plugin is run with its arguments and variables and gives a token; its version is the kubeconfig's."""
+    """A plugin gets its arguments and variables and gives a token, in the API version that the kubeconfig names."""
     version = f"client.authentication.k8s.io/{version}"
     body = "told = sys.argv[1:] + [os.environ[name] for name in ('A', 'B')] + [sys.stdin.read()]\n"
     body += printing(version, token="").replace("''", "'-'.join(told)")
@@ -326,14 +326,14 @@ def test_a_plugin_s_token(find, plugin, version):
 
 
 def test_a_plugin_on_the_path(find, plugin, tmp_path):
-    """A command without a slash is looked for on the PATH."""
+    """A command without a slash is searched for on the PATH."""
     user = plugin(printing(token="t"), command="plugin")
     assert find(user, PATH=str(tmp_path)).access.authorization == "Bearer t"
 
 
 @pytest.mark.parametrize("wanted", [True, False])
 def test_what_a_plugin_is_told(find, plugin, tmp_path, wanted):
-    """KUBERNETES_EXEC_INFO says that nobody is there, and which cluster it is if the plugin wants that."""
+    """KUBERNETES_EXEC_INFO says that the call is not interactive, and names the cluster if the plugin wants that."""
     write = f"open({str(tmp_path / 'info')!r}, 'w').write(os.environ['KUBERNETES_EXEC_INFO'])\n"
     extension = {"name": "client.authentication.k8s.io/exec", "extension": {"audience": "a"}}
     cluster = {"certificate-authority-data": encode("ca"), "tls-server-name": "n", "extensions": [extension]}
@@ -358,7 +358,7 @@ def test_a_plugin_s_certificate(find, plugin):
 
 
 def test_when_a_plugin_is_asked_again(find, plugin, tmp_path):
-    """A plugin is asked again when the API server refused its token or when that is expired, and else not."""
+    """A plugin is run again only if the API server refused its token or the token has expired."""
     count = f"path = {str(tmp_path / 'count')!r}\nopen(path, 'a').write('x')\nn = os.path.getsize(path)\n"
     answer = printing(token="", expirationTimestamp=None).replace("''", "f't{n}'")
     found = find(plugin(count + answer))
@@ -373,7 +373,7 @@ def test_when_a_plugin_is_asked_again(find, plugin, tmp_path):
 
 
 def test_a_plugin_that_fails_later(find, plugin):
-    """A plugin that fails when it is asked again is told, and what it gave before stays."""
+    """A plugin that fails when it is run again is an error, and its former token stays in use."""
     found = find(plugin(printing(token="t")))
     plugin("sys.exit(3)")
     assert refuse(lambda: found.renew(refused=True)).endswith("plugin': failed with 3")
@@ -404,7 +404,7 @@ def test_a_plugin_that_fails_later(find, plugin):
     ],
 )
 def test_faulty_plugins(find, plugin, tmp_path, body, entry, told):
-    """What is wrong with a plugin is told in one line that names its entry and its command."""
+    """A fault of a plugin is reported in one line that names its entry and its command."""
     line = refuse(lambda: find(plugin(body, **entry)))
     assert line.startswith(f"{tmp_path}/config: user 'u': exec ")
     assert line.endswith(f"': {told}")
@@ -421,20 +421,20 @@ def test_a_plugin_that_hangs(write, plugin, tmp_path):
 
 
 def is_over(pid: int) -> bool:
-    """Tell whether a process has ended, be it not reaped yet."""
+    """Tell whether a process has ended, even if it is not reaped yet."""
     with suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     return True
 
 
 def test_what_a_plugin_says(find, plugin, capfd):
-    """What a plugin says on standard error comes on ours."""
+    """A plugin's standard error appears on the standard error of our process."""
     find(plugin("print('look here', file=sys.stderr)\n" + printing(token="t")))
     assert "look here" in capfd.readouterr().err
 
 
 def test_a_refused_token_is_looked_for_in_the_kubeconfig(write):
-    """After a refusal the kubeconfig is read again, and its context stays the one of the beginning."""
+    """After a refusal, the kubeconfig is read again, but the context of the start stays in use."""
     found = find_credentials({"KUBECONFIG": write(CONFIG)})
     other = {
         "contexts": [*CONFIG["contexts"], {"name": "y", "context": {"cluster": "d", "user": "u"}}],

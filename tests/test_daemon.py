@@ -1,4 +1,4 @@
-"""The daemon, a real process, over a test API server, with a real nginx and live traffic: what it follows."""
+"""The daemon follows the cluster: a real process with a test API server, a real nginx and live traffic."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from support import command
 from support.apiserver import ApiServer
 from support.objects import namespace, pod, secret, web
 from support.ports import free_port
-from support.router import Router
+from support.router import Router, find_pids
 from support.running_daemon import RunningDaemon, Traffic
 
 from reconciler.values.files import File
@@ -20,7 +20,7 @@ Start = Callable[..., RunningDaemon]
 
 
 def test_follows_the_cluster(server: ApiServer, launch: Start, port: int) -> None:
-    """Pods that come and go, hosts and keys are served as they are, and each change is told in routing words."""
+    """Changes of Pods, hosts and keys are served, and each change is logged in routing terms."""
     daemon = launch()
     daemon.wait_for(lambda: daemon.probe("/readyz")[0] == 200)
     server.put(namespace("a", {"a.dev": {}}))
@@ -40,7 +40,7 @@ def test_follows_the_cluster(server: ApiServer, launch: Start, port: int) -> Non
 
 
 def test_idle_tick_is_three_tiny_requests(server: ApiServer, launch: Start, port: int) -> None:
-    """While nothing changes a cycle asks for three lists of nothing, and tells nothing."""
+    """While nothing changes, a cycle requests three empty lists and logs nothing."""
     server.load([namespace("a", {"a.dev": {}}), web("a", port)])
     daemon = launch()
     daemon.wait_for_line("+ pod a/")  # the last line about the first release
@@ -56,7 +56,7 @@ def test_idle_tick_is_three_tiny_requests(server: ApiServer, launch: Start, port
 
 
 def test_only_what_changed_is_listed_again(server: ApiServer, launch: Start, port: int) -> None:
-    """After a Pod changed the Pods are listed, and for no older state than was seen; the other kinds are not."""
+    """After a Pod changed, only the Pods are listed again, in a state that is not older than the one seen."""
     server.load([namespace("a", {"a.dev": {}}), web("a", port)])
     daemon = launch()
     daemon.wait_for_line("applied")
@@ -70,22 +70,26 @@ def test_only_what_changed_is_listed_again(server: ApiServer, launch: Start, por
 
 
 def test_what_changes_no_route_is_not_told(server: ApiServer, launch: Start, port: int) -> None:
-    """A change that routing does not read, or that changes no route, reloads nothing and is not told."""
+    """A change that routing does not read, or that changes no route, causes no reload and is not logged."""
     server.load([namespace("a", {"a.dev": {}}), web("a", port)])
     daemon = launch()
     daemon.wait_for_line("+ pod a/")  # the last line about the first release
     told, listed = len(daemon.lines), len(server.requests)
+    release, workers = (daemon.folder / "current").readlink(), find_pids(daemon.master())
     noisy = web("a", port)
     noisy["metadata"]["annotations"]["a"] = "b"
     server.put(noisy)
     server.wait_for(lambda _: any("resourceVersionMatch" in one.query for one in server.requests[listed:]))
     server.put({**web("a", port), "status": {"phase": "Pending"}, "metadata": web("a", port, 9)["metadata"]})
     server.wait_for(lambda _: sum("resourceVersionMatch" in one.query for one in server.requests[listed:]) == 2)
+    idle = len(server.requests)
+    server.wait_for(lambda _: len(server.requests) >= idle + 3)  # the cycle after the one that listed them
     assert daemon.lines[told:] == []
+    assert ((daemon.folder / "current").readlink(), find_pids(daemon.master())) == (release, workers)
 
 
 def test_problems_come_and_go(server: ApiServer, launch: Start, port: int) -> None:
-    """A problem is told when it appears and when it goes, once each, and harms nobody else."""
+    """A problem is logged once when it appears and once when it goes, and does not affect other Namespaces."""
     server.load([namespace("a", {"a.dev": {}}), web("a", port), namespace("b", "{")])
     daemon = launch()
     daemon.wait_for_line("problem: Namespace b: ")
@@ -97,7 +101,7 @@ def test_problems_come_and_go(server: ApiServer, launch: Start, port: int) -> No
 
 
 def test_a_log_is_everybodys(server: ApiServer, launch: Start) -> None:
-    """Of one Namespace's problems and changes a cycle tells a few, and how many more there are."""
+    """A cycle logs at most 20 problems of one Namespace and 20 changes, and how many more there are."""
     faulty = [pod("loud", f"web-{number}", "127.0.0.2", [7], []) for number in range(50)]
     server.load([namespace("loud", {f"h{number}.dev": {} for number in range(30)}), *faulty])
     daemon = launch()
@@ -108,7 +112,7 @@ def test_a_log_is_everybodys(server: ApiServer, launch: Start) -> None:
 
 
 def test_watched_namespaces(server: ApiServer, launch: Start, port: int) -> None:
-    """With WATCH_NAMESPACES only those are listed, each by itself, and only those are routed."""
+    """With WATCH_NAMESPACES, only the named Namespaces are listed, each by its own requests, and routed."""
     server.load([namespace(name, {f"{name}.dev": {}}) for name in ("a", "b", "c")])
     server.put(web("a", port))
     daemon = launch(WATCH_NAMESPACES="a,b")
@@ -121,7 +125,7 @@ def test_watched_namespaces(server: ApiServer, launch: Start, port: int) -> None
 
 
 def test_hang_up_reconciles_now(server: ApiServer, launch: Start, port: int) -> None:
-    """SIGHUP does not wait for the interval."""
+    """SIGHUP starts a cycle at once, without waiting for the interval."""
     server.load([namespace("a", {"a.dev": {}})])
     daemon = launch(RECONCILE_INTERVAL="3600")
     assert daemon.process
@@ -136,7 +140,7 @@ def test_hang_up_reconciles_now(server: ApiServer, launch: Start, port: int) -> 
 
 
 def test_without_nginx_it_prints(server: ApiServer, launch: Start, port: int) -> None:
-    """Outside a cluster, without --serve, what would be applied is printed, and again when it changes."""
+    """Outside a cluster, without --serve, the configuration is printed, and again when it changes."""
     server.load([namespace("a", {"a.dev": {}})])
     daemon = launch("--log-format", "text")
     daemon.wait_for_line("server_name a.dev;")
@@ -163,7 +167,7 @@ def test_traffic_while_pods_come_and_go(server: ApiServer, launch: Start, port: 
 
 
 def test_log_that_cannot_be_written(server: ApiServer, launch: Start, port: int) -> None:
-    """A log on a full disk does not stop what serves."""
+    """A log on a full disk does not stop the daemon."""
     server.load([namespace("a", {"a.dev": {}}), web("a", port)])
     daemon = launch("--version")
     daemon.end()
@@ -177,7 +181,7 @@ def test_log_that_cannot_be_written(server: ApiServer, launch: Start, port: int)
 
 
 def test_clients_write_no_escapes(server: ApiServer, launch: Start) -> None:
-    """What nginx quotes of a client's request reaches the log without characters that a terminal obeys."""
+    """Text of a client's request that nginx quotes is logged without characters that control a terminal."""
     server.load([namespace("a", {"a.dev": {}}), web("a", free_port())])
     daemon = launch()
     daemon.wait_for_line("applied")
@@ -189,7 +193,7 @@ def test_clients_write_no_escapes(server: ApiServer, launch: Start) -> None:
 
 
 def test_shrinking_is_made_sure_of_once(server: ApiServer, launch: Start, port: int) -> None:
-    """What is read past the caches because much would go is not read so again while it cannot be applied."""
+    """If much would go, the cluster is read past the caches, but not again while that state cannot be applied."""
     server.load([namespace(name, {f"{name}.dev": {}}) for name in "abcd"])
     daemon = launch()
     daemon.wait_for_line("applied")
@@ -203,7 +207,7 @@ def test_shrinking_is_made_sure_of_once(server: ApiServer, launch: Start, port: 
     told = len(server.requests)
     server.wait_for(lambda _: len(server.requests) >= told + 40)
     past = [one.path for one in server.requests[seen:] if not {"resourceVersion"} & one.query.keys()]
-    assert len(past) <= 6  # one shrinking, or two where a cycle saw the first half alone
+    assert len(past) <= 6  # for one loss, or for two if a cycle saw only the first part of it
     releases.unlink()
     (daemon.folder / "elsewhere").rename(releases)
     daemon.wait_for(lambda: (daemon.ask("a.dev"), daemon.ask("b.dev")) == (404, 0))
@@ -212,7 +216,7 @@ def test_shrinking_is_made_sure_of_once(server: ApiServer, launch: Start, port: 
 def test_release_of_another_version(
     server: ApiServer, launch: Start, port: int, router: Callable[..., Router], tmp_path: Path
 ) -> None:
-    """A former release whose lines this version cannot read is served on, and counts as none when changes are told."""
+    """A former release that this version cannot read is still served; logged changes compare with an empty one."""
     former = router()
     files = former.serve(namespace("a", {"a.dev": {}})).files
     former.nginx.apply({**files, "routes.jsonl": File(b'{"host":"a.dev"}\n')})

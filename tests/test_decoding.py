@@ -1,4 +1,4 @@
-"""What is wrong with text that cannot be decoded, in words that no library's version changes."""
+"""Messages about text that cannot be decoded, in words that do not depend on a library's version."""
 
 from typing import Annotated
 
@@ -45,12 +45,12 @@ def refuse(text: str, kind: type = Outer, **allowed: str) -> str:
     ],
 )
 def test_fault(text: str, told: str) -> None:
-    """The field, what it is and what is expected are told; neither a value nor a library's words are."""
+    """A message names the field, its type and what is expected, but neither a value nor a library's words."""
     assert refuse(text) == told
 
 
 def test_missing_at_the_top() -> None:
-    """A field that the text itself lacks has no path before its name."""
+    """A field that is missing at the top level has no path before its name."""
     assert refuse("{}", Inner) == "size is missing"
 
 
@@ -69,7 +69,7 @@ NAMESPACE = "metadata.namespace is not allowed; expected: lower-case letters, di
     ],
 )
 def test_what_is_allowed_instead(metadata: str, told: str) -> None:
-    """Where a pattern refuses a text, its words are told and not its regular expression."""
+    """If a pattern refuses a text, the message describes what is allowed, without the regular expression."""
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.json.decode(f'{{"metadata": {{{metadata}}}}}', type=Pod)
     assert describe_fault(caught.value, ALLOWED) == told
@@ -87,5 +87,5 @@ def test_what_is_allowed_instead(metadata: str, told: str) -> None:
     ],
 )
 def test_place(text: str, where: str) -> None:
-    """The line and the column at which a text stops being JSON are told, as far as Python's reader knows them."""
+    """The line and the column at which a text stops being JSON are given, if Python's parser knows them."""
     assert locate_json_fault(text) == where

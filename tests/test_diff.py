@@ -1,4 +1,4 @@
-"""Changes between Snapshots, and the words for them."""
+"""Changes between Snapshots, and how they are described."""
 
 import pytest
 from hypothesis import given
@@ -43,14 +43,14 @@ FULL = make_namespace(secret=make_secret(key=b"1"), pods=(make_pod("p"), make_po
 
 
 def test_equal_snapshots():
-    """Equal snapshots have no changes."""
+    """Equal Snapshots have no changes."""
     again = make_namespace(secret=make_secret(key=b"1"), pods=(make_pod("p"), make_pod("q")))
     assert diff(make_snapshot(FULL), make_snapshot(again)) == ()
 
 
 @pytest.mark.parametrize("old", [None, make_snapshot()])
 def test_everything_comes(old):
-    """Before the first snapshot there was nothing: each object came, sorted by kind and name."""
+    """Compared with no Snapshot or an empty one, each object came; changes are sorted by kind and name."""
     assert explain_all(old, make_snapshot(FULL)) == [
         "Namespace a came",
         "Pod a/p came",
@@ -60,7 +60,7 @@ def test_everything_comes(old):
 
 
 def test_everything_goes():
-    """With a Namespace all of its objects go."""
+    """If a Namespace goes, all of its objects go."""
     assert explain_all(make_snapshot(FULL), make_snapshot()) == [
         "Namespace a went",
         "Pod a/p went",
@@ -70,26 +70,26 @@ def test_everything_goes():
 
 
 def test_a_change_holds_old_and_new():
-    """A change holds the object as it was and as it is."""
+    """A change holds the old and the new object."""
     old, new = make_pod(), make_pod(ip="10.0.0.2")
     changes = diff(make_snapshot(make_namespace(pods=(old,))), make_snapshot(make_namespace(pods=(new,))))
     assert changes == (Change(Resource("Pod", "a", "p"), old, new),)
 
 
 def test_a_namespace_stands_without_its_objects():
-    """A Namespace among the changes holds neither its Pods nor its Secret."""
+    """The Namespace in a change holds neither its Pods nor its Secret."""
     change = diff(None, make_snapshot(FULL))[0]
     assert change == Change(Resource("Namespace", "", "a"), None, make_namespace())
 
 
 def test_only_what_differs_is_a_change():
-    """Of a Namespace one of whose Pods changed, that Pod alone is a change."""
+    """If one Pod of a Namespace changed, only that Pod is a change."""
     changed = make_namespace(secret=make_secret(key=b"1"), pods=(make_pod("p"), make_pod("q", ip="10.0.0.2")))
     assert [change.resource.name for change in diff(make_snapshot(FULL), make_snapshot(changed))] == ["q"]
 
 
 def test_one_comes_as_another_goes():
-    """A Pod that takes another's place comes while the other goes."""
+    """If a Pod replaces another one, the old Pod went and the new Pod came."""
     old, new = (make_snapshot(make_namespace(pods=(make_pod(name),))) for name in "pq")
     assert explain_all(old, new) == ["Pod a/p went", "Pod a/q came"]
 
@@ -123,13 +123,13 @@ def test_changes_are_sorted():
     ],
 )
 def test_explain_a_pod(fields, told):
-    """Of a Pod that differs it is told which parts do, sorted and without their values."""
+    """For a changed Pod, the changed parts are named, sorted and without their values."""
     change = Change(Resource("Pod", "a", "p"), make_pod(), make_pod(**fields))
     assert explain(change) == f"Pod a/p: {told} changed"
 
 
 def test_explain_a_change_deep_within():
-    """A change within a probe is one of the Pod's ports."""
+    """A change in a probe is a change of the Pod's ports."""
     other = Probe("/ready", 80, period=11, timeout=1, rise=1, fall=3)
     old, new = (make_pod(ports=(Port(80, None, probe),)) for probe in (PROBE, other))
     assert explain(Change(old.resource, old, new)) == "Pod a/p: ports changed"
@@ -144,7 +144,7 @@ def test_explain_a_change_deep_within():
     ],
 )
 def test_explain_a_namespace(fields, told):
-    """Of a Namespace that differs it is told which parts do."""
+    """For a changed Namespace, the changed parts are named."""
     assert explain_all(make_snapshot(make_namespace()), make_snapshot(make_namespace(**fields))) == [
         f"Namespace a: {told} changed"
     ]
@@ -163,7 +163,7 @@ def test_explain_a_namespace(fields, told):
     ],
 )
 def test_explain_a_secret(old, new, told):
-    """Of a Secret that differs the names of the fields are told, whether they came, went or changed."""
+    """For a changed Secret, the fields that came, went or changed are named."""
     old, new = make_secret(**old), make_secret(**new)
     assert explain(Change(old.resource, old, new)) == f"Secret a/routing: {told} changed"
 
@@ -173,7 +173,7 @@ VALUES = st.binary(min_size=4).map(lambda data: b"hidden" + data.hex().encode())
 
 @given(VALUES, VALUES)
 def test_no_value_of_a_secret_shows(old, new):
-    """Neither a change nor what is told of it shows a Secret's value."""
+    """Neither a change nor its description shows a Secret's value."""
     snapshots = [make_snapshot(make_namespace(secret=make_secret(key=value))) for value in (old, new)]
     for changes in (diff(None, snapshots[0]), diff(*snapshots), diff(snapshots[0], make_snapshot())):
         shown = f"{changes!r} {[explain(change) for change in changes]}"

@@ -1,4 +1,4 @@
-"""What the pages about security and reliability name is there."""
+"""The tests and files that the documentation names exist."""
 
 import ast
 import re
@@ -27,6 +27,6 @@ def test_named_tests_are_there(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
-    """Each file that a page links to is there."""
+    """Each file that a page links to exists."""
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "docs" / page).read_text())
     assert [link for link in links if not (ROOT / "docs" / link).exists()] == []

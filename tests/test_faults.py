@@ -1,4 +1,4 @@
-"""Whatever the API server does: what is served is served on, it is told once, and recovery comes by itself."""
+"""Whatever fails at the API server, traffic is still served, the error is logged once, and recovery is automatic."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ Start = Callable[..., RunningDaemon]
 
 
 def cluster(port: int) -> list[Object]:
-    """Give two Namespaces, whose Pods answer."""
+    """Give two Namespaces with Pods that answer."""
     return [
         *(namespace(name, {f"{name}.dev": {}}) for name in "ab"),
         *(web(name, port, last) for name in "ab" for last in range(2, 6)),
@@ -42,7 +42,7 @@ def running(
 
 
 class Trial:
-    """One fault: traffic flows through it, and at its end a change of the cluster has to get through."""
+    """One fault. Clients send requests during it; after it, a change of the cluster has to be served."""
 
     number = 0
 
@@ -51,16 +51,16 @@ class Trial:
         self._told = len(daemon.lines)
 
     def told(self, part: str) -> int:
-        """Count the lines with this in them that were told since the fault began."""
+        """Count the lines with this text that were logged since the fault began."""
         return sum(part in line for line in self.daemon.lines[self._told :])
 
     def wait_for_attempts(self, number: int) -> None:
-        """Wait until so many more requests came."""
+        """Wait until this number of further requests came."""
         seen = len(self.server.requests)
         self.server.wait_for(lambda server: len(server.requests) >= seen + number)
 
     def recover(self) -> None:
-        """Change the cluster: the change is served, and that all is well again was told once."""
+        """Change the cluster; check that the change is served and that the recovery from errors was logged once."""
         Trial.number += 1
         host = f"after-{Trial.number}.dev"
         self.server.put(namespace("a", {"a.dev": {}, host: {}}))
@@ -70,14 +70,14 @@ class Trial:
 
 
 FAULTS = {
-    "hangs": (faults.HANG, "list namespaces: no whole answer within 1 s"),
-    "hangs inside a body": (faults.HANG_INSIDE, "list namespaces: no whole answer within 1 s"),
-    "drips": (faults.DRIP, "list namespaces: no whole answer within 1 s"),
+    "hangs": (faults.HANG, "list namespaces: no complete answer within 1 s"),
+    "hangs inside a body": (faults.HANG_INSIDE, "list namespaces: no complete answer within 1 s"),
+    "drips": (faults.DRIP, "list namespaces: no complete answer within 1 s"),
     "cuts a body": (faults.CUT, "list namespaces: "),
     "closes": (faults.CLOSE, "list namespaces: "),
-    "a Status with 200": (faults.STATUS, "list namespaces: the answer is a 'Status' and not a NamespaceList"),
+    "a Status with 200": (faults.STATUS, "list namespaces: the answer is 'Status', not NamespaceList"),
     "HTML": (faults.HTML, "list namespaces: the answer is not JSON: '<html>"),
-    "another kind": (faults.OTHER_KIND, "list namespaces: the answer is a 'EndpointsList' and not a NamespaceList"),
+    "another kind": (faults.OTHER_KIND, "list namespaces: the answer is 'EndpointsList', not NamespaceList"),
     "wrong JSON": (faults.WRONG_JSON, "list namespaces: the answer is not JSON: "),
     "401": (faults.REFUSED_TOKEN, "list namespaces: 401 Unauthorized: 'Unauthorized'; the API server does not accept"),
     "403": (
@@ -93,7 +93,7 @@ FAULTS = {
 
 @pytest.mark.parametrize(("fault", "text"), FAULTS.values(), ids=FAULTS)
 def test_fault(running: tuple[ApiServer, RunningDaemon], fault: faults.Fault, text: str) -> None:
-    """All requests are answered, the error is told once however often it comes, and afterwards all goes on."""
+    """All requests are answered, a repeated error is logged once, and a change after the fault is served."""
     trial = Trial(*running)
     server, daemon = running
     release = (daemon.folder / "current").readlink()
@@ -121,10 +121,10 @@ def stall(server: ApiServer) -> None:
 
 @pytest.mark.parametrize(
     ("begin", "text"),
-    [(refuse, "list namespaces: Connection refused"), (stall, "list namespaces: no whole answer within 1 s")],
+    [(refuse, "list namespaces: Connection refused"), (stall, "list namespaces: no complete answer within 1 s")],
 )
 def test_no_connection(running: tuple[ApiServer, RunningDaemon], begin: Callable[[ApiServer], None], text: str) -> None:
-    """The same where no connection can be had, or none that gets through its TLS handshake."""
+    """All requests are answered and one error is logged if no connection or no TLS handshake succeeds."""
     trial = Trial(*running)
     server, daemon = running
     traffic = Traffic(daemon, "b.dev")
@@ -146,7 +146,7 @@ def test_no_connection(running: tuple[ApiServer, RunningDaemon], begin: Callable
 def test_another_authority_s_certificate(
     running: tuple[ApiServer, RunningDaemon], authority: Authority, tmp_path: Path
 ) -> None:
-    """A server that proves to be another one is told nothing, and not believed."""
+    """A server with a certificate of another authority is not trusted, and one error is logged."""
     trial = Trial(*running)
     server, daemon = running
     server.present(Authority(tmp_path, "Others"))
@@ -158,7 +158,7 @@ def test_another_authority_s_certificate(
 
 
 def test_token_is_rotated(running: tuple[ApiServer, RunningDaemon]) -> None:
-    """A token that is no longer taken is told; the new one in its file is found without a restart."""
+    """A token that the server no longer accepts is logged; the new one in its file is used without a restart."""
     trial = Trial(*running)
     server, daemon = running
     user = server.tokens.pop(TOKEN)
@@ -173,7 +173,7 @@ def test_token_is_rotated(running: tuple[ApiServer, RunningDaemon]) -> None:
 
 
 def test_empty_cache(running: tuple[ApiServer, RunningDaemon], port: int) -> None:
-    """A cache that answers empty lists is not believed: what is true now is asked for, and no Pod goes."""
+    """A cache that answers with empty lists is not believed: consistent lists are requested, and no Pod goes."""
     trial = Trial(*running)
     server, daemon = running
     traffic = Traffic(daemon, "b.dev")
@@ -192,7 +192,7 @@ def test_empty_cache(running: tuple[ApiServer, RunningDaemon], port: int) -> Non
 
 @pytest.mark.parametrize("empty", [False, True])
 def test_older_cache(running: tuple[ApiServer, RunningDaemon], port: int, empty: bool) -> None:
-    """Another API server, whose cache is older or empty, does not take the routes back in time."""
+    """Another API server with an older or empty cache does not bring back older routes."""
     trial = Trial(*running)
     server, daemon = running
     older = server.store.present.version
@@ -207,7 +207,7 @@ def test_older_cache(running: tuple[ApiServer, RunningDaemon], port: int, empty:
 
 
 def test_half_of_all_goes(running: tuple[ApiServer, RunningDaemon], port: int) -> None:
-    """Where more than half of all Pods really go they go, once a consistent list has said so too."""
+    """If more than half of all Pods really go, their routes go after a consistent list has confirmed it."""
     trial = Trial(*running)
     server, daemon = running
     seen = len(server.requests)
@@ -226,7 +226,7 @@ def test_half_of_all_goes(running: tuple[ApiServer, RunningDaemon], port: int) -
 
 
 def test_one_object_that_cannot_be_read(running: tuple[ApiServer, RunningDaemon], port: int) -> None:
-    """An object that is not as it should be is left out alone, and told."""
+    """Only the object that cannot be read is left out, and this is logged."""
     trial = Trial(*running)
     server, daemon = running
     server.fail(faults.MALFORMED, "/api/v1/pods")
@@ -241,7 +241,7 @@ def test_one_object_that_cannot_be_read(running: tuple[ApiServer, RunningDaemon]
 
 
 def test_restored_from_a_backup(running: tuple[ApiServer, RunningDaemon], port: int) -> None:
-    """A cluster whose versions begin anew, as after etcd was restored, is followed on."""
+    """A cluster whose versions start again, as after a restore of etcd, is still followed."""
     trial = Trial(*running)
     server, daemon = running
     server.load(cluster(port), version=3)
@@ -251,7 +251,7 @@ def test_restored_from_a_backup(running: tuple[ApiServer, RunningDaemon], port: 
 
 
 def test_hang_up_does_not_wait(running: tuple[ApiServer, RunningDaemon]) -> None:
-    """SIGHUP tries again at once though the server asked for much time."""
+    """SIGHUP starts a retry at once, although the server sent a long Retry-After."""
     trial = Trial(*running)
     server, daemon = running
     server.fail(faults.too_many_requests(250))
@@ -263,7 +263,7 @@ def test_hang_up_does_not_wait(running: tuple[ApiServer, RunningDaemon]) -> None
 
 
 def test_start_with_a_former_release(server: ApiServer, launch: Start, port: int) -> None:
-    """With the API server down the last good release serves at once, and it is ready; readiness says what is wrong."""
+    """With the API server down, the last good release serves at once; /readyz answers 200 and names the error."""
     server.load(cluster(port))
     daemon = launch()
     daemon.wait_for(lambda: daemon.ask("a.dev") == 200)
@@ -285,7 +285,7 @@ def test_start_with_a_former_release(server: ApiServer, launch: Start, port: int
 
 
 def test_start_without_a_former_release(server: ApiServer, launch: Start, port: int) -> None:
-    """Without one only the default servers answer, and it is not ready until the cluster was read."""
+    """Without a former release only the default servers answer; the daemon is not ready until the cluster is read."""
     server.load(cluster(port))
     server.refuse()
     daemon = launch()

@@ -1,4 +1,4 @@
-"""Release names: the same for the same files, and no way to try keys against them."""
+"""Release names: the same for the same files, and useless for testing guessed keys."""
 
 from hashlib import blake2b
 
@@ -33,7 +33,7 @@ def test_salt_does_not_show_without_secrets(salt):
 
 
 def test_salt_shows_with_secrets():
-    """A tree with secrets has another name under another salt, so that nobody can try keys against it."""
+    """With another salt, a tree with secrets has another name, so that nobody can test guessed keys with it."""
     assert name_release(SECRETS, SALT) != name_release(SECRETS, OTHER_SALT)
 
 
@@ -55,23 +55,23 @@ def test_salt_shows_with_secrets():
     ],
 )
 def test_any_change_shows(changed):
-    """Another path, mode or content, a file more or a file less gives another name."""
+    """Another path, mode or content, an added file or a missing file gives another name."""
     assert name_release(changed, SALT) != name_release(SECRETS, SALT)
 
 
 @pytest.mark.parametrize("between", ["", "1 "])
 def test_one_file_cannot_pass_for_two(between):
-    """A path that is written like the digest's own lines does not make one file look like two."""
+    """One file does not get the name of two files, even if its path imitates the lines that are hashed."""
     first = blake2b(b"1", digest_size=32).hexdigest()
     forged = {f"a 644 {first}\n{between}b": File(b"2")}
     assert name_release(forged, SALT) != name_release({"a": File(b"1"), "b": File(b"2")}, SALT)
 
 
 def test_a_file_shows_no_content():
-    """A file's representation tells its size and mode and nothing of what it holds."""
+    """The repr of a file shows its size and mode, and nothing of its content."""
     assert repr(File(b"private", SECRET)) == "File(7 bytes, 600)"
 
 
 def test_default_mode():
-    """A file is readable for everyone unless it is a secret."""
+    """A file is readable by everyone unless it is a secret."""
     assert File(b"").mode == 0o644

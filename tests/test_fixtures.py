@@ -1,7 +1,8 @@
-"""Scenarios: recordings in, trees and outcomes out. `make fixtures` writes the expectations anew.
+"""Scenarios: recordings in, trees and outcomes out. `make fixtures` rewrites the expected results.
 
-A scenario is a folder with `settings.env` and recordings in order. Beside `<step>.json` or `.yaml` stand
-`<step>.outcome`, what replay tells of it, and, where a release was made, the folder `<step>.tree` with its files.
+A scenario is a folder with `settings.env` and recordings in order. Beside `<step>.json` or `.yaml` is
+`<step>.outcome`, which holds what replay prints for the step. If the step makes a release, the folder `<step>.tree`
+holds its files.
 """
 
 import io
@@ -27,11 +28,11 @@ from reconciler.status.log import Log
 from reconciler.values.files import Files, name_release
 
 SCENARIOS = sorted(path.parent for path in FIXTURES.glob("*/settings.env"))
-NOW = 1_797_600_000.0  # in December 2026, when the recorded certificates are good
+NOW = 1_797_600_000.0  # in December 2026, when the recorded certificates are valid
 
 
 class Kept:
-    """A sink that keeps the last tree."""
+    """A sink that keeps the trees that it gets."""
 
     def __init__(self) -> None:
         self.trees: list[Files] = []
@@ -51,7 +52,7 @@ def read_scenario_settings(scenario: Path) -> Settings:
 
 
 def replay(scenario: Path) -> list[tuple[Path, str, Cycle]]:
-    """Run a scenario through the loop: each step with its outcome and cycle."""
+    """Run a scenario through the loop; give the path, outcome and cycle of each step."""
     settings, sink, last = read_scenario_settings(scenario), Kept(), None
     normaliser, stages = Normaliser(settings), Stages(settings)
     steps = []
@@ -67,7 +68,7 @@ def replay(scenario: Path) -> list[tuple[Path, str, Cycle]]:
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.name)
 def test_scenario(scenario: Path, request: pytest.FixtureRequest) -> None:
-    """Each step's outcome and tree are what stands beside it."""
+    """The outcome and tree of each step equal the files beside it."""
     for path, told, cycle in replay(scenario):
         outcome, tree = path.with_suffix(".outcome"), path.with_suffix(".tree")
         if request.config.getoption("--rewrite"):
@@ -86,7 +87,7 @@ def test_scenario(scenario: Path, request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.parametrize("scenario", [path for path in SCENARIOS if path.name != "health-checks"], ids=lambda p: p.name)
 def test_scenario_in_nginx(scenario: Path, tmp_path: Path, nginx_binary: str) -> None:
-    """Nginx of this machine takes every tree of a scenario, written for its own version."""
+    """The installed nginx accepts every tree of a scenario, rendered for its version."""
     settings = replace(read_scenario_settings(scenario), nginx_version=find_version(nginx_binary))
     for place, (_, _, cycle) in enumerate(replay(scenario)):
         if cycle.applied:
@@ -96,6 +97,6 @@ def test_scenario_in_nginx(scenario: Path, tmp_path: Path, nginx_binary: str) ->
 
 
 def test_noise_causes_no_release() -> None:
-    """In the recorded story the steps that change nothing that routing reads make no release."""
+    """In the recorded walkthrough, the steps that change nothing that routing reads make no release."""
     idle = [path.name[:3] for path, _, cycle in replay(FIXTURES / "walkthrough") if not cycle.applied]
     assert idle == ["003", "004", "006", "017"]

@@ -1,4 +1,4 @@
-"""Health: probes are answered whatever else comes to their port."""
+"""Health: probes are answered, whatever other clients send to the port."""
 
 import socket
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def served() -> Iterator[ThreadingHTTPServer]:
 
 
 def test_slow_clients_keep_no_probe_away(served: ThreadingHTTPServer) -> None:
-    """However many clients begin requests and end none, a probe is answered: who takes longest is cut off."""
+    """A probe is answered even if many clients never finish their requests: the oldest connection is cut off."""
     clients = []
     for _ in range(200):
         clients.append(socket.create_connection(served.server_address[:2]))
@@ -36,7 +36,7 @@ def test_slow_clients_keep_no_probe_away(served: ThreadingHTTPServer) -> None:
 
 
 def test_port_is_taken() -> None:
-    """A port that cannot be had is told in one line."""
+    """If the port cannot be used, the error is one line."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
         with pytest.raises(HealthError, match=f"^HEALTH_PORT: 127.0.0.1:{number} cannot be used: Address already in"):
@@ -44,7 +44,7 @@ def test_port_is_taken() -> None:
 
 
 def test_what_events_say() -> None:
-    """Ready is who serves a release that is known to be good with an nginx that runs; alive is whose loop turns."""
+    """The daemon is ready if nginx runs and a release is known to be good; it is alive if its loop turns."""
     health = Health(0.2)
     assert health.answer("/readyz") == (503, "nginx does not run")
     health.observe(NginxStarted("r1", again=False))

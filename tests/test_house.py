@@ -1,4 +1,4 @@
-"""The house rules that can be counted: sizes of modules and bodies, parameters, what a handler catches."""
+"""The project's rules that can be counted: sizes of modules and bodies, parameters, what a handler catches."""
 
 import ast
 from pathlib import Path
@@ -13,7 +13,7 @@ WINGS = {"values", "objects", "routing", "rendering", "loop", "cluster", "disk",
 
 
 def test_wings_are_found() -> None:
-    """All wings are looked at, and each has its sign: a docstring and nothing else."""
+    """All wings are found, and the `__init__.py` of each wing holds a docstring and nothing else."""
     assert {path.parent.name for path in MODULES if path.parent.parent == PACKAGE} >= WINGS
     for wing in WINGS:
         (sign,) = ast.parse((PACKAGE / wing / "__init__.py").read_text()).body
@@ -22,7 +22,7 @@ def test_wings_are_found() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_sizes(path: Path) -> None:
-    """A module has at most 300 lines, a body at most 35, a function at most five parameters; nobody catches all."""
+    """A module has at most 300 lines, a body 35, a function five parameters; no handler catches all exceptions."""
     text = path.read_text()
     assert text.count("\n") <= 300
     for node in ast.walk(ast.parse(text)):

@@ -1,4 +1,4 @@
-"""Requests that are no requests, or could be read in two ways: what nginx says to them, and what reaches a Pod."""
+"""Malformed and ambiguous requests: how nginx answers them, and what reaches a Pod."""
 
 import socket
 import ssl
@@ -26,7 +26,7 @@ BARE_CHUNKS = f"{CHUNKED}\r\n5;a\nhello\n0\n\n"
 
 @pytest.fixture
 def heard() -> Iterator[CapturingPod]:
-    """Play a Pod that writes down what reaches it."""
+    """Start a Pod that records what reaches it."""
     with CapturingPod() as recorder:
         yield recorder
 
@@ -41,7 +41,7 @@ def serve(router: Router, heard: CapturingPod, *paths: str, host: object = None)
 
 
 def exchange(router: Router, request: str) -> list[int]:
-    """Send bytes, and give the statuses of all that comes back until nginx closes the connection."""
+    """Send bytes; give the statuses of all answers until nginx closes the connection."""
     with socket.create_connection(("127.0.0.1", router.port), timeout=30) as connection:
         connection.sendall(request.encode("latin-1"))
         return read_statuses(read_all(connection))
@@ -53,7 +53,7 @@ def read_all(connection: socket.socket) -> bytes:
         while more := connection.recv(65536):
             received += more
     except ConnectionResetError:
-        pass  # nginx closed it with more to read
+        pass  # nginx closed the connection before it had read everything
     return received
 
 
@@ -104,7 +104,7 @@ BROKEN = {
 
 
 def test_broken_requests(router: Start, heard: CapturingPod) -> None:
-    """What is not HTTP, or says twice where it ends, is refused at once, and nothing of it reaches a Pod."""
+    """A request that is malformed or has an ambiguous end is refused at once, and nothing of it reaches a Pod."""
     here = serve(router(), heard)
     refused = {400, 405, 414, 501, 505}
     wrong = {
@@ -131,10 +131,10 @@ def test_broken_requests(router: Start, heard: CapturingPod) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("header", ["X-ROUTING-API-KEY", "X_KEY"])
 def test_odd_requests_arrive_clean(router: Start, heard: CapturingPod, request_: str, body: bytes, header: str) -> None:
-    """What nginx takes though it is odd reaches the Pod as one plain request, framed anew, without trailers."""
+    """An odd request that nginx accepts reaches the Pod as one plain request, framed again and without trailers."""
     here = serve(router(API_KEY_HEADER=header), heard)
     statuses = exchange(here, request_)
-    if request_ == BARE_CHUNKS and statuses == [400]:  # newer versions of nginx do not take it
+    if request_ == BARE_CHUNKS and statuses == [400]:  # newer versions of nginx refuse it
         assert heard.requests == []
         return
     assert statuses == [200]
@@ -147,7 +147,7 @@ def test_odd_requests_arrive_clean(router: Start, heard: CapturingPod, request_:
 
 
 def test_requests_on_one_connection(router: Start, heard: CapturingPod) -> None:
-    """A body's end is where its length says, and what follows is the next request."""
+    """A body ends where its length says, and what follows is the next request."""
     here = serve(router(), heard)
     assert exchange(here, f"GET / HTTP/1.1\r\n{HOST}Content-Length: 5\r\n\r\nhello{NEXT}") == [200, 200]
     assert [(line, body) for line, _, body in heard.requests] == [
@@ -178,10 +178,10 @@ def test_requests_on_one_connection(router: Start, heard: CapturingPod) -> None:
     ],
 )
 def test_host_that_goes_on(router: Start, heard: CapturingPod, target: str, host: str, seen: str) -> None:
-    """The Pod gets the host by which the request was routed, as it was sent, and no other one beside it."""
+    """The Pod gets the host that the request was routed by, as the client sent it, and no other host."""
     here = serve(router(), heard)
     statuses = exchange(here, f"GET {target} HTTP/1.1\r\nHost: {host}\r\n{CLOSE}\r\n")
-    if host in NO_PORTS and statuses == [400]:  # newer versions of nginx do look behind the colon
+    if host in NO_PORTS and statuses == [400]:  # newer versions of nginx check what follows the colon
         assert heard.requests == []
         return
     assert statuses == [200]
@@ -190,7 +190,7 @@ def test_host_that_goes_on(router: Start, heard: CapturingPod, target: str, host
 
 
 def test_absolute_request_of_http_1_0(router: Start, heard: CapturingPod) -> None:
-    """A host that stands in the request line alone is one."""
+    """A host that is only in the request line is used."""
     here = serve(router(), heard)
     assert exchange(here, f"GET http://{NAME}/y HTTP/1.0\r\n\r\n") == [200]
     assert heard.get("host") == [NAME]
@@ -214,9 +214,9 @@ def test_absolute_request_of_http_1_0(router: Start, heard: CapturingPod) -> Non
     ],
 )
 def test_hosts_that_are_none(router: Start, heard: CapturingPod, request_: str, statuses: list[int]) -> None:
-    """Without one host that is known nothing reaches a Pod: it is refused, or the connection closed."""
+    """Without exactly one known host, nothing reaches a Pod: the request is refused or the connection closed."""
     here = serve(router(), heard)
-    # What older versions of nginx take for the name of an unknown host newer ones refuse.
+    # Older versions of nginx take some of these texts for an unknown host; newer versions refuse them with 400.
     assert exchange(here, request_) in (statuses, [400])
     assert heard.requests == []
 
@@ -232,7 +232,7 @@ MISLEADING = [
 
 
 def test_misleading_paths(router: Start, heard: CapturingPod) -> None:
-    """A path that a Pod could read as another one than the router did is refused, wherever it would lead."""
+    """A path that a Pod could read differently than the router is refused, wherever it leads."""
     here = serve(router(), heard, "/", "/a", "/b")
     answers = {path: exchange(here, f"GET {path} HTTP/1.1\r\n{HOST}{CLOSE}\r\n") for path in MISLEADING}
     assert (answers, heard.requests) == ({path: [400] for path in MISLEADING}, [])
@@ -245,7 +245,7 @@ PLAIN = [
 
 
 def test_plain_paths(router: Start, heard: CapturingPod) -> None:
-    """All other paths go on byte for byte, decoded only to find their place."""
+    """All other paths reach the Pod byte for byte; they are decoded only to find the location."""
     here = serve(router(), heard)
     for path in PLAIN:
         assert exchange(here, f"GET {path} HTTP/1.1\r\n{HOST}{CLOSE}\r\n") == [200], path
@@ -253,7 +253,7 @@ def test_plain_paths(router: Start, heard: CapturingPod) -> None:
 
 
 def test_keys_and_rules_hold_for_every_spelling(router: Start, heard: CapturingPod) -> None:
-    """No spelling of a path leads to a Namespace's Pods without its key, nor to a path that nobody named."""
+    """No spelling of a path reaches a Namespace's Pods without its key, or a path that is not served."""
     here = router()
     ports = [{"containerPort": heard.port}]
     here.serve(
@@ -285,7 +285,7 @@ CLAIMS = {
 
 @pytest.mark.parametrize("header", ["X-ROUTING-API-KEY", "X_KEY"])
 def test_headers_that_do_not_go_on(router: Start, heard: CapturingPod, header: str) -> None:
-    """What is for one connection alone, and what a Pod could take for a router's word, ends here, in any spelling."""
+    """Headers for one connection, and headers that a Pod could take for the router's, are removed in any spelling."""
     here = serve(router(API_KEY_HEADER=header), heard)
     sent = {**ONE_CONNECTION, **CLAIMS, **{name.replace("-", "_"): value for name, value in CLAIMS.items()}}
     lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
@@ -300,7 +300,7 @@ def test_headers_that_do_not_go_on(router: Start, heard: CapturingPod, header: s
 
 @pytest.mark.parametrize("header", ["X-ROUTING-API-KEY", "X_KEY"])
 def test_address_from_outside(router: Start, heard: CapturingPod, header: str) -> None:
-    """The client's address is the connection's, however often and in whatever spelling the client names another."""
+    """The Pod gets the address of the connection, in whatever spelling and however often the client sends another."""
     here = serve(router(API_KEY_HEADER=header), heard)
     names = ("X-Forwarded-For", "x-forwarded-for", "X_Forwarded_For", "X-Forwarded_For", "X_Real-IP", "X-Real-IP")
     forged = "".join(f"{name}: 6.6.6.6\r\n" for name in names)
@@ -311,7 +311,7 @@ def test_address_from_outside(router: Start, heard: CapturingPod, header: str) -
 
 @pytest.mark.parametrize("upgrade", ["h2c", "websocket, h2c", "h2c, websocket", "websocket/13", "TLS/1.2", "x"])
 def test_upgrades_that_do_not_go_on(router: Start, heard: CapturingPod, upgrade: str) -> None:
-    """Only an upgrade to WebSocket and nothing else is passed on."""
+    """An upgrade is passed on only if it names WebSocket and nothing else."""
     here = serve(router(), heard)
     asked = f"Connection: close, upgrade\r\nUpgrade: {upgrade}\r\n"
     assert exchange(here, f"GET / HTTP/1.1\r\n{HOST}{asked}\r\n") == [200]
@@ -320,7 +320,7 @@ def test_upgrades_that_do_not_go_on(router: Start, heard: CapturingPod, upgrade:
 
 @pytest.mark.parametrize("connection", ["close", "keep-alive", "upgraded", "x-upgrade"])
 def test_upgrade_that_the_connection_does_not_name(router: Start, heard: CapturingPod, connection: str) -> None:
-    """An upgrade is one of the connection, or none."""
+    """An Upgrade header is not passed on if the Connection header does not name it."""
     here = serve(router(), heard)
     asked = f"Connection: {connection}\r\nUpgrade: websocket\r\n"
     with socket.create_connection(("127.0.0.1", here.port), timeout=30) as client:
@@ -333,14 +333,14 @@ def test_upgrade_that_the_connection_does_not_name(router: Start, heard: Capturi
 
 
 def test_long_head_of_an_answer(router: Start, heard: CapturingPod) -> None:
-    """A Pod's head may be as long as its cookies make it, up to 16 KiB."""
+    """The head of a Pod's answer may have up to 16 KiB, for example because of cookies."""
     cookies = b"".join(b"Set-Cookie: c%d=%b\r\n" % (number, b"x" * 3000) for number in range(5))
     heard.reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + cookies + b"\r\n"
     assert exchange(serve(router(), heard), f"GET / HTTP/1.1\r\n{HOST}{CLOSE}\r\n") == [200]
 
 
 def test_request_that_breaks_pods(router: Start) -> None:
-    """A request at which a Pod drops the connection is tried with one other, and not with all."""
+    """If a Pod drops the connection at a request, one other Pod is tried, and not all Pods."""
     here = router()
     with CapturingPod() as one, CapturingPod() as two, CapturingPod() as three, CapturingPod() as four:
         recorders = (one, two, three, four)
@@ -358,7 +358,7 @@ def test_request_that_breaks_pods(router: Start) -> None:
 
 
 def test_slow_heads(router: Start, heard: CapturingPod) -> None:
-    """A head that is not whole in time is dropped, however steadily it trickles in."""
+    """A request head that is not complete in time is dropped, however steadily it comes."""
     here = serve(router(NGINX_CLIENT_HEADER_TIMEOUT="1"), heard)
     with socket.create_connection(("127.0.0.1", here.port), timeout=0.1) as connection:
         connection.sendall(f"GET / HTTP/1.1\r\n{HOST}X-A: ".encode())
@@ -367,7 +367,7 @@ def test_slow_heads(router: Start, heard: CapturingPod) -> None:
 
 
 def test_slow_handshakes(router: Start) -> None:
-    """A TLS handshake that is not done in time is dropped."""
+    """A TLS handshake that is not complete in time is dropped."""
     here = router(NGINX_CLIENT_HEADER_TIMEOUT="1")
     here.serve()
     with socket.create_connection(("127.0.0.1", here.ssl_port), timeout=30) as connection:
@@ -391,14 +391,14 @@ def trickle(connection: socket.socket) -> list[int]:
 
 
 def test_stalled_bodies(router: Start, heard: CapturingPod) -> None:
-    """A body of which nothing more comes is dropped, and no Pod has a whole request of it."""
+    """A body that stops coming is dropped, and no Pod gets a complete request."""
     here = serve(router(NGINX_CLIENT_BODY_TIMEOUT="1"), heard)
     assert exchange(here, f"PUT / HTTP/1.1\r\n{HOST}{CLOSE}Content-Length: 9\r\n\r\nhello") in ([408], [])
     assert heard.requests == []
 
 
 def test_slow_bodies_stream(router: Start, heard: CapturingPod) -> None:
-    """A body that comes slowly takes all the time it needs, longer than the limit for a pause."""
+    """A slow body may take all the time that it needs: the limit is for one pause."""
     here = serve(router(NGINX_CLIENT_BODY_TIMEOUT="1", NGINX_CLIENT_HEADER_TIMEOUT="1"), heard)
     with socket.create_connection(("127.0.0.1", here.port), timeout=0.1) as connection:
         connection.sendall(f"PUT / HTTP/1.1\r\n{HOST}{CLOSE}Content-Length: 25\r\n\r\n".encode())
@@ -458,7 +458,7 @@ def secure(router: Start, heard: CapturingPod, authority: Authority) -> Router:
 
 
 def ask_http2(router: Router, authority: Authority, headers: list[tuple[str, str]]) -> str:
-    """Send a request's headers as they are over HTTP/2: give the status, or how nginx dropped it."""
+    """Send a request's headers unchanged over HTTP/2; give the status, or how nginx dropped the request."""
     context: ssl.SSLContext = authority.trust()
     context.set_alpn_protocols(["h2"])
     config = h2.config.H2Configuration(
@@ -481,13 +481,13 @@ def ask_http2(router: Router, authority: Authority, headers: list[tuple[str, str
 
 @pytest.mark.parametrize("name", ODD_HTTP2)
 def test_odd_http2(secure: Router, heard: CapturingPod, authority: Authority, name: str) -> None:
-    """HTTP/2 has no other way in: what could become another request in HTTP/1.1 is refused."""
+    """Over HTTP/2, headers that could become another request in HTTP/1.1 are refused."""
     assert ask_http2(secure, authority, ODD_HTTP2[name]) in ("400", "405", "dropped", "closed")
     assert heard.requests == []
 
 
 def test_answer_s_connection_headers(secure: Router, heard: CapturingPod, authority: Authority) -> None:
-    """What a Pod says of its connection does not reach a client, whose HTTP/2 would end at it."""
+    """A Pod's headers about its connection do not reach a client: they would break its HTTP/2 connection."""
     heard.reply = (
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nUpgrade: h2,h2c\r\nConnection: Upgrade, Keep-Alive\r\n"
         b"Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\n\r\n"
@@ -495,13 +495,13 @@ def test_answer_s_connection_headers(secure: Router, heard: CapturingPod, author
     assert ask_http2(secure, authority, GET) == "200"
 
 
-# What is legal for every nginx; what the others have in them newer ones refuse.
+# Every version of nginx accepts these; newer versions refuse what the others contain.
 ALWAYS_CLEAN = {"address", "identity"}
 
 
 @pytest.mark.parametrize("name", CLEAN_HTTP2)
 def test_clean_http2(secure: Router, heard: CapturingPod, authority: Authority, name: str) -> None:
-    """What HTTP/2 lets in reaches the Pod as one plain request."""
+    """A request that is accepted over HTTP/2 reaches the Pod as one plain request."""
     if ask_http2(secure, authority, CLEAN_HTTP2[name]) == "200":
         ((line, headers, _),) = heard.requests
         assert (line, heard.get("host")) == ("GET / HTTP/1.1", [NAME])

@@ -37,7 +37,7 @@ def ask(port: int, path: str, host: str = "") -> int:
 
 
 def test_daemon(server: ApiServer, port: int, authority: Authority, tmp_path: Path) -> None:
-    """It follows the API server with the Pod's own account, serves, says that it is ready, and ends well at SIGTERM."""
+    """The image follows the API server with the Pod's account, serves, becomes ready, and exits with 0 at SIGTERM."""
     account = tmp_path / "account"
     account.mkdir(mode=0o755)
     for name, content in {"token": TOKEN.encode(), "ca.crt": authority.pem, "namespace": b"dispatcher"}.items():
@@ -82,7 +82,7 @@ def read_document(name: str) -> str:
 
 
 def test_bill_of_materials() -> None:
-    """The image holds a valid CycloneDX bill of exactly the lock's packages and of Debian's, each with a licence."""
+    """The image holds a valid CycloneDX bill of exactly its locked and Debian packages, each with a licence."""
     text = read_document("sbom.cdx.json")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     parts = json.loads(text)["components"]
@@ -97,14 +97,14 @@ def test_bill_of_materials() -> None:
 
 
 def test_licences() -> None:
-    """The list of licences has a line for each part of the bill."""
+    """The list of licences has a line for each component of the bill of materials."""
     parts = json.loads(read_document("sbom.cdx.json"))["components"]
     lines = {line.partition(": ")[0] for line in read_document("licences.txt").splitlines()}
     assert lines == {f"{part['name']} {part['version']}" for part in parts}
 
 
 def test_without_a_network() -> None:
-    """A replay runs where there is no network at all."""
+    """A replay runs without a network."""
     walkthrough = Path(__file__).parent.parent / "fixtures" / "walkthrough"
     told = podman("run", "--rm", "--network", "none", "--volume", f"{walkthrough}:/in:ro", IMAGE, "replay", "/in")
     assert "pod test-namespace/" in told

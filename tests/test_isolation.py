@@ -1,4 +1,4 @@
-"""Isolation: who is to blame for a tree that nginx refuses is held alone, and everyone else's change goes live."""
+"""Isolation: if nginx refuses a tree, only the Namespaces to blame are held, and all others' changes go live."""
 
 import math
 import time
@@ -21,7 +21,8 @@ from reconciler.values.files import File
 
 Start = Callable[..., Router]
 
-# nginx itself judges all but one name; of that one the script says what nginx would say of a line that it refuses.
+# nginx itself tests each tree, except trees with a host refused*.dev. For these, the script prints what nginx would
+# print about a line that it refuses.
 _JUDGE = """#!/bin/sh
 case "$1" in -t)
     echo trial >>{log}
@@ -38,7 +39,7 @@ exec {nginx} "$@"
 
 @pytest.fixture
 def judge(tmp_path: Path, nginx_binary: str) -> Callable[[str], str]:
-    """Make an nginx that refuses the hosts refused*.dev; `message` is what it says then, beside the line."""
+    """Make an nginx that refuses the hosts refused*.dev; it then prints `message` and the place of the line."""
 
     def write(message: str = "no such thing") -> str:
         binary = tmp_path / "judge"
@@ -51,7 +52,7 @@ def judge(tmp_path: Path, nginx_binary: str) -> Callable[[str], str]:
 
 @pytest.fixture
 def judged(judge: Callable[[str], str], router: Start) -> Start:
-    """Start routers with such an nginx."""
+    """Start routers with an nginx that refuses hosts."""
 
     def start(message: str = "no such thing", **settings: str) -> Router:
         return router(NGINX_BINARY=judge(message), **settings)
@@ -75,7 +76,7 @@ def problems(router: Router) -> list[str]:
 
 @pytest.mark.parametrize("message", ["no such thing", "host refused.dev is odd", "nothing that helps"])
 def test_everyone_else_goes_live(judged: Start, message: str) -> None:
-    """A refused Namespace keeps its last good state, others' changes go live at once, and people are told."""
+    """A refused Namespace keeps its last good state, others' changes go live at once, and there is a problem."""
     here = judged(message)
     here.serve(*team("a", "a.dev"), *team("b", "b.dev"), *team("c", "c.dev"))
     here.serve(*team("a", "a2.dev"), *team("b", "refused.dev"), *team("c", "c2.dev"), *team("d", "d.dev"))
@@ -86,7 +87,7 @@ def test_everyone_else_goes_live(judged: Start, message: str) -> None:
 
 
 def test_held_is_tried_again_when_it_changes(judged: Start) -> None:
-    """While it stays as it was it is not tried again; mended, it goes live and the problem goes."""
+    """A held Namespace is not tried again until it changes; once it is right, it goes live and the problem goes."""
     here = judged()
     here.serve(*team("a", "a.dev"), *team("b", "b.dev"))
     here.serve(*team("a", "a.dev"), *team("b", "refused.dev"))
@@ -99,7 +100,7 @@ def test_held_is_tried_again_when_it_changes(judged: Start) -> None:
 
 
 def test_nothing_to_fall_back_on(judged: Start) -> None:
-    """In the first cycle, and for a new Namespace, a refused one is left out whole."""
+    """A refused Namespace without a last good state, as in the first cycle, is left out as a whole."""
     here = judged()
     here.serve(*team("a", "a.dev"), *team("b", "refused.dev"), *team("c", "refused2.dev"), *team("d", "d.dev"))
     assert hosts(here) == ["a.dev", "d.dev"]
@@ -108,7 +109,7 @@ def test_nothing_to_fall_back_on(judged: Start) -> None:
 
 
 def test_what_anothers_going_brings_up(judged: Start) -> None:
-    """When an older Namespace goes and what comes up in its place is refused, it stays until that is mended."""
+    """If an older Namespace goes and a host that takes its place is refused, it stays until that host is mended."""
     here = judged()
     pem = {"valueFrom": {"secretKeyRef": {"key": "missing"}}}
     older = namespace("a", {"refused.dev": {"ssl": {"certificate": pem, "certificateKey": pem}}})
@@ -123,7 +124,7 @@ def test_what_anothers_going_brings_up(judged: Start) -> None:
 
 
 def test_nobody_is_to_blame(judged: Start, tmp_path: Path) -> None:
-    """Where nginx refuses every tree, the refusal stands, and the last release serves on."""
+    """If nginx refuses every tree, the refusal is raised, and the last release is still served."""
     here = judged()
     live = here.serve(*team("a", "a.dev")).release
     (tmp_path / "judge").write_text("#!/bin/sh\necho 'nginx: [emerg] out of order' >&2\nexit 1\n")
@@ -134,13 +135,13 @@ def test_nobody_is_to_blame(judged: Start, tmp_path: Path) -> None:
 
 
 def test_not_proven(router: Start, tmp_path: Path, nginx_binary: str) -> None:
-    """A tree that passes the test and yet does not go live: its Namespace is held for a while, then tried again."""
+    """If a tree passes the test but does not go live, the Namespace to blame is held for a while, then tried again."""
     judge = tmp_path / "judge"
     judge.write_text(f'#!/bin/sh\nexec {nginx_binary} "$@"\n')
     judge.chmod(0o755)
     here = router(NGINX_BINARY=str(judge), RELOAD_TIMEOUT="2")
     here.serve(*team("a", "a.dev"), *team("b", "b.dev"))
-    # The test takes the tree for good from here on, whatever is in it.
+    # From here on, the test accepts every tree.
     judge.write_text(f'#!/bin/sh\ncase "$1" in -t) exit 0 ;; esac\nexec {nginx_binary} "$@"\n')
     good = here.nginx.apply
 
@@ -158,7 +159,7 @@ def test_not_proven(router: Start, tmp_path: Path, nginx_binary: str) -> None:
 
 
 def test_restart_remembers(server: ApiServer, launch: Callable[..., RunningDaemon], judge: Callable[[], str]) -> None:
-    """What a former process served of a Namespace is its last good state, though nothing else is known of then."""
+    """After a restart, what the former process served of a Namespace is its last good state."""
     server.load([*team("a", "a.dev"), *team("b", "b.dev")])
     daemon = launch(NGINX_BINARY=judge())
     daemon.wait_for(lambda: daemon.ask("b.dev") == 502)
@@ -172,7 +173,7 @@ def test_restart_remembers(server: ApiServer, launch: Callable[..., RunningDaemo
 
 
 def test_former_state_is_refused_too(judged: Start, judge: Callable[[], str]) -> None:
-    """Where this nginx refuses what a former process served, that is nobody's good state: the rest goes live."""
+    """If nginx refuses what a former process served, that is not a good state; the other Namespaces go live."""
     here = judged()
     here.serve(*team("a", "a.dev"), *team("b", "b.dev"))
     assert here.last
@@ -186,7 +187,7 @@ def test_former_state_is_refused_too(judged: Start, judge: Callable[[], str]) ->
 def test_signal_ends_the_search(
     server: ApiServer, launch: Callable[..., RunningDaemon], judge: Callable[[], str], tmp_path: Path
 ) -> None:
-    """Who stops the daemon need not wait until all who are to blame are found."""
+    """A signal ends the daemon before the search has found all Namespaces to blame."""
     trials = tmp_path / "trials"
     server.load(team("a", "a.dev"))
     daemon = launch(NGINX_BINARY=judge())
@@ -203,7 +204,7 @@ def test_signal_ends_the_search(
 
 
 def test_who_is_refused_has_had_a_turn(judged: Start) -> None:
-    """What nginx refuses counts as a change that went live: nobody makes it look for an offender all the time."""
+    """A refused change counts like one that went live, so no Namespace can cause searches all the time."""
     here = judged(MAX_CHANGES_PER_NAMESPACE="3")
     here.serve(*team("a", "a.dev"), *team("b", "b.dev"))
     for number in range(4):
@@ -214,7 +215,7 @@ def test_who_is_refused_has_had_a_turn(judged: Start) -> None:
 
 
 def test_slow_test_is_a_refusal(judged: Start, judge: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whose tree nginx does not test in time is found as if nginx had refused it."""
+    """A tree that nginx does not test in time counts as refused, and the Namespace to blame is found."""
     here = judged()
     here.serve(*team("a", "a.dev"), *team("b", "b.dev"))
     slow = Path(judge())
@@ -231,7 +232,7 @@ def made(*names: str) -> tuple[Held, ...]:
 
 @pytest.mark.parametrize("bad", [set(), {"n0"}, {"n99"}, {"n7", "n8"}, {"n0", "n50", "n99"}])
 def test_search(bad: set[str]) -> None:
-    """The search finds exactly the offenders, in about two trials for each halving."""
+    """The search finds exactly the offenders, with about two trials for each halving."""
     trials = 0
 
     def works(held: tuple[Held, ...]) -> bool:
@@ -245,7 +246,7 @@ def test_search(bad: set[str]) -> None:
 
 
 def test_search_gives_up() -> None:
-    """After its trials whoever is not cleared is held: who was found for good, who was not yet tried for a while."""
+    """After the last trial, found offenders are held until they change, and untried Namespaces for a while."""
     bad = {"n0", "n2", "n99"}
     names = made(*(f"n{number}" for number in range(100)))
     found = find_offenders(names, frozenset(), 20, 60, lambda held: bad <= {one.name for one in held})
@@ -258,7 +259,7 @@ def test_search_gives_up() -> None:
 
 
 def test_search_among_suspects() -> None:
-    """Of several suspects only those who are to blame are held; suspects who are not hide nobody."""
+    """Only suspects that are to blame are held, and offenders that are not suspects are found too."""
     names = made(*(f"n{number}" for number in range(100)))
     for bad in ({"n3"}, {"n3", "n5"}, {"n7"}, {"n3", "n7"}):
         found = find_offenders(
@@ -268,13 +269,15 @@ def test_search_among_suspects() -> None:
 
 
 def test_guest_of_a_host(judged: Start) -> None:
-    """Who has a path on another's host, which nginx names, costs that other Namespace nothing."""
+    """A Namespace stays served if nginx names its host, but a guest on this host is to blame."""
     here = judged("host shared.dev is odd")
-    older = team("a", "shared.dev")
-    here.serve(*older, *team("c", "c.dev"), *team("d", "refused.dev"))
+    guest = [namespace("d", {"shared.dev": {}, "refused.dev": {}}, "2026-11-23T00:00:00Z")]
+    guest.append(pod("d", "guest", "127.9.9.8", [{"basePath": "/guest", "containerPort": 3000}]))
+    here.serve(*team("a", "shared.dev"), *team("c", "c.dev"), *guest)
     assert hosts(here) == ["c.dev", "shared.dev"]
+    assert [line.split(":")[0] for line in problems(here)] == ["Namespace d"]
 
 
 def test_suspects_without_a_place() -> None:
-    """A message that names neither line nor host has no suspects."""
+    """A message that names neither a line nor a host gives no suspects."""
     assert find_suspects("out of memory", {"nginx.conf": File(b"")}, Routes((), (), (), 512)) == frozenset()

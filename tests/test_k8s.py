@@ -1,4 +1,4 @@
-"""The manifests: what an API server accepts, what a Pod may do, and that the demo's objects route."""
+"""The manifests: an API server accepts them, Pods have few rights, and the demo's objects are routed."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ NOW = 1_797_600_000.0
 
 
 def settings_of(container: Object) -> Settings:
-    """Read a container's settings, but for the files that only the cluster has."""
+    """Read a container's settings, except those that name files which only the cluster has."""
     return read_settings({name: text for name, text in environment_of(container).items() if name not in FILES})
 
 
@@ -52,13 +52,13 @@ def route(path: Path, settings: Settings) -> RoutingTable:
 
 
 def test_the_folders_are_there() -> None:
-    """There is a base and an overlay for each purpose."""
+    """The folder k8s holds a base, and an overlay for each purpose."""
     assert set(BUILT) == {"base", "overlays/demo", "overlays/public-private", "overlays/tls"}
 
 
 @pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=lambda folder: folder.name)
 def test_every_file_is_listed(folder: Path) -> None:
-    """A kustomization lists each manifest beside it, once."""
+    """A kustomization lists each manifest of its folder once."""
     kustomization = read_kustomization(folder)
     listed = [*kustomization["resources"], *(patch["path"] for patch in kustomization.get("patches", ()))]
     beside = {path.name for path in folder.iterdir() if path.is_file()} - {"kustomization.yaml"}
@@ -69,13 +69,13 @@ def test_every_file_is_listed(folder: Path) -> None:
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not there")
 @pytest.mark.parametrize("folder", BUILT)
 def test_kustomize_builds_the_same(folder: str) -> None:
-    """What kubectl makes of a folder is what the other tests look at."""
+    """`kubectl kustomize` builds the same objects that the other tests check."""
     printed = subprocess.run(["kubectl", "kustomize", K8S / folder], capture_output=True, check=True, timeout=60).stdout
     assert _in_order(list(yaml.safe_load_all(printed))) == _in_order(BUILT[folder])
 
 
 def _in_order(value: Any) -> Any:
-    """Sort every list in a value: kustomize orders objects, variables and volumes in a way of its own."""
+    """Sort every list in a value: kustomize orders objects, variables and volumes in its own way."""
     if isinstance(value, dict):
         return {name: _in_order(part) for name, part in value.items()}
     if isinstance(value, list):
@@ -86,13 +86,13 @@ def _in_order(value: Any) -> Any:
 @pytest.mark.parametrize("kubernetes", ["1.29", "1.33", "1.37"])
 @pytest.mark.parametrize("folder", BUILT)
 def test_an_api_server_accepts_them(folder: str, kubernetes: str) -> None:
-    """Every object is what that version's schemas allow, without a field that they do not know."""
+    """Every object fits the schemas of that Kubernetes version, and has no field that is unknown to them."""
     for item in BUILT[folder]:
         assert kubernetes_validate.validate(item, kubernetes, strict=True) == kubernetes
 
 
 def test_the_schemas_refuse() -> None:
-    """A misspelled field and a value of the wrong type are refused, so the test above says something."""
+    """The schemas refuse a misspelled field and a value of the wrong type, so the test above is able to fail."""
     for change in ({"nodename": "x"}, {"priorityClassName": 1}):
         item = json.loads(json.dumps(one(BUILT["base"], "DaemonSet")))
         item["spec"]["template"]["spec"] |= change
@@ -121,7 +121,7 @@ def test_pods_may_do_little(folder: str) -> None:
 
 
 def test_rights_are_what_is_needed() -> None:
-    """The one role lists Namespaces, Pods and the Secrets of one name: no other verb, and no wildcard."""
+    """The only role may list Namespaces, Pods and the Secrets of one name; it has no other verb and no wildcard."""
     roles = [item for item in BUILT["base"] if item["kind"] in ("ClusterRole", "Role")]
     assert [role["rules"] for role in roles] == [
         [
@@ -134,7 +134,7 @@ def test_rights_are_what_is_needed() -> None:
 
 @pytest.mark.parametrize("folder", BUILT)
 def test_names_lead_somewhere(folder: str) -> None:
-    """Every name by which an object speaks of another is the name of an object that is there."""
+    """Every name by which an object refers to another object is the name of an object that exists."""
     objects = BUILT[folder]
     names = {name_of(item) for item in objects}
     daemons = one(objects, "DaemonSet")["spec"]["template"]
@@ -155,7 +155,7 @@ def test_names_lead_somewhere(folder: str) -> None:
 
 @pytest.mark.parametrize(("daemons", "container"), ROUTERS)
 def test_settings_are_read(daemons: Object, container: Object) -> None:
-    """Each variable is a setting that is allowed, and where a router listens is what the Pod declares and probes."""
+    """Each variable is a known setting, and the Pod declares and probes the ports on which the router listens."""
     assert environment_of(container).keys() <= NAMES
     settings = settings_of(container)
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
@@ -168,7 +168,7 @@ def test_settings_are_read(daemons: Object, container: Object) -> None:
 
 @pytest.mark.parametrize(("daemons", "container"), ROUTERS)
 def test_what_is_written_stays_in_memory(daemons: Object, container: Object) -> None:
-    """A router writes to folders of its own, which are limited and never on a disk: keys are in them."""
+    """A router writes only to its own folders; these are in memory, because they hold keys, and limited in size."""
     pod = daemons["spec"]["template"]["spec"]
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     mounts = {
@@ -184,7 +184,7 @@ def test_what_is_written_stays_in_memory(daemons: Object, container: Object) -> 
 
 @pytest.mark.parametrize("folder", BUILT)
 def test_ports_do_not_collide(folder: str) -> None:
-    """The containers of a Pod share its ports, so each is there once; the policies let in those that serve."""
+    """Containers of a Pod share its ports, so each port is declared once; the policies let in those that serve."""
     objects = BUILT[folder]
     containers = one(objects, "DaemonSet")["spec"]["template"]["spec"]["containers"]
     ports = [port for container in containers for port in container["ports"]]
@@ -209,7 +209,7 @@ def test_the_default_certificate_is_mounted() -> None:
 
 
 def test_the_two_routers_serve_their_own() -> None:
-    """Of one cluster's objects the public router serves what is annotated as public, the private one the private."""
+    """In one cluster, the public router serves what is annotated as public, and the private router what is private."""
     pod = one(BUILT["overlays/public-private"], "DaemonSet")["spec"]["template"]["spec"]
     served = {}
     for container in pod["containers"]:
@@ -222,7 +222,7 @@ def test_the_two_routers_serve_their_own() -> None:
 
 
 def test_the_demo_routes(tmp_path: Path) -> None:
-    """The demo's Namespace, Secret and Pods, once these run, are served at its host and path for those with the key."""
+    """When the demo's Pods run, clients with the API key reach them at the demo's host and path."""
     objects = BUILT["overlays/demo"]
     template = one(objects, "Deployment", "nodejs-k8s-env")["spec"]["template"]
     pods = [
@@ -246,7 +246,7 @@ def test_the_demo_routes(tmp_path: Path) -> None:
 
 
 def test_no_image_names_where_it_comes_from() -> None:
-    """Images are named without a registry, which is for an overlay to say."""
+    """Images are named without a registry; an overlay adds it."""
     images = [
         container["image"]
         for objects in BUILT.values()
@@ -258,7 +258,7 @@ def test_no_image_names_where_it_comes_from() -> None:
 
 @pytest.mark.skipif(not DOCKERFILE.exists(), reason="the tests' own image does not hold the Dockerfile")
 def test_the_image_runs_as_the_manifests_say() -> None:
-    """The image's user is the Pod's, its version is the package's, and what it is made of comes from no named place."""
+    """The image has the Pod's user and the package's version, and the Dockerfile names no URL."""
     text = DOCKERFILE.read_text()
     context = one(BUILT["base"], "DaemonSet")["spec"]["template"]["spec"]["securityContext"]
     assert f"\nUSER {context['runAsUser']}:{context['runAsGroup']}\n" in text
@@ -267,7 +267,7 @@ def test_the_image_runs_as_the_manifests_say() -> None:
 
 
 def test_manifests_are_yaml_without_surprises() -> None:
-    """No manifest uses what YAML alone has: anchors, aliases or tags."""
+    """No manifest uses the parts of YAML that JSON lacks: anchors, aliases or tags."""
     for path in K8S.glob("**/*.yaml"):
         assert read_documents(path)
         kinds = {type(token) for token in yaml.scan(path.read_text())}

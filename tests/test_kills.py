@@ -1,4 +1,4 @@
-"""What may befall the daemon's machine: kills at any moment, signals, full and read-only disks, wrong clocks."""
+"""What can happen to the daemon's machine: kills at any moment, signals, full and read-only disks, wrong clocks."""
 
 import logging
 import os
@@ -28,7 +28,7 @@ from support.running_daemon import RunningDaemon
 from reconciler.disk.releases import Releases
 from reconciler.nginx.program import run_test
 
-# `make test` has no time for 200 kills; docs/reliability.md tells what was seen of them.
+# 200 kills take too long for `make test`; docs/reliability.md has their results.
 KILLS = int(os.environ.get("KILLS", "20"))
 SHUT = ("ConnectionRefusedError", "ConnectionResetError", "RemoteDisconnected")
 PORT = free_port()
@@ -38,7 +38,7 @@ Launch = Callable[..., RunningDaemon]
 
 @pytest.fixture
 def server(authority: Authority, backends: Backends) -> Iterator[ApiServer]:
-    """Play an API server with a host and a Pod that answers."""
+    """Run a test API server with one host and one Pod that answers."""
     for place in (2, 3):
         backends.listen(address(place), PORT)
     with ApiServer(authority) as running:
@@ -48,7 +48,7 @@ def server(authority: Authority, backends: Backends) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def launch(tmp_path: Path, server: ApiServer, authority: Authority, nginx_binary: str) -> Iterator[Launch]:
-    """Start daemons that follow the server, and wait until they serve; they end with the test."""
+    """Start daemons that follow the server, and wait until they serve; they stop when the test ends."""
     started: list[RunningDaemon] = []
 
     def start(*before: object, **settings: str) -> RunningDaemon:
@@ -85,7 +85,7 @@ def pid(daemon: RunningDaemon) -> int:
 
 
 def tell(what: str, clients: list[Client]) -> list[str]:
-    """Tell how many requests failed and how; `--log-cli-level=INFO` shows it. Give what each failed of."""
+    """Log how many requests failed and how, and give each failure's type; `--log-cli-level=INFO` shows the log."""
     failures = [failure for client in clients for failure in client.failures]
     logging.info("%s: %d of %d failed %s", what, len(failures), sum(one.sent for one in clients), sorted({*failures}))
     return [failure.partition(":")[0] for failure in failures]
@@ -96,7 +96,7 @@ def tell(what: str, clients: list[Client]) -> list[str]:
 
 @contextmanager
 def changing(server: ApiServer, look: Callable[[], None]) -> Iterator[None]:
-    """Change what is routed all the time, and have it looked at each time."""
+    """Change the routes again and again, and call `look` after each change."""
     over = threading.Event()
 
     def change() -> None:
@@ -116,7 +116,7 @@ def changing(server: ApiServer, look: Callable[[], None]) -> Iterator[None]:
 
 
 def test_killed_daemon(launch: Launch, server: ApiServer, backends: Backends, nginx_binary: str) -> None:
-    """Wherever a kill meets it, the live release is whole, nginx serves on, and the next daemon goes on from there."""
+    """A daemon killed at any moment leaves a whole live release and a serving nginx, and the next daemon continues."""
     daemon = launch(RECONCILE_INTERVAL="60")
     clients: list[Client] = [NewConnections(daemon.port, "a.dev") for _ in range(2)]
     chance = random.Random(0)
@@ -125,7 +125,7 @@ def test_killed_daemon(launch: Launch, server: ApiServer, backends: Backends, ng
 
     def look() -> None:
         process = daemon.process
-        if ready.is_set():  # a signal that comes before it is provided for would end the daemon
+        if ready.is_set():  # SIGHUP would end a daemon that does not handle it yet
             process.send_signal(signal.SIGHUP)
 
     with busy(clients, backends), changing(server, look):
@@ -134,7 +134,7 @@ def test_killed_daemon(launch: Launch, server: ApiServer, backends: Backends, ng
             ready.clear()
             daemon.end(signal.SIGKILL)
             check_folder(daemon.folder, nginx_binary)
-            assert daemon.ask("a.dev") == 200 or not daemon.find_nginx()  # killed between two nginx
+            assert daemon.ask("a.dev") == 200 or not daemon.find_nginx()  # killed before the new nginx started
             starts = daemon.count("starts on")
             daemon.start()
             daemon.wait_for_line("starts on", starts + 1)
@@ -151,7 +151,7 @@ def test_killed_daemon(launch: Launch, server: ApiServer, backends: Backends, ng
 
 
 def check_folder(folder: Path, nginx_binary: str) -> None:
-    """Look at what a killed daemon left: what is live is whole, and nginx takes it."""
+    """Check what a killed daemon left: the live release is whole, and nginx accepts it."""
     releases = Releases(folder)
     assert releases.mine
     assert next(releases.find_whole()).name == releases.live
@@ -160,7 +160,7 @@ def check_folder(folder: Path, nginx_binary: str) -> None:
 
 
 def test_killed_master(launch: Launch, backends: Backends) -> None:
-    """A killed master is replaced; only while the ports are taken over may a connection be refused."""
+    """A killed master is replaced; connections fail only while the new nginx takes over the ports."""
     daemon = launch()
     clients: list[Client] = [NewConnections(daemon.port, "a.dev") for _ in range(2)]
     with busy(clients, backends):
@@ -172,7 +172,7 @@ def test_killed_master(launch: Launch, backends: Backends) -> None:
 
 
 def test_killed_worker(launch: Launch, backends: Backends) -> None:
-    """With a killed worker goes at most what it was answering, and nobody is refused."""
+    """A killed worker loses at most the requests that it was answering, and no connection is refused."""
     daemon = launch()
     clients: list[Client] = [NewConnections(daemon.port, "a.dev") for _ in range(2)]
     with busy(clients, backends):
@@ -186,7 +186,7 @@ def test_killed_worker(launch: Launch, backends: Backends) -> None:
 
 
 def test_killed_daemon_and_master(launch: Launch, server: ApiServer, backends: Backends) -> None:
-    """Where both are killed the workers serve on, and the next daemon takes over from them."""
+    """If daemon and master are both killed, the workers still serve, and the next daemon takes over from them."""
     daemon = launch()
     clients: list[Client] = [NewConnections(daemon.port, "a.dev") for _ in range(2)]
     with busy(clients, backends):
@@ -206,12 +206,12 @@ def children(parent: int) -> set[int]:
     return {int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()}
 
 
-# Asked to stop
+# Signals to stop
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_stop_drains(launch: Launch, backends: Backends, number: signal.Signals) -> None:
-    """At a signal no new connections are taken, a download under way comes to its end, and the exit code is 0."""
+    """After a signal to stop, new connections are refused, a running download finishes, and the exit code is 0."""
     daemon = launch(SHUTDOWN_TIMEOUT="60")
     download = Download(daemon.port, "a.dev")
     with busy([download], backends):
@@ -227,7 +227,7 @@ def test_stop_drains(launch: Launch, backends: Backends, number: signal.Signals)
 
 
 def test_stop_drains_no_longer_than_it_may(launch: Launch, backends: Backends) -> None:
-    """After SHUTDOWN_TIMEOUT a download is cut, and the exit code is 0 all the same."""
+    """After SHUTDOWN_TIMEOUT a running download is cut off, and the exit code is still 0."""
     daemon = launch(SHUTDOWN_TIMEOUT="1")
     download = Download(daemon.port, "a.dev")
     with busy([download], backends):
@@ -238,7 +238,7 @@ def test_stop_drains_no_longer_than_it_may(launch: Launch, backends: Backends) -
 
 
 def test_second_signal_ends_at_once(launch: Launch, backends: Backends) -> None:
-    """A second signal to stop waits for nobody."""
+    """A second signal to stop ends the daemon without waiting for running requests."""
     daemon = launch(SHUTDOWN_TIMEOUT="3600")
     download = Download(daemon.port, "a.dev")
     with busy([download], backends):
@@ -251,7 +251,7 @@ def test_second_signal_ends_at_once(launch: Launch, backends: Backends) -> None:
 
 
 def test_stop_does_not_wait_for_the_cluster(launch: Launch, server: ApiServer) -> None:
-    """A signal to stop ends a read that hangs."""
+    """A signal to stop ends the daemon even while a read of the cluster hangs."""
     daemon = launch(API_TIMEOUT="600")
     server.fail(faults.HANG)
     asked = len(server.requests)
@@ -269,7 +269,7 @@ SMALL_DISK = ("unshare", "-m", "sh", "-c", 'mkdir -p "$0" && mount -t tmpfs -o s
 @needs_root("unshare", "nsenter")
 @pytest.mark.parametrize("what", ["full", "read-only"])
 def test_disk_fails(launch: Launch, server: ApiServer, tmp_path: Path, what: str) -> None:
-    """A full or read-only disk is told once, what is served stays so, and with the next room the newest state comes."""
+    """A full or read-only disk is logged once; nginx serves on, and gets the newest state once the disk works again."""
     daemon = launch(*SMALL_DISK, tmp_path / "daemon-0" / "router")
     folder = Path(f"/proc/{pid(daemon)}/root{daemon.folder}")
     remount = ("nsenter", "-m", "-t", pid(daemon), "mount", "-o", "remount,{}", daemon.folder)
@@ -300,10 +300,10 @@ def test_disk_fails(launch: Launch, server: ApiServer, tmp_path: Path, what: str
 
 @needs_root("unshare")
 def test_full_of_former_releases(launch: Launch, server: ApiServer, tmp_path: Path) -> None:
-    """Where former releases take the room that a new one needs they go."""
+    """Former releases are removed if a new release needs their room."""
     daemon = launch(*SMALL_DISK, tmp_path / "daemon-0" / "router")
     folder = Path(f"/proc/{pid(daemon)}/root{daemon.folder}")
-    for number in range(6):  # each is a third of the disk
+    for number in range(6):  # each release takes a third of the disk
         server.put(namespace("b", {f"h{number}-{host}.b.dev": {} for host in range(800)}))
         daemon.wait_for(lambda number=number: daemon.ask(f"h{number}-799.b.dev") == 404)
     assert len([*(folder / "releases").iterdir()]) < 3
@@ -311,14 +311,14 @@ def test_full_of_former_releases(launch: Launch, server: ApiServer, tmp_path: Pa
 
 
 def fill(path: Path) -> None:
-    """Take all the room there is."""
+    """Fill the disk with one file."""
     with suppress(OSError), path.open("wb", buffering=0) as stream:
         while stream.write(bytes(4096)):
             pass
 
 
 def test_no_room(launch: Launch, server: ApiServer) -> None:
-    """Where files cannot be written whole that is told once, what is served stays so, and it recovers by itself."""
+    """If files cannot be written whole, this is logged once, nginx serves on, and the daemon recovers by itself."""
     daemon = launch()
     resource.prlimit(pid(daemon), resource.RLIMIT_FSIZE, (64, resource.RLIM_INFINITY))
     server.put(namespace("b", {"b.dev": {}}))
@@ -332,7 +332,7 @@ def test_no_room(launch: Launch, server: ApiServer) -> None:
 
 
 def test_second_daemon_is_refused(launch: Launch, server: ApiServer, authority: Authority, tmp_path: Path) -> None:
-    """A second daemon on a folder ends with one line, and the first one does not notice."""
+    """A second daemon on the same folder ends with an error of one line, and the first daemon serves on."""
     first = launch()
     master = first.master()
     with closing(RunningDaemon(tmp_path / "second", server, authority)) as second:
@@ -349,7 +349,7 @@ def test_second_daemon_is_refused(launch: Launch, server: ApiServer, authority: 
 
 
 def test_clock_is_set(launch: Launch, server: ApiServer, tmp_path: Path) -> None:
-    """A clock that is set back or forward, by seconds or by a day, does not keep changes from being served."""
+    """Changes are served although the clock is set back by an hour, or forward by a day or by seconds."""
     offset = tmp_path / "offset"
     offset.write_text("0")
     daemon = launch(sys.executable, clock.__file__, offset)
@@ -368,7 +368,7 @@ def test_clock_is_set(launch: Launch, server: ApiServer, tmp_path: Path) -> None
 
 @needs_root("unshare")
 def test_first_process_reaps_orphans(launch: Launch) -> None:
-    """As process 1 it leaves no zombie: a killed nginx's workers become its children, and are reaped when they end."""
+    """As process 1 the daemon leaves no zombies: it reaps the workers of a killed nginx, which become its children."""
     daemon = launch("unshare", "--pid", "--fork", "--mount-proc")
     (first,) = children(pid(daemon))
     (master,) = children(first)

@@ -1,4 +1,4 @@
-"""Limits of what one tenant's certificate may cost."""
+"""Limits on what the certificates of one tenant may cost."""
 
 import datetime
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Start = Callable[..., Router]
 
 
 def certify(bits: int) -> bytes:
-    """Make a certificate of a huge key, which nobody has the other half of, signed by a small one."""
+    """Make a certificate for a huge public key, which has no private key; a small key signs it."""
     public = rsa.RSAPublicNumbers(65537, 2**bits - 1).public_key()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "huge.dev")])
     start = datetime.datetime(2024, 1, 1)
@@ -26,11 +26,11 @@ def certify(bits: int) -> bytes:
 
 
 def test_certificates_of_a_namespace(router: Start, authority: Authority) -> None:
-    """The hosts of one Namespace have so many certificates together; those beyond are claimed, left out and told."""
+    """Hosts beyond a Namespace's limit of certificates are left out and a problem, but stay claimed."""
     here = router(MAX_CERTIFICATES_PER_NAMESPACE="10")
     certificate, key = authority.issue("*.many.dev")
     hosts = {f"h{number}.many.dev": tls(client="client.crt") for number in range(4)}
-    chain = certificate + authority.pem  # with the clients' authority each host has three
+    chain = certificate + authority.pem  # two certificates; with the clients' authority each host has three
     fields = {"ssl_crt": chain, "ssl_key": key, "client_crt": authority.pem}
     younger = namespace("younger", {"h3.many.dev": {}}, "2027-01-01T00:00:00Z")
     cycle = here.serve(namespace("many", hosts), secret("many", **fields), younger)
@@ -41,7 +41,7 @@ def test_certificates_of_a_namespace(router: Start, authority: Authority) -> Non
 
 
 def test_size_of_certificates_counts(router: Start, authority: Authority) -> None:
-    """A certificate of many names counts as often as it has 4 KiB."""
+    """A certificate with many names counts once for each 4 KiB of its PEM."""
     here = router(MAX_CERTIFICATES_PER_NAMESPACE="4")
     names = [x509.DNSName(f"{number:060}.dev") for number in range(250)]
     certificate, key = sign_names("a.dev", names)
@@ -60,7 +60,7 @@ def sign_names(subject: str, names: list[x509.DNSName]) -> tuple[bytes, bytes]:
 
 @pytest.mark.parametrize("bits", [8193, 16384])
 def test_certificate_of_many_bits(router: Start, bits: int) -> None:
-    """A certificate whose key would keep nginx busy at each handshake leaves its host out, and that is told."""
+    """A host is left out and a problem if its certificate's key would keep nginx busy at each handshake."""
     here = router()
     fields = {"ssl_crt": certify(bits), "ssl_key": b"x"}
     cycle = here.serve(namespace("huge", {"huge.dev": tls()}), secret("huge", **fields))

@@ -1,4 +1,4 @@
-"""Objects as Kubernetes gives them: what is read of them, and which are selected."""
+"""Objects as Kubernetes lists them: which fields are read, and which objects are selected."""
 
 import msgspec
 import pytest
@@ -38,19 +38,19 @@ def test_select_secrets_by_name(name, kept):
 
 
 def test_select_what_has_no_labels():
-    """An object without labels meets a selector that asks for an absence."""
+    """An object without labels matches a selector that requires a label to be absent."""
     selected = select(LISTING, parse_selector("!routable"), "routing")
     assert names(selected.namespaces) == ["/no", "/none"]
     assert names(selected.pods) == ["yes/c"]
 
 
 def test_select_from_nothing():
-    """Of an empty listing nothing is kept."""
+    """Nothing is selected from an empty Listing."""
     assert select(Listing(), parse_selector("a"), "routing") == Listing()
 
 
 def test_a_secret_shows_no_value():
-    """A Secret's representation is its name, also within a listing."""
+    """A Secret's repr shows only its Namespace and name, also within a Listing."""
     secret = Secret(Metadata("routing", "a"), {"api-key": "c2VjcmV0"}, {"plain": "secret"})
     assert repr(secret) == "Secret(a/routing)"
     assert "ecret(a/routing)" in repr(Listing(secrets=(secret,)))
@@ -60,7 +60,7 @@ def test_a_secret_shows_no_value():
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["", "A", "a_b", "a/b", "../a", "a\n", "a b", "-a", "a" * 254])
 def test_no_object_has_an_illegal_name(kind, name):
-    """A name that Kubernetes would refuse is refused, a trailing line break too."""
+    """A name that Kubernetes would refuse is refused, even if only a trailing line break is wrong."""
     with pytest.raises(msgspec.ValidationError, match=r"metadata\.name"):
         msgspec.convert({"metadata": {"name": name}}, KINDS[kind])
 
@@ -79,7 +79,7 @@ def test_legal_names(name):
 
 
 def test_what_does_not_matter_is_dropped():
-    """Fields that routing never reads leave no trace."""
+    """Fields that routing never reads are dropped."""
     extra = {"managedFields": [{"manager": "kubectl"}], "uid": "1"}
     pod = {"metadata": {"name": "a", **extra}, "spec": {"nodeName": "n"}, "status": {"hostIP": "10.0.0.1"}}
     assert msgspec.convert(pod, Pod) == Pod(Metadata("a"))

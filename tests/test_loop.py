@@ -1,4 +1,4 @@
-"""The loop: what a turn does, what it remembers, and which events it tells."""
+"""The loop: what a turn does, what it remembers, and which events it reports."""
 
 from collections.abc import Callable, Iterator
 
@@ -21,7 +21,7 @@ A, B, C = ([namespace(name, {f"{name}.dev": {}}), web(name, 3000)] for name in "
 
 
 class Cluster:
-    """A source: a cache that may lag behind what is true."""
+    """A source: a cache that may be older than the true state."""
 
     def __init__(self) -> None:
         self.true = self.cached = NOTHING
@@ -43,7 +43,7 @@ class Cluster:
 
 
 class Trees:
-    """A sink that keeps trees, unless one has a forbidden text in it."""
+    """A sink that keeps trees, and refuses a tree that contains a forbidden text."""
 
     def __init__(self) -> None:
         self.taken: list[Files] = []
@@ -63,7 +63,7 @@ class Trees:
 
 
 class Scene:
-    """A loop over a cluster and trees, with all events that it told."""
+    """A loop over a cluster and trees, with all events that it reported."""
 
     def __init__(self) -> None:
         self.cluster, self.trees = Cluster(), Trees()
@@ -72,7 +72,7 @@ class Scene:
         self._now: Iterator[float] = iter(range(1_000_000_000, 1_000_001_000))
 
     def turn(self) -> Event:
-        """Turn the loop: give what came of it, which is also the last event."""
+        """Turn the loop once, and give the event of this turn; it is also the last one that was reported."""
         event = self.loop.turn(next(self._now))
         assert self.events[-1] is event
         return event
@@ -89,14 +89,14 @@ def hosts(event: Event) -> list[str]:
 
 
 def test_first_turn_applies(scene: Scene) -> None:
-    """The first cycle applies, also an empty cluster: there is nothing that it could be compared with."""
+    """The first cycle applies a release even for an empty cluster, because no earlier cycle exists to compare with."""
     event = scene.turn()
     assert isinstance(event, Applied)
     assert (event.cycle.release, event.last, len(scene.trees.taken)) == ("release 1", None, 1)
 
 
 def test_equal_digest_saves_the_work(scene: Scene) -> None:
-    """An equal Snapshot is idle: nothing is built, and the cycle has neither changes nor a new release."""
+    """A turn with an equal Snapshot is idle: nothing is built, and the cycle has no changes and no new release."""
     scene.cluster.hold(A)
     first = scene.turn()
     scene.cluster.hold(A)
@@ -107,7 +107,7 @@ def test_equal_digest_saves_the_work(scene: Scene) -> None:
 
 
 def test_equal_routes_save_the_release(scene: Scene) -> None:
-    """A change that no route shows is told with its objects, and applies nothing."""
+    """A change that affects no route is reported with its objects, but no release is applied."""
     scene.cluster.hold(A)
     scene.turn()
     scene.cluster.hold([*A, namespace("z", None)])
@@ -119,7 +119,7 @@ def test_equal_routes_save_the_release(scene: Scene) -> None:
 
 @pytest.mark.parametrize("port", ["source", "sink"])
 def test_failure_and_recovery(scene: Scene, port: str) -> None:
-    """A failure is told each time with its port, and recovery once, before the cycle that is well again."""
+    """Each failure is reported with its port; the recovery is reported once, before the first cycle that succeeds."""
     scene.cluster.hold(A)
     scene.turn()
     scene.cluster.hold(A, B)
@@ -133,7 +133,7 @@ def test_failure_and_recovery(scene: Scene, port: str) -> None:
 
 
 def test_what_the_sink_did_not_take_is_not_remembered(scene: Scene) -> None:
-    """A Snapshot whose tree was not taken is tried again, though nothing in the cluster changes."""
+    """A Snapshot whose tree the sink did not take is tried again, although nothing in the cluster changed."""
     scene.trees.error = SinkError("full")
     scene.cluster.hold(A)
     scene.turn()
@@ -142,7 +142,7 @@ def test_what_the_sink_did_not_take_is_not_remembered(scene: Scene) -> None:
 
 
 def test_refusal_is_told_with_who_is_held(scene: Scene) -> None:
-    """What a sink refuses is an event of its own, before what was applied all the same."""
+    """A refusal is its own event with the held Namespaces; it comes before the event for what was still applied."""
     scene.cluster.hold(A, B)
     scene.turn()
     scene.cluster.hold(A, [namespace("b", {"refused.dev": {}})], C)
@@ -154,7 +154,7 @@ def test_refusal_is_told_with_who_is_held(scene: Scene) -> None:
 
 
 def test_complaints_are_told_once(scene: Scene) -> None:
-    """What a source leaves out is told when it is new, and again when it has been well in between."""
+    """A complaint of the source is reported when it is new, and again if it comes back after it was gone."""
     scene.cluster.complaints = ("b", "a")
     scene.turn()
     scene.turn()
@@ -169,7 +169,7 @@ def test_complaints_are_told_once(scene: Scene) -> None:
 
 
 def test_sudden_loss_is_confirmed(scene: Scene) -> None:
-    """A cache that has lost more than half is not believed: what is true now is asked for."""
+    """A cache that has lost more than half is not trusted: the loop reads the true state."""
     scene.cluster.hold(A, B, C)
     scene.turn()
     stale = normalise(listing(A), SETTINGS)
@@ -180,7 +180,7 @@ def test_sudden_loss_is_confirmed(scene: Scene) -> None:
 
 
 def test_true_loss_is_served(scene: Scene) -> None:
-    """If the loss is true it is served, and it is confirmed once, also while the sink does not take it."""
+    """A true loss is served; it is confirmed only once, even if the sink does not take it at first."""
     scene.cluster.hold(A, B, C)
     scene.turn()
     scene.cluster.hold(A)
@@ -193,7 +193,7 @@ def test_true_loss_is_served(scene: Scene) -> None:
 
 
 def test_small_loss_is_believed(scene: Scene) -> None:
-    """What loses no more than half is not asked for again."""
+    """A loss of at most half is not confirmed by a second read."""
     scene.cluster.hold(A, B, C)
     scene.turn()
     scene.cluster.hold(A, B)
@@ -202,7 +202,7 @@ def test_small_loss_is_believed(scene: Scene) -> None:
 
 
 def test_former_process(scene: Scene) -> None:
-    """A loop that goes on from a former process's release applies in any case, and knows how much was routed."""
+    """A loop that continues a former process's release applies in any case, and knows how much was routed."""
     scene.cluster.hold(A, B, C)
     first = scene.turn()
     assert isinstance(first, Applied)
@@ -217,19 +217,19 @@ def test_former_process(scene: Scene) -> None:
 
 
 def test_former_process_of_another_version() -> None:
-    """A tree whose lines this version cannot read is nothing to go on from."""
+    """The loop does not continue from a tree whose lines this version cannot read."""
     assert recall(NOTHING, {"routes.jsonl": File(b'{"host": 1}\n')}, 0) is None
 
 
 def test_a_bug_is_no_failure(scene: Scene) -> None:
-    """What is neither the source's nor the sink's error ends the loop: it is a bug."""
+    """An error that is neither the source's nor the sink's is a bug, and ends the loop."""
     scene.cluster.read = lambda **_: 1 / 0  # type: ignore[method-assign,assignment,return-value]
     with pytest.raises(ZeroDivisionError):
         scene.turn()
 
 
 def test_two_loops_keep_their_results() -> None:
-    """Two loops over different clusters do not forget each other's results: what is equal stays the same object."""
+    """Two loops over different clusters keep their own results: equal hosts stay the same objects."""
     one, other = Stages(SETTINGS), Stages(SETTINGS)
     ours, theirs = (normalise(listing(group), SETTINGS) for group in ([*A, *B], C))
     first = one.build_table(ours, 0.0)
@@ -241,7 +241,7 @@ def test_two_loops_keep_their_results() -> None:
 
 
 def test_observers_are_told_in_order() -> None:
-    """Each observer is told each event, one observer after the other."""
+    """Each observer gets each event, one observer after the other."""
 
     class Witness:
         def __init__(self, name: str) -> None:

@@ -14,14 +14,14 @@ def make_memo():
 
 
 def test_first_round_computes_everything():
-    """The first round calls the function for each input and gives its results by name, in the inputs' order."""
+    """The first round calls the function for each input, and gives the results by name in the inputs' order."""
     memo, calls = make_memo()
     assert list(memo.round({"b": 2, "a": 1}).items()) == [("b", 4), ("a", 2)]
     assert calls == [2, 1]
 
 
 def test_equal_inputs_are_not_computed_again():
-    """An input that equals the last round's costs no call, even if it is another object."""
+    """The function is not called for an input that equals the last round's, even if it is another object."""
     memo, calls = make_memo()
     memo.round({"a": [1, 2]})
     assert memo.round({"a": [1, 2]}) == {"a": [1, 2, 1, 2]}
@@ -29,7 +29,7 @@ def test_equal_inputs_are_not_computed_again():
 
 
 def test_only_changed_inputs_are_computed():
-    """Of many inputs only the changed and the new ones are computed."""
+    """Only the changed and the new inputs are computed."""
     memo, calls = make_memo()
     memo.round({"a": 1, "b": 2})
     calls.clear()
@@ -38,7 +38,7 @@ def test_only_changed_inputs_are_computed():
 
 
 def test_unnamed_inputs_are_forgotten():
-    """What one round does not name is computed again when it comes back."""
+    """An input that a round does not name is forgotten, and computed again when it comes back."""
     memo, calls = make_memo()
     memo.round({"a": 1})
     assert memo.round({}) == {}
@@ -48,7 +48,7 @@ def test_unnamed_inputs_are_forgotten():
 
 
 def test_results_belong_to_names():
-    """Two names may exchange their inputs without getting one another's results."""
+    """If two names exchange their inputs, each name gets the result of its new input."""
     memo, _ = make_memo()
     memo.round({"a": 1, "b": 2})
     assert memo.round({"a": 2, "b": 1}) == {"a": 4, "b": 2}
@@ -63,7 +63,7 @@ def test_empty_results_are_remembered():
 
 
 def test_two_memos_forget_nothing_of_each_others():
-    """Two memos of one function do not share results: what one forgets the other still knows."""
+    """Two memos of the same function do not share results: what one memo forgets, the other still remembers."""
     calls = []
 
     def record(value):

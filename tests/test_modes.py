@@ -1,4 +1,4 @@
-"""The other modes over a live cluster: --once, record, and the way into it from a Pod."""
+"""The other modes over a live cluster: --once, record, and a daemon with a Pod's service account."""
 
 import json
 import time
@@ -44,13 +44,13 @@ def test_once_renders_the_cluster(server: ApiServer, config: dict[str, str], tmp
     replayed = command.run("--once", "--snapshot", recording, "--output", tmp_path / "recorded", **TLS)
     assert (live.returncode, live.stderr) == (0, replayed.stderr)
     assert read_files(tmp_path / "live") == read_files(tmp_path / "recorded")
-    # It is a whole reading of what is true now: no cache is asked.
+    # The lists name no resourceVersion, so the API server gives the true state and not its cache.
     lists = [one for one in server.requests if "=-" not in one.query.get("fieldSelector", "")]
     assert [one.query.get("resourceVersion") for one in lists] == [None, None, None]
 
 
 def test_once_without_an_answer(server: ApiServer, config: dict[str, str], tmp_path: Path) -> None:
-    """Where the cluster cannot be read --once ends with one line and 3, and writes nothing."""
+    """If the cluster cannot be read, --once ends with one line and exit code 3, and writes nothing."""
     server.refuse()
     failed = command.run("--once", "--output", tmp_path / "out", **config)
     assert failed.returncode == 3
@@ -59,7 +59,7 @@ def test_once_without_an_answer(server: ApiServer, config: dict[str, str], tmp_p
 
 
 def test_record_replays_to_the_same_routes(server: ApiServer, config: dict[str, str], tmp_path: Path) -> None:
-    """What record writes replays to the cluster's routes; with stand-ins all but the secrets is the same."""
+    """A recording replays to the cluster's routes; with stand-ins everything except the secrets is the same."""
     server.load(read(LAST))
     for arguments in ([], ["--with-secrets"]):
         folder = tmp_path / f"recorded{len(arguments)}"
@@ -81,7 +81,7 @@ def test_record_replays_to_the_same_routes(server: ApiServer, config: dict[str, 
 
 
 def test_record_every_change(server: ApiServer, launch: Start, tmp_path: Path) -> None:
-    """With --every each change is a recording, in order, until a signal ends it; what is not read is no change."""
+    """With --every each change is written as a recording, in order, until a signal ends the command."""
     folder = tmp_path / "recorded"
     server.load([namespace("a", {"a.dev": {}})])
     daemon = launch("record", folder, "--every")
@@ -112,7 +112,7 @@ def test_what_does_not_go_with_record(arguments: list[str], tmp_path: Path) -> N
 
 
 def test_in_a_pod(server: ApiServer, launch: Start, authority: Authority, tmp_path: Path) -> None:
-    """In a Pod its service account is who it is; a token that is rotated is followed; and it serves unasked."""
+    """In a Pod the daemon uses the service account, follows a rotated token, and serves without --serve."""
     account = tmp_path / "account"
     account.mkdir()
     (account / "token").write_text(TOKEN)
@@ -137,7 +137,7 @@ def test_in_a_pod(server: ApiServer, launch: Start, authority: Authority, tmp_pa
 
 
 def test_output_without_serve(config: dict[str, str], tmp_path: Path) -> None:
-    """Outside a cluster --output is for --once and --serve."""
+    """Outside a cluster --output needs --once or --serve."""
     refused = command.run("--output", tmp_path / "out", **config)
     assert (refused.returncode, refused.stderr) == (
         2,

@@ -1,6 +1,6 @@
-"""The campaign: hostile tenants beside two honest ones, with a running nginx; what the honest ones' clients get stays.
+"""The campaign: hostile tenants beside two honest ones, on a running nginx; the honest ones' answers stay the same.
 
-Batches are drawn anew with `--hypothesis-seed=N`; `--batches=N` runs more of them.
+`--hypothesis-seed=N` draws other batches; `--batches=N` runs more of them.
 """
 
 import json
@@ -43,39 +43,40 @@ def path(base: str, **more: object) -> list[Object]:
     return attack([{"basePath": base, "containerPort": 3000, **more}])
 
 
-# What each published hole of an nginx controller would be here: the text that went into a file as it was.
+# Each published vulnerability of an nginx controller, as a tenant would try it here: the controller wrote this text
+# into a file unescaped.
 CVES = {
-    # A snippet annotation read the controller's token: a directive in a path, and a file in its place.
+    # A snippet annotation read the controller's token. Here a directive in a path would serve that file.
     "CVE-2021-25742": path("/x { alias /var/run/secrets/kubernetes.io/serviceaccount/; } location /y"),
-    # spec.rules[].http.paths[].path held directives and line breaks.
+    # spec.rules[].http.paths[].path could hold directives and line breaks.
     "CVE-2021-25745": path("/x {\n} location /token { root /var/run/secrets;\n} location /y"),
-    # Its sanitizer was passed by a line break within the path.
+    # A line break within the path got past the controller's sanitizer.
     "CVE-2021-25748": path("/x;\n}\nserver {\nlisten 81;\nlocation / {\nreturn 200 stolen;\n}"),
-    # permanent-redirect: an annotation that closed its return.
+    # permanent-redirect: the annotation's text could end its `return` directive.
     "CVE-2023-5044": path("/x", targetPath="/;} location /token { alias /etc/; } #"),
-    # An annotation with a line break passed the validation of each line by itself.
+    # The validation looked at each line alone, so an annotation with a line break got past it.
     "CVE-2024-7646": path("/good\n/x { return 200 stolen; }"),
-    # auth-tls-match-cn: a pattern that was not anchored at its end.
+    # auth-tls-match-cn: the pattern that checked it was not anchored at its end.
     "CVE-2025-1097": attack(hosts={"evil.dev": {}, "CN=good #(\n);} } server { listen 81;": {}}),
-    # mirror-target and mirror-host went into a file raw, as the UID of the object did.
+    # mirror-target, mirror-host and the object's UID were written unescaped.
     "CVE-2025-1098": path('/x", targetPath; } location ~* "^/', targetPath='/"; } load_module /tmp/evil.so; #'),
-    # The admission test loaded a library that a client's body had put under /proc.
+    # The admission test loaded a library from under /proc, which a client had sent as a request body.
     "CVE-2025-1974": path("/x;}}} ssl_engine /proc/30/fd/12; #"),
-    # auth-secret's file name went up and out of its folder.
+    # auth-secret: the file name could leave its folder by `..`.
     "CVE-2025-24513": attack(hosts={"evil.dev": objects.tls("../../../etc/passwd", "..", "../x")}),
-    # auth-url was written raw.
+    # auth-url was written unescaped.
     "CVE-2025-24514": path("/x", targetPath="/#;\n}\n}\nssl_engine /tmp/evil"),
-    # auth-method: a word that was written raw; here a probe's method and scheme.
+    # auth-method was written unescaped; here it is a probe's scheme and path.
     "CVE-2026-1580": attack(
         [{"basePath": "/", "containerPort": 3000}],
         readinessProbe={"httpGet": {"port": 3000, "scheme": 'HTTP"; } server { listen 81; } #', "path": '/ok";\n}'}},
     ),
-    # Text that was written as a comment, and left it by a line break or closed what stood around it.
+    # Text was written as a comment: it left the comment by a line break, or closed the block around it.
     "CVE-2026-4342": path("/x # comment\n} server { listen 81; return 200 stolen; } #"),
-    # The path again: a quote that ended its string.
+    # The path again: a quotation mark ended its string.
     "CVE-2026-24512": attack([{"basePath": '/x"\n{ proxy_pass http://honest', "containerPort": 'http"; }'}]),
 }
-# What brought the original down or over.
+# Inputs that stopped the original router or took it over.
 DEFECTS = {
     "a basePath that closes its block": path("/ { return 200 stolen; } } server { server_name honest.dev; location /"),
     "a targetPath that reads files": path("/f", targetPath="/; alias /etc/passwd; #"),
@@ -105,7 +106,7 @@ odd_names = st.one_of(st.sampled_from(["api-key", "ssl.crt", "..", "../x", "a/b"
 
 @st.composite
 def batches(draw: st.DrawFn) -> list[Object]:
-    """Write several tenants, of which everything is odd that the API server would let through, and more."""
+    """Draw several tenants with odd text wherever the API server would let it through, and in other fields too."""
     made: list[Object] = []
     for name in draw(st.lists(st.sampled_from(["evil", "default", "include", "x" * 63]), min_size=1, unique=True)):
         tenant = draw(hostile.tenants(name))
@@ -124,7 +125,7 @@ def batches(draw: st.DrawFn) -> list[Object]:
                 probe = item["spec"]["containers"][0]["readinessProbe"]
                 probe["httpGet"] |= {"method": draw(hostile.texts), "httpHeaders": [{"name": draw(hostile.texts)}]}
         made += tenant
-    copies = draw(st.sampled_from([1, 1, 1, 60]))  # a node's worth of Pods
+    copies = draw(st.sampled_from([1, 1, 1, 60]))  # as many Pods as a node may run
     pods = [item for item in made if item["kind"] == "Pod"]
     for number in range(1, copies):
         one = json.loads(json.dumps(random.Random(number).choice(pods)))
@@ -135,7 +136,7 @@ def batches(draw: st.DrawFn) -> list[Object]:
 
 @dataclass
 class Street:
-    """Two honest tenants behind a running nginx, and what is asked of them again and again."""
+    """Two honest tenants behind a running nginx, and the requests that are sent to them again and again."""
 
     router: Router
     neighbours: list[Object]
@@ -143,7 +144,7 @@ class Street:
     objects: int = 0
 
     def ask(self) -> list[tuple[int, object]]:
-        """Ask the neighbours, and what an attacker would have liked to be there."""
+        """Send requests to both neighbours: with the right API key, with a wrong one and with none."""
         key = {"X_ROUTING_API_KEY": "b3BlbiBzZXNhbWU="}
         asked = [
             self.router.ask("honest.dev", "/"), self.router.ask("honest.dev", "/a/b?c=d"),
@@ -153,7 +154,7 @@ class Street:
         return [(one.status, (one.told["pod"], one.told["uri"]) if one.status == 200 else one.body) for one in asked]
 
     def meet(self, batch: list[Object]) -> None:
-        """Serve a batch beside the neighbours: nobody notices, and the file says what the table says."""
+        """Serve a batch beside the neighbours; check that their answers stay, and nginx.conf matches the table."""
         for item in batch:
             item["metadata"]["creationTimestamp"] = YOUNG
         before = self.ask()
@@ -186,7 +187,7 @@ def street(router: Start, port: int) -> Street:
 
 @pytest.mark.parametrize("name", [*CVES, *DEFECTS])
 def test_known_attacks(street: Street, name: str) -> None:
-    """What broke other routers is served as text, or is a problem; the neighbours' clients notice nothing."""
+    """Text that broke other routers is served as text or is a problem; the neighbours' answers stay the same."""
     street.meet((CVES | DEFECTS)[name])
     assert street.router.last
     assert not street.router.last.held
@@ -200,7 +201,7 @@ def test_known_attacks(street: Street, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["CVE-2026-1580", "a probe path that makes a server"])
 def test_known_attacks_by_probes(name: str, tmp_path: Path) -> None:
-    """A probe becomes a check of an nginx that has them, and then says nothing but what the table says."""
+    """For an nginx with health checks a probe becomes a check, and nginx.conf says only what the table says."""
     how = replace(CHECKS, deny_pod_cidrs=())
     table = build_table(normalise(objects.listing((CVES | DEFECTS)[name]), how), how, 1_797_600_000.0)
     write_files(render(table.routes, how), tmp_path)
@@ -214,7 +215,7 @@ def test_known_attacks_by_probes(name: str, tmp_path: Path) -> None:
 
 
 def test_nobody_notices(street: Street, request: pytest.FixtureRequest) -> None:
-    """Whatever a batch of hostile tenants holds, nginx loads what the table says, and the neighbours' answers stay."""
+    """With any batch of hostile tenants nginx loads what the table says, and the neighbours' answers stay the same."""
     wanted = request.config.getoption("--batches")
     chosen = request.config.getoption("--hypothesis-seed", None) is None
     how = settings(

@@ -1,4 +1,4 @@
-"""No request is lost while Pods come and go: what becomes of each kind of client over many reloads."""
+"""No request is lost while Pods come and go: what happens to each kind of client over many reloads."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ from support.router import Router
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-# `make test` has no time for all 200; docs/reliability.md tells what was seen of them.
+# 200 reloads take too long for `make test`; docs/reliability.md has their results.
 RELOADS = int(os.environ.get("RELOADS", "60"))
 KEEPS_IDLE_CONNECTIONS = (1, 27, 4)
 
@@ -35,7 +35,7 @@ Start = Callable[..., Router]
 
 @pytest.fixture(scope="module")
 def pods(backends: Backends) -> list[Object]:
-    """Pods that answer."""
+    """Give Pods that answer."""
     port = free_port()
     addresses = [loopback(f"10.244.{place}.12") for place in range(4)]
     for address in addresses:
@@ -45,7 +45,7 @@ def pods(backends: Backends) -> list[Object]:
 
 
 def count_failures(clients: list[Client]) -> dict[str, int]:
-    """Count by kind; `--log-cli-level=INFO` shows it."""
+    """Count the failures by kind of client; `--log-cli-level=INFO` shows them."""
     counted = {}
     for kind, same in groupby(clients, lambda one: type(one).__name__):
         group = list(same)
@@ -56,7 +56,7 @@ def count_failures(clients: list[Client]) -> dict[str, int]:
 
 
 def test_no_request_is_lost(router: Start, pods: list[Object], backends: Backends, authority: Authority) -> None:
-    """Over many reloads only clients that send on idle connections without a retry lose any, and none on new nginx."""
+    """Only clients that reuse idle connections without a retry lose requests at a reload, only before nginx 1.27.4."""
     here = router()
     certificate, key = authority.issue("secure.dev")
     hosts = namespace("a", {"plain.dev": {}, "secure.dev": tls()})
@@ -78,7 +78,7 @@ def test_no_request_is_lost(router: Start, pods: list[Object], backends: Backend
 
 
 def test_websocket_ends_with_its_worker(router: Start, pods: list[Object], backends: Backends) -> None:
-    """A WebSocket outlives a reload for as long as WORKER_SHUTDOWN_TIMEOUT lets it, and then it is closed."""
+    """A WebSocket stays open after a reload for WORKER_SHUTDOWN_TIMEOUT; then nginx closes it."""
     here = router(WORKER_SHUTDOWN_TIMEOUT="2s")
     here.serve(namespace("a", {"plain.dev": {}}), *pods)
     with connect("ws://plain.dev/", sock=socket.create_connection(("127.0.0.1", here.port))) as websocket:

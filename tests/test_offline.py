@@ -1,4 +1,4 @@
-"""What the daemon talks to: in a network of its own, every packet that leaves a socket is seen."""
+"""What the daemon talks to: it runs in its own network, in which the test sees every packet that leaves a socket."""
 
 import json
 import os
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-# The one interface is the way to everywhere, so that what would leave the machine is seen on it.
+# lo is the only interface and the default route: packets that would leave the machine are seen on it.
 _NETWORK = 'ip link set lo up && ip route add default dev lo && ip -6 route add default dev lo && exec "$@"'
 HELPERS = {"PYTHONPATH": str(Path(__file__).parent)}
 ALONE = ["unshare", "--net", "sh", "-c", _NETWORK, "-"]
 
 
 def can_be_alone() -> bool:
-    """Tell whether a network can be made here: root can, unless a container forbids it."""
+    """Tell whether a network can be made here: root may do it, unless a container forbids it."""
     return os.geteuid() == 0 and subprocess.run([*ALONE, "true"], capture_output=True).returncode == 0
 
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not can_be_alone(), reason="only root can make a
 
 
 def test_nothing_but_the_api_server_is_contacted(tmp_path: Path) -> None:
-    """From its start over changes and a lost API server to its end, the daemon and nginx reach for nobody else."""
+    """From start to end, over changes and a lost API server, the daemon and nginx contact only the API server."""
     script = Path(__file__).parent / "support" / "network.py"
     run = subprocess.run(
         [*ALONE, sys.executable, script, tmp_path],

@@ -1,7 +1,6 @@
-"""One way in: text from outside reaches nginx's files through `quoting.quote` alone. What goes round it fails here."""
+"""One way in: text from outside reaches nginx's files only through `quoting.quote`; code that avoids it fails here."""
 
 import ast
-import enum
 import re
 import time
 import types
@@ -38,15 +37,15 @@ MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text())
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-# The modules that write an nginx configuration, and so have text quoted.
+# The modules that write an nginx configuration, and therefore use quoting.py.
 RENDERING = ("tree", "nginx_conf", "host_conf", "upstreams_conf", "listens", "certificate_files")
 ENVIRONMENT = quoting._ENVIRONMENT
 TEMPLATES = {name: ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0] for name in ENVIRONMENT.list_templates(["j2"])}
 
 # Templates
 
-# Text as it stands, a value, a part of a value, and a loop over one. What is not here cannot be used without thought:
-# a filter, a test, an expression, a call, an assignment, a condition, a macro, another file.
+# Plain text, a value, a part of a value, and a loop over a value. Anything else fails, so that it is used only after
+# thought: a filter, a test, an expression, a call, an assignment, a condition, a macro, another file.
 ALLOWED = {nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.For}
 
 
@@ -57,7 +56,7 @@ def find_nodes(node: nodes.Node) -> Iterator[nodes.Node]:
 
 
 def test_templates_are_found() -> None:
-    """All templates are looked at."""
+    """The tests of this file check all templates."""
     assert set(TEMPLATES) == {path.name for path in (PACKAGE / "templates").iterdir() if path.suffix == ".j2"}
     assert len(TEMPLATES) >= 5
 
@@ -74,7 +73,10 @@ def test_templates_hold_loops_and_values_alone(name: str) -> None:
 
 @dataclass(frozen=True)
 class Written:
-    """A value that a template writes, or `nothing` of it; in `path` `[]` stands behind what is looped over."""
+    """A value that a template writes, or, with `nothing`, a loop over a value.
+
+    In `path`, `[]` follows the name of a value that is looped over.
+    """
 
     template: str
     path: str
@@ -82,7 +84,7 @@ class Written:
 
 
 def find_written(template: str) -> Iterator[Written]:
-    """Find every value that a template writes, by the way to it from the values that the template is given."""
+    """Find every value that a template writes, with its path from the values that the template is given."""
 
     def resolve(node: nodes.Expr, loops: dict[str, str]) -> str:
         if isinstance(node, nodes.Getattr):
@@ -107,7 +109,7 @@ WRITTEN = [one for one in FOUND if not one.nothing]
 
 
 def fill(template: str, values: dict[str, object]) -> dict[str, object]:
-    """Make what a template is given: quoted text everywhere, but for these values at these places."""
+    """Make the values for a template: quoted text everywhere, except at the paths in `values`."""
     given: dict[str, object] = {}
     for place in {one.path for one in WRITTEN if one.template == template}:
         here: dict[str, object] = given
@@ -118,7 +120,7 @@ def fill(template: str, values: dict[str, object]) -> dict[str, object]:
         value = values.get(place, quote("fine"))
         here[last.removesuffix("[]")] = [value] if last.endswith("[]") else value
     for one in FOUND:
-        if one.template == template and one.nothing:  # a loop that writes nothing of what it goes over
+        if one.template == template and one.nothing:  # a loop that writes none of its items needs a list too
             inside: object = given
             *steps, last = one.path.split(".")
             for step in steps:
@@ -144,7 +146,7 @@ WRONG = ["text", Markup("text"), b"text", None, 1.5, True, object(), ["text"], (
 
 
 def test_every_value_is_looked_at() -> None:
-    """The places found are those that the templates have: as many as there are expressions in them."""
+    """For each template at least as many values are found as it has different expressions."""
     for name, source in TEMPLATES.items():
         assert len(set(re.findall(r"\{\{.*?\}\}", source))) <= len([*find_written(name)])
     assert len(WRITTEN) > 40
@@ -152,7 +154,7 @@ def test_every_value_is_looked_at() -> None:
 
 @pytest.mark.parametrize("one", WRITTEN, ids=lambda one: f"{one.template} {one.path}")
 def test_a_template_writes_what_was_quoted_alone(one: Written) -> None:
-    """Wherever a template writes a value, anything but a quoted text or a whole number is refused unseen."""
+    """A template writes only tokens and whole numbers; all else is refused, and the message does not show it."""
     fine = fill(one.template, {one.path: quote("fine;\n")})
     assert r'"fine;\n"' in quoting.render(one.template, **fine)
     assert "12345" in quoting.render(one.template, **fill(one.template, {one.path: 12345}))
@@ -164,7 +166,7 @@ def test_a_template_writes_what_was_quoted_alone(one: Written) -> None:
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_a_template_given_less_writes_nothing(name: str) -> None:
-    """A template that is not given all that it names fails, rather than leave something out."""
+    """A template fails if any value that it names is missing."""
     given = fill(name, {})
     for missing in given:
         with pytest.raises((jinja2.UndefinedError, TypeError)):
@@ -185,7 +187,7 @@ def find_calls(tree: ast.AST, name: str) -> list[ast.Call]:
 
 
 def test_one_module_makes_tokens() -> None:
-    """A Token is made in quoting.py alone, in the four functions that are tested for it; nobody casts one."""
+    """Only quoting.py makes Tokens, in four tested functions; no code casts to Token or derives from it."""
     makers = {name: calls for name, tree in MODULES.items() if (calls := find_calls(tree, "Token"))}
     assert set(makers) == {"rendering.quoting"}
     functions = {
@@ -208,7 +210,7 @@ def test_one_module_makes_tokens() -> None:
 
 
 def test_one_module_asks_for_tokens() -> None:
-    """Only rendering has them made, and only quoting.py knows the template engine."""
+    """Only the rendering modules import quoting.py, and only quoting.py imports the template engine."""
     imports = {
         name: {
             alias.name
@@ -225,7 +227,7 @@ def test_one_module_asks_for_tokens() -> None:
 
 
 def test_tokens_that_are_not_quoted() -> None:
-    """A variable's name is ours or comes from one setting; what is joined was quoted, and nothing else can be."""
+    """A variable's name is ours or comes from one setting, and `join` accepts only Tokens."""
     assert {ast.unparse(call) for tree in MODULES.values() for call in find_calls(tree, "variable")} == {
         "quoting.variable('forwarded_proto' if believed else 'scheme')",
         "quoting.variable('forwarded_host' if believed else 'sent_host')",
@@ -237,7 +239,7 @@ def test_tokens_that_are_not_quoted() -> None:
 
 
 def test_what_is_written_beside_templates() -> None:
-    """Each file of a release holds what a template gave, the routes as JSON, or a PEM that was written anew."""
+    """Each file of a release holds a template's output, the routes as JSON, or a PEM that was written anew."""
     found = [
         call for name, tree in MODULES.items() if name.startswith("rendering.") for call in find_calls(tree, "File")
     ]
@@ -256,7 +258,7 @@ def test_what_is_written_beside_templates() -> None:
         "rendering.tree", "rendering.certificate_files", "disk.releases", "disk.recorder", "disk.trees",
     }  # fmt: skip
     own = {ast.unparse(call.args[0]) for call in find_calls(MODULES["disk.releases"], "File")}
-    assert own == {  # none of which nginx reads
+    assert own == {  # nginx reads none of these
         "self.name(tree).encode()", "os.urandom(16)", "msgspec.msgpack.encode(snapshot)",
         "msgspec.json.encode(paths, order='deterministic')",
     }  # fmt: skip
@@ -291,7 +293,7 @@ def is_path(owner: Location | Upstream, path: str) -> bool:
     return REGEX_PATH.accepts(f"{owner.match.value}{path}") if regex else is_text(path)
 
 
-# By what each text is held that goes from a Snapshot into nginx's files. A new field needs a line here, and a pattern.
+# The check for each text that goes from a Snapshot into nginx's files. A new field needs a line here, and a pattern.
 HELD: dict[type, dict[str, Held]] = {
     Host: {"name": lambda _, name: is_host(name), "namespace": lambda _, name: DNS_LABEL.accepts(name)},
     Location: {
@@ -324,12 +326,10 @@ HELD: dict[type, dict[str, Held]] = {
     ApiKey: {"values": lambda _, keys: all(re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", key) for key in keys)},
     Routes: {"names_hash_size": is_number},
 }  # fmt: skip
-# What holds no text of anybody's: numbers of ours, choices, and values that are looked at on their own.
-PLAIN = (bool, enum.Enum)
 
 
 def find_fields(kind: type) -> dict[str, object]:
-    """Name a value's fields with their types."""
+    """Give the types of a value's fields, by the fields' names."""
     hints = typing.get_type_hints(kind)
     names = [field.name for field in fields(kind)] if is_dataclass(kind) else list(kind.__struct_fields__)
     return {name: hints[name] for name in names if not name.startswith("_")}
@@ -355,7 +355,7 @@ def find_values(kind: type, seen: set[type]) -> set[type]:
 
 
 def test_every_field_is_held() -> None:
-    """Each text and number in the routes has a pattern; a field that is new fails here until it has one."""
+    """Each text and number in the routes has a check; a new field fails here until it has one too."""
     kinds = find_values(Routes, set())
     assert kinds == set(HELD)
     for kind in kinds:
@@ -369,7 +369,7 @@ def test_every_field_is_held() -> None:
 
 
 def check(value: object, met: set[type]) -> None:
-    """Check a value and all that is in it, and note what kinds of values were met."""
+    """Check a value and all values in it, and add their types to `met`."""
     if isinstance(value, tuple):
         for part in value:
             check(part, met)
@@ -384,7 +384,7 @@ def check(value: object, met: set[type]) -> None:
 
 @pytest.mark.parametrize("how", [REGEX, CHECKS], ids=["regex", "checks"])
 def test_what_is_held_holds(how: Settings, authority: Authority) -> None:
-    """Whatever tenants write, each field of what comes of it is as its pattern says."""
+    """Whatever tenants write, each field of the resulting routes passes its check."""
     met: set[type] = set()
     certificate, key = authority.issue("secure.dev")
     how = replace(how, ssl_cert=certificate, ssl_key=key)
@@ -417,7 +417,7 @@ SETTINGS = sorted(
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_settings_are_held(name: str) -> None:
-    """Each setting that is written into a file refuses what would end a directive, a line or a block."""
+    """Each setting that is written into a file refuses text that could end a directive, a line or a block."""
     for text in ("x; } server {", "x\ny", '"', "'", "{", "$uri", "\0", "x #"):
         with pytest.raises(ValueError):
             VARIABLES[name].parse(text)

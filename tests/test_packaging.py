@@ -1,4 +1,4 @@
-"""What is shipped, and what is written about it."""
+"""The package as it is shipped, and what its README and docs say."""
 
 import re
 from importlib.metadata import distribution
@@ -18,7 +18,7 @@ def test_the_wheel_is_what_is_tested() -> None:
 
 
 def test_templates_are_in_the_wheel() -> None:
-    """The wheel holds the templates, and types for those who import it."""
+    """The wheel holds the templates, and py.typed for programs that import it."""
     files = {str(path) for path in distribution("dispatcher").files or ()}
     shipped = {f"reconciler/templates/{path.name}" for path in (TOP / "templates").glob("*.j2")}
     assert len(shipped) == 5
@@ -36,14 +36,14 @@ def test_readme_names_every_setting() -> None:
 
 
 def test_readme_s_links_lead_somewhere() -> None:
-    """Every file that README and docs link to is there."""
+    """Every file that README and docs link to exists."""
     for page in [TOP / "README.md", *TOP.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), (page, target)
 
 
 def test_templates_hold_no_decisions() -> None:
-    """Templates loop and print; they decide nothing and reach for nothing but names."""
+    """Templates only loop, and print names or their attributes; they decide nothing."""
     for path in (TOP / "templates").glob("*.j2"):
         text = path.read_text()
         for statement in re.findall(r"{%-?\s*(.*?)\s*-?%}", text):

@@ -1,4 +1,4 @@
-"""Pages: a List is read the same however it arrives, and nothing that a tenant writes is taken for its structure."""
+"""Pages: a List reads the same in any pieces, and no text of a tenant is taken for the List's structure."""
 
 import json
 
@@ -29,7 +29,7 @@ def read(text: bytes, size: int = 1 << 20) -> Page[Pod]:
 
 @pytest.mark.parametrize("size", [1, 7, 100, 5000, 1 << 20])
 def test_pieces(size: int) -> None:
-    """However a List is cut on its way, all its items are read, and texts that look like structure stay texts."""
+    """All items of a List are read, wherever it is cut on its way; text that looks like structure stays text."""
     page = read(write([make(number) for number in range(5)]), size)
     assert [pod.metadata.name for pod in page.items] == [f"web-{number}" for number in range(5)]
     assert {(pod.metadata.annotations or {})[objects.PATHS] for pod in page.items} == {TRICK}
@@ -39,14 +39,14 @@ def test_pieces(size: int) -> None:
 
 @pytest.mark.parametrize("indent", [None, 1])
 def test_written_otherwise(indent: int | None) -> None:
-    """A List is read too when it is written with blanks, and with what it tells of itself behind its items."""
+    """A List is read too if it is written with blanks and its own fields come after its items."""
     text = json.dumps({"items": [make(1), make(2)]} | LIST, indent=indent).encode()
     assert [pod.metadata.name for pod in read(text, 1000).items] == ["web-1", "web-2"]
 
 
 @pytest.mark.parametrize("size", [1000, 1 << 20])
 def test_single_items_are_left_out(size: int) -> None:
-    """An item that cannot be read is left out alone, and told by its place in the whole List."""
+    """An item that cannot be read is left out alone; the complaint gives its index in the whole List."""
     items = [make(number) for number in range(6)]
     for place in (1, 4):
         items[place]["metadata"]["name"] = place
@@ -57,7 +57,7 @@ def test_single_items_are_left_out(size: int) -> None:
 
 
 def test_known_items_are_kept() -> None:
-    """An item that is as it is known is the known object, and one that differs is not."""
+    """An item that equals a known object is that same object; a changed item is a new object."""
     before = read(write([make(1), make(2)]))
     known = {("a", pod.metadata.name): pod for pod in before.items}
     changed = make(2)
@@ -69,7 +69,7 @@ def test_known_items_are_kept() -> None:
 
 @pytest.mark.parametrize("size", [1000, 1 << 20])
 def test_a_cut_list_is_none(size: int) -> None:
-    """A List that breaks off is a failure, also where it breaks off between two items."""
+    """A List that breaks off is an error, even if it breaks off between two items."""
     text = write([make(1), make(2), make(3)])
     for end in (0, 1, len(text) // 2, text.rindex(b',{"metadata":{'), len(text) - 2, len(text) - 1):
         with pytest.raises(PageError, match="is not JSON"):
@@ -79,16 +79,16 @@ def test_a_cut_list_is_none(size: int) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"kind": "Status"}, "the answer is a 'Status' and not a PodList"),
-        ({"kind": None}, "the answer is a 'None' and not a PodList"),
-        ({"apiVersion": "v2"}, "the answer is a 'PodList' and not a PodList"),
+        ({"kind": "Status"}, "the answer is 'Status', not PodList"),
+        ({"kind": None}, "the answer is 'None', not PodList"),
+        ({"apiVersion": "v2"}, "the answer is 'PodList', not PodList"),
         ({"metadata": None}, "the answer is not a PodList: it has no resourceVersion"),
         ({"metadata": {}}, "the answer is not a PodList: it has no resourceVersion"),
         ({"items": {}}, "the answer is not a PodList: items is an object; expected: an array or null"),
     ],
 )
 def test_something_else(changed: Object, message: str) -> None:
-    """An answer of another kind is a failure, with or without items."""
+    """An answer that is not such a List is an error, with or without items."""
     for items in ([], [make(1), make(2)]):
         with pytest.raises(PageError) as caught:
             read(write(items, **changed), 1000)

@@ -1,4 +1,4 @@
-"""Full-match patterns: what is let in and what is not."""
+"""Full-match patterns: which texts they accept and which they refuse."""
 
 import pytest
 from hypothesis import given
@@ -47,7 +47,7 @@ def test_a_trailing_line_break_is_illegal(pattern):
     ],
 )
 def test_host_accepted(host):
-    """A host is a DNS name of any legal length, or a wildcard and such a name."""
+    """A host is a DNS name of any legal length, or `*.` and such a name."""
     assert patterns.HOST_NAME.accepts(host)
 
 
@@ -84,13 +84,13 @@ def test_host_accepted(host):
     ],
 )
 def test_host_refused(host):
-    """What is no DNS name is no host: an empty label, another character, a port or a character too many."""
+    """A host with an empty label, an illegal character, a port or a character too many is refused."""
     assert not patterns.HOST_NAME.accepts(host)
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "10.1.2.3", "255.255.255.255"])
 def test_ipv4_accepted(address):
-    """Four numbers of a byte each are an IPv4 address."""
+    """An IPv4 address is four numbers from 0 to 255."""
     assert parse_address(address) == address
 
 
@@ -98,7 +98,7 @@ def test_ipv4_accepted(address):
     "address", ["1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "1.2.3.4\n", "1.2.3.x", "0x1.2.3.4"]
 )
 def test_ipv4_refused(address):
-    """Numbers too many, too few, too large or with a leading zero are no IPv4 address."""
+    """Too many or too few numbers, too large numbers and leading zeros are refused in an IPv4 address."""
     assert parse_address(address) is None
 
 
@@ -161,7 +161,7 @@ def test_exact_path(path, legal):
     ("path", "legal"), [("/a?b=/c?", True), ("/", True), ("?a", False), ("/a b", False), ("/a\r\n", False)]
 )
 def test_probe_path(path, legal):
-    """A probe's path may hold a query, and no blank or line break that would end the request line."""
+    """A probe's path may hold a query, but no blank and no line break, which would end the path or its line."""
     assert patterns.PROBE_PATH.accepts(path) is legal
 
 
@@ -197,7 +197,7 @@ def test_regex_path_accepted(expression):
     ],
 )
 def test_regex_path_refused(expression):
-    """What Python and PCRE may read differently is no legal regular expression."""
+    """A regular expression that Python and PCRE may read differently is refused."""
     assert not patterns.REGEX_PATH.accepts(expression)
 
 
@@ -239,7 +239,7 @@ def test_label_value(value, legal):
     ],
 )
 def test_data_key(key, legal):
-    """A key of a Secret's data leads out of no folder and is at most 253 characters long."""
+    """A key of a Secret's data cannot lead out of a folder, and has at most 253 characters."""
     assert patterns.DATA_KEY.accepts(key) is legal
 
 
@@ -262,7 +262,7 @@ def test_data_key(key, legal):
     ],
 )
 def test_http_uri(uri, legal):
-    """A URI to send clients to is absolute, http or https, and holds nothing that nginx would expand."""
+    """A URI for DEFAULT_LOCATION_RETURN is absolute, http or https, and holds nothing that nginx would expand."""
     assert patterns.HTTP_URI.accepts(uri) is legal
 
 
@@ -296,7 +296,7 @@ def test_decode_path_keeps_bytes():
     "text", ["/%00", "/%0a", "/%1F", "/%7f", "//", "/a//b", "/a%2f/b", "/.", "/a/./b", "/a/..", "/%2e%2E/a", "/a/%2e"]
 )
 def test_decode_path_refuses(text):
-    """A path that no request has once nginx has normalised it is refused."""
+    """A path that no request can have after nginx has normalised it is refused."""
     with pytest.raises(ValueError, match="which no request's path has in nginx"):
         decode_path(text)
 
@@ -322,13 +322,13 @@ def test_decode_path_refuses(text):
     ],
 )
 def test_parse_address(text, address):
-    """An address comes back in its shortest form, an IPv6 one in brackets, and anything else not at all."""
+    """An address is given in its shortest form, IPv6 in brackets; any other text gives None."""
     assert parse_address(text) == address
 
 
 @given(st.ip_addresses(v=6).filter(lambda address: address.ipv4_mapped is None))
 def test_parse_address_forgets_the_spelling(address):
-    """All spellings of one IPv6 address come back as one text."""
+    """All spellings of one IPv6 address give the same text."""
     assert parse_address(address.exploded.upper()) == parse_address(str(address)) == f"[{address.compressed}]"
 
 
@@ -344,5 +344,5 @@ def test_excerpt_is_one_short_ascii_line(text):
 
 @pytest.mark.parametrize(("length", "shown"), [(60, "a" * 60), (61, "a" * 57 + "...")])
 def test_excerpt_ends_in_dots(length, shown):
-    """A text of more than 60 characters is cut, and three dots say so."""
+    """A text of more than 60 characters is cut, and ends in three dots."""
     assert excerpt("a" * length) == f"'{shown}'"

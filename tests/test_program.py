@@ -1,4 +1,4 @@
-"""nginx's releases and process: what goes live, what is rolled back, what survives."""
+"""nginx's releases and process: what goes live, what is rolled back, and what survives."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ def master(router: Router) -> int:
 
 
 def test_release_is_a_folder_named_by_its_content(router: Start) -> None:
-    """The same routes are the same release; a release's secrets are for its owner alone."""
+    """The same routes give the same release; only its owner may read a release's secrets."""
     here = router()
     first = here.serve(ONE).release
     second = here.serve(TWO).release
@@ -47,7 +47,7 @@ def test_release_is_a_folder_named_by_its_content(router: Start) -> None:
 
 
 def test_same_release_is_not_loaded_again(router: Start) -> None:
-    """A tree that is live already leaves nginx's workers as they are."""
+    """If the live tree is applied again, nginx's workers stay the same."""
     here = router()
     here.serve(ONE)
     before = here.workers()
@@ -56,7 +56,7 @@ def test_same_release_is_not_loaded_again(router: Start) -> None:
 
 
 def test_old_releases_go(router: Start) -> None:
-    """Of many releases the last three stay."""
+    """Only the last three releases are kept."""
     here = router()
     for number in range(6):
         here.serve(namespace("a", {f"h{number}.dev": {}}))
@@ -101,12 +101,12 @@ def test_refused_by_the_test(router: Start) -> None:
     ],
 )
 def test_complaints(line: str, complaint: str | None) -> None:
-    """What keeps nginx from running is told from what clients have it write, and shows neither keys nor escapes."""
+    """An error that stops nginx is distinguished from clients' text, and shows no keys and no control characters."""
     assert read_complaint(line, Path("/t")) == complaint
 
 
 def test_clients_cannot_complain(router: Start, capfd: pytest.CaptureFixture[str]) -> None:
-    """A client's text in nginx's log is no complaint of nginx's, and replaces no line of it."""
+    """A client's text in nginx's log is not taken for an error of nginx, and replaces no line of the log."""
     here = router(RELOAD_TIMEOUT="1")
     here.serve(
         namespace("a", {"one.dev": {}}), pod("a", "web", "127.9.9.9", [{"basePath": "/", "containerPort": 3000}])
@@ -123,11 +123,11 @@ def test_clients_cannot_complain(router: Start, capfd: pytest.CaptureFixture[str
 
 
 def test_not_proven_is_rolled_back(router: Start) -> None:
-    """A release that passes the test but that nginx cannot load is rolled back, and the one before serves on."""
+    """A release that passes the test but cannot be loaded is rolled back, and the release before it serves on."""
     here = router(RELOAD_TIMEOUT="1")
     live = here.serve(ONE).release
     with socket.create_server(("127.0.0.1", 0)) as other:
-        # nginx -t lets a port pass that another program has; a reload does not.
+        # nginx -t accepts a port that another program uses; a reload does not.
         port = str(other.getsockname()[1])
         text = files_of(here)["nginx.conf"].content.replace(str(here.port).encode(), port.encode())
         with pytest.raises(RefusedError, match=r"did not serve release .* bind\(\) to 127.0.0.1"):
@@ -139,7 +139,7 @@ def test_not_proven_is_rolled_back(router: Start) -> None:
 
 
 def test_killed_nginx_is_started_again(router: Start) -> None:
-    """After nginx was killed the next cycle starts it anew, though its socket lies in the way."""
+    """The next cycle starts a killed nginx again, although the killed nginx left its socket."""
     here = router()
     here.serve(ONE)
     workers = here.workers()
@@ -151,7 +151,7 @@ def test_killed_nginx_is_started_again(router: Start) -> None:
 
 
 def test_restart_on_the_same_folder(router: Start, nginx_binary: str) -> None:
-    """Another process on the same folder goes on with the same release names."""
+    """Another process on the same folder uses the same release names."""
     here = router()
     name = here.serve(ONE).release
     here.nginx.stop()
@@ -161,7 +161,7 @@ def test_restart_on_the_same_folder(router: Start, nginx_binary: str) -> None:
 
 
 def test_restart_with_what_nginx_refuses(router: Start) -> None:
-    """A new process whose first release is refused serves the last good one of the process before."""
+    """If nginx refuses the first release of a new process, it serves the former process's last good release."""
     here = router()
     here.serve(ONE)
     here.nginx.stop()
@@ -180,34 +180,34 @@ def test_folder_in_use(router: Start) -> None:
 
 
 def test_artefact_is_no_folder_for_releases(router: Start, tmp_path: Path) -> None:
-    """A folder with an artefact in it is not taken for releases."""
+    """A folder that holds an artefact is refused as a folder for releases."""
     (tmp_path / "routes.jsonl").touch()
     with pytest.raises(NginxError, match="holds an artefact"):
         router().start_sink(tmp_path)
 
 
 def test_very_long_folder(tmp_path: Path, router: Start) -> None:
-    """A folder whose path is longer than a unix socket's address can be serves too."""
+    """A folder works too if its path is longer than a unix socket's address may be."""
     here = router()
     folder = tmp_path.joinpath(*["a-folder-with-a-long-name"] * 8)
     other = here.start_sink(folder)
     try:
         other.apply(render(here.serve(ONE).table.routes, here.settings) | {"extra": File(b"")})
     except RefusedError as error:
-        assert "bind()" in str(error)  # the port is the first router's; that it was asked for shows that it ran
+        assert "bind()" in str(error)  # the first router has the port; nginx tried to bind it, so nginx ran
     finally:
         other.stop()
 
 
 def test_no_nginx(tmp_path: Path, router: Start) -> None:
-    """Where there is no nginx that is one line."""
+    """If nginx does not exist, the error is one line."""
     settings = replace(router().settings, nginx_binary="no-such-nginx")
     with pytest.raises(NginxError, match="no-such-nginx cannot be run: No such file or directory"):
         NginxSink(tmp_path / "x", settings, lambda _: None)
 
 
 def test_certificates_outside_of_the_tree(router: Start, tmp_path: Path) -> None:
-    """Files below an explicit SSL_CERT_DIR are written with a release, taken back with it, and go with their host."""
+    """Files in an explicit SSL_CERT_DIR are written and rolled back with a release, and removed with their host."""
     here = router()
     here.serve(ONE)
     files, certificate = files_of(here), str(tmp_path / "certificates" / "one.dev" / "certificate.key")

@@ -1,4 +1,4 @@
-"""What holds for every cluster that tenants can write, with nginx and crossplane as judges."""
+"""Properties of every cluster that tenants can write; nginx and crossplane check them."""
 
 import copy
 import random
@@ -56,7 +56,7 @@ REACHED: dict[str, Callable[[Location], bool]] = {
 
 
 def test_clusters_reach_what_matters() -> None:
-    """The clusters that the properties are tried on have locations of every kind: none of them holds for nothing."""
+    """The generated clusters have locations of every kind, so the properties are tested with each of them."""
     seen = set()
 
     @given(hostile.clusters)
@@ -72,7 +72,7 @@ def test_clusters_reach_what_matters() -> None:
 @given(hostile.clusters, st.randoms(use_true_random=False))
 @settings(max_examples=150)
 def test_order_never_matters(cluster: list[objects.Object], order: random.Random) -> None:
-    """The same objects give the same digest, problems and bytes, in whatever order they came."""
+    """The same objects give the same digest, problems and bytes in any order."""
     shuffled = order.sample(cluster, len(cluster))
     assert digest(cluster) == digest(shuffled)
     (table, files), (other, others) = build(cluster), build(shuffled)
@@ -80,7 +80,7 @@ def test_order_never_matters(cluster: list[objects.Object], order: random.Random
 
 
 def add_noise(item: objects.Object, pick: random.Random) -> None:
-    """Change what routing does not read."""
+    """Change something that routing does not read."""
     metadata = item["metadata"]
     noises = [
         lambda: metadata.update(resourceVersion=str(pick.random())),
@@ -119,7 +119,7 @@ def change_route(item: objects.Object, pick: random.Random) -> None:
 @given(hostile.clusters.filter(bool), st.randoms(use_true_random=False))
 @settings(max_examples=200)
 def test_noise_leaves_the_digest(cluster: list[objects.Object], pick: random.Random) -> None:
-    """The digest stays when nothing differs that routing reads."""
+    """The digest stays the same if only things change that routing does not read."""
     noisy = copy.deepcopy(cluster)
     for item in pick.choices(noisy, k=3):
         add_noise(item, pick)
@@ -132,7 +132,7 @@ COUNTED = objects.read("019")
 @given(st.randoms(use_true_random=False))
 @settings(max_examples=200)
 def test_any_change_of_a_route_shows_in_the_digest(pick: random.Random) -> None:
-    """The digest differs when one thing differs that routing reads, in a recorded cluster whose Pods all count."""
+    """The digest changes if one thing changes that routing reads, in a recorded cluster whose Pods are all routed."""
     cluster = [item for item in COUNTED if item["kind"] != "Pod" or item["status"]["podIP"] != "10.244.2.14"]
     cluster = [item for item in cluster if item["kind"] != "Pod" or item["metadata"]["namespace"] != "split"]
     changed = copy.deepcopy(cluster)
@@ -144,7 +144,7 @@ def test_any_change_of_a_route_shows_in_the_digest(pick: random.Random) -> None:
 @given(cluster=hostile.clusters)
 @settings(max_examples=120)
 def test_any_text_gives_what_the_table_says(nginx_binary: str, how: Settings, cluster: list[objects.Object]) -> None:
-    """Nginx takes the tree of any cluster, and crossplane reads in it exactly the table's servers and upstreams."""
+    """Nginx accepts the tree of any cluster, and crossplane reads exactly the table's servers and upstreams in it."""
     how = replace(how, nginx_version=find_version(nginx_binary))
     table, files = build(cluster, how)
     with tempfile.TemporaryDirectory() as folder:
@@ -158,7 +158,7 @@ def test_any_text_gives_what_the_table_says(nginx_binary: str, how: Settings, cl
 @given(hostile.clusters)
 @settings(max_examples=120)
 def test_health_checks_hold_no_text_of_a_tenant(cluster: list[objects.Object]) -> None:
-    """With health checks the file reads as exactly the table's upstreams, with the module's own directives alone."""
+    """With health checks crossplane reads exactly the table's upstreams, and no unexpected directive in them."""
     table, files = build(cluster, CHECKS)
     with tempfile.TemporaryDirectory() as folder:
         write_files(files, Path(folder))

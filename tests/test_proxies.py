@@ -1,4 +1,4 @@
-"""Proxies in front: whose word on the client counts, by headers and by the PROXY protocol."""
+"""Proxies in front of the router: which are believed about the client, by headers and by the PROXY protocol."""
 
 import json
 import socket
@@ -28,7 +28,7 @@ FORWARDED = ("x-forwarded-for", "x-real-ip", "x-forwarded-proto", "x-forwarded-h
 
 @pytest.fixture(scope="module")
 def ip(backends: Backends) -> str:
-    """Give a Pod's address, with a server."""
+    """Give the address of a Pod that answers."""
     address = loopback("10.244.7.11")
     backends.listen(address, PORT)
     return address
@@ -40,7 +40,7 @@ def serve(router: Router, ip: str) -> Router:
 
 
 def exchange(connection: socket.socket, preface: bytes = b"", host: str = HOST, headers: bytes = b"") -> bytes:
-    """Send a request behind a preface, and give all that comes back until the connection closes."""
+    """Send a preface and a request, and give all bytes that come back until the connection closes."""
     with connection:
         request = f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n".encode()
         connection.sendall(preface + request + headers + b"\r\n")
@@ -54,7 +54,7 @@ def exchange(connection: socket.socket, preface: bytes = b"", host: str = HOST, 
 
 
 def told(received: bytes) -> list[str]:
-    """Give what the Pod was told of the client."""
+    """Give the headers about the client that the Pod got."""
     head, _, body = received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200"), received
     headers = json.loads(body)["headers"]
@@ -85,7 +85,7 @@ def ask(router: Router, **headers: str) -> list[str]:
     ],
 )
 def test_client_behind_trusted_proxies(router: Start, ip: str, sent: str, client: str) -> None:
-    """The client is the last address that is not a trusted proxy's, and it alone is told; what it wrote is not."""
+    """The client is the last address that is not a trusted proxy's; the Pod gets it, and nothing the client wrote."""
     here = serve(router(TRUSTED_PROXIES="127.0.0.0/8,10.0.0.0/8"), ip)
     assert ask(here, X_Forwarded_For=sent, X_Real_IP="6.6.6.6") == [client, client, "http", HOST]
 
@@ -100,14 +100,14 @@ def test_client_behind_trusted_proxies(router: Start, ip: str, sent: str, client
     ],
 )
 def test_what_a_trusted_proxy_says(router: Start, ip: str, headers: dict[str, str], proto: str, host: str) -> None:
-    """A trusted proxy's protocol and host go on, if they are some; the request is routed by its own host."""
+    """A trusted proxy's protocol and host go to the Pod if they are valid; the request's own host decides the route."""
     here = serve(router(TRUSTED_PROXIES="127.0.0.1"), ip)
     assert ask(here, **headers) == ["127.0.0.1", "127.0.0.1", proto, host]
 
 
 @pytest.mark.parametrize("environment", [{}, {"TRUSTED_PROXIES": "10.0.0.0/8,127.0.0.2,::1"}])
 def test_nobody_else_is_believed(router: Start, ip: str, environment: dict[str, str]) -> None:
-    """Whatever a peer that is not trusted says of the client is replaced."""
+    """The headers that an untrusted peer sends about the client are replaced."""
     here = serve(router(**environment), ip)
     forged = {"X_Forwarded_For": "10.0.0.1", "X_Real_IP": "10.0.0.1", "X_Forwarded_Host": "x", "Forwarded": "for=x"}
     assert ask(here, X_Forwarded_Proto="https", **forged) == ["127.0.0.1", "127.0.0.1", "http", HOST]
@@ -122,20 +122,20 @@ V2 = b"\r\n\r\n\0\r\nQUIT\n" + struct.pack("!BBH4s4sHH", 0x21, 0x11, 12, b"\xc0\
     ("trusted", "client"), [("", "192.0.2.1"), ("127.0.0.1", "192.0.2.1"), ("10.0.0.0/8", "127.0.0.1")]
 )
 def test_proxy_protocol(router: Start, ip: str, preface: bytes, trusted: str, client: str) -> None:
-    """With PROXY_PROTOCOL the client's address is the one in the connection's first line, if that peer is trusted."""
+    """With PROXY_PROTOCOL the client's address is the one in the PROXY header, if the peer is trusted."""
     here = serve(router(PROXY_PROTOCOL="true", TRUSTED_PROXIES=trusted), ip)
     assert told(exchange(connect(here), preface)) == [client, client, "http", HOST]
 
 
 def test_headers_behind_the_proxy_protocol(router: Start, ip: str) -> None:
-    """Who speaks the PROXY protocol writes no headers: those that come are the client's, and count for nothing."""
+    """A proxy that speaks the PROXY protocol writes no X-Forwarded headers: those are the client's, and are ignored."""
     here = serve(router(PROXY_PROTOCOL="true", TRUSTED_PROXIES="127.0.0.1"), ip)
     forged = b"X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Host: evil.dev\r\nX-Forwarded-Proto: https\r\n"
     assert told(exchange(connect(here), V1, headers=forged)) == ["192.0.2.1", "192.0.2.1", "http", HOST]
 
 
 def test_proxy_protocol_over_tls(router: Start, ip: str, authority: Authority) -> None:
-    """TLS begins behind the PROXY protocol's first line."""
+    """The TLS handshake begins after the PROXY protocol's header."""
     here = router(PROXY_PROTOCOL="true")
     certificate, key = authority.issue(HOST)
     here.serve(
@@ -151,20 +151,20 @@ def test_proxy_protocol_over_tls(router: Start, ip: str, authority: Authority) -
 
 @pytest.mark.parametrize("preface", [b"", b"PROXY NONSENSE\r\n", b"PROXY TCP4 192.0.2.1"])
 def test_proxy_protocol_is_needed(router: Start, ip: str, preface: bytes) -> None:
-    """With PROXY_PROTOCOL a connection that does not begin with it is closed without an answer."""
+    """With PROXY_PROTOCOL a connection that does not begin with a PROXY header is closed without an answer."""
     here = serve(router(PROXY_PROTOCOL="true"), ip)
     assert exchange(connect(here), preface) == b""
 
 
 def test_proxy_protocol_is_off(router: Start, ip: str) -> None:
-    """Without PROXY_PROTOCOL its first line is no request."""
+    """Without PROXY_PROTOCOL a PROXY header is answered with 400."""
     here = serve(router(TRUSTED_PROXIES="127.0.0.1"), ip)
     assert exchange(connect(here), V1).startswith(b"HTTP/1.1 400")
 
 
 @pytest.mark.parametrize("environment", [{"TRUSTED_PROXIES": "10.0.0.1"}, {"PROXY_PROTOCOL": "true"}])
 def test_nginx_without_the_module(nginx_without: Callable[[str], str], environment: dict[str, str]) -> None:
-    """An nginx without the realip module is refused by that name where it is needed, and only there."""
+    """An nginx without the realip module is refused only if it is needed, and the message names the module."""
     binary = nginx_without("http_realip_module")
     with pytest.raises(NginxError, match="built without ngx_http_realip_module"):
         check_modules(binary, read_settings(environment))
@@ -173,7 +173,7 @@ def test_nginx_without_the_module(nginx_without: Callable[[str], str], environme
 
 @pytest.fixture
 def nginx_without(tmp_path, nginx_binary: str) -> Callable[[str], str]:
-    """Give an nginx that says of itself that it is built without a module."""
+    """Make an nginx that reports that it is built without a module."""
 
     def make(module: str) -> str:
         script = tmp_path / "nginx"
@@ -185,7 +185,7 @@ def nginx_without(tmp_path, nginx_binary: str) -> Callable[[str], str]:
 
 
 def test_ranges_that_overlap(router: Start, ip: str) -> None:
-    """Ranges that overlap or repeat load."""
+    """TRUSTED_PROXIES may hold ranges that overlap or repeat."""
     here = router(TRUSTED_PROXIES="10.0.0.0/8,10.0.0.0/8,10.1.0.0/16,::/0,127.0.0.1")
     assert here.settings == replace(here.settings, trusted_proxies=parse_cidrs("10.0.0.0/8,10.1.0.0/16,::/0,127.0.0.1"))
     assert ask(serve(here, ip), X_Forwarded_For="192.0.2.1")[0] == "192.0.2.1"

@@ -1,4 +1,4 @@
-"""nginx's strings: whatever is quoted is read back as it was, and nothing else gets through a template."""
+"""nginx's strings: quoted text is read back unchanged, and templates refuse text that is not quoted."""
 
 import re
 import subprocess
@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from reconciler.rendering.quoting import Token, join, quote, render, variable, words
 
-# crossplane keeps an escape within quotes as it is written, except \"; nginx reads \\ \t \r \n too.
+# Within quotes crossplane decodes only the escape \"; nginx decodes \\ \t \r \n too.
 ESCAPE = re.compile(r"\\([\\trn])")
 UNESCAPED = {"\\": "\\", "t": "\t", "r": "\r", "n": "\n"}
-# A directive whose name nginx does not know stops it with that name, as its own parser read it.
+# nginx ends at an unknown directive; its message holds the directive's name, as its own parser read it.
 UNKNOWN = re.compile(rb'unknown directive "(.*)" in [^"]*nginx\.conf:1\n', re.DOTALL)
 
 TEXT = st.text(st.characters(exclude_characters="\0$", exclude_categories=["Cs"]), max_size=200)
@@ -56,7 +56,7 @@ def test_any_text_comes_back(text):
 
 @given(NASTY)
 def test_syntax_comes_back(text):
-    """What is syntax to nginx comes back as text, a dollar sign too where nginx expands no variables."""
+    """Text that is syntax to nginx is read back as text; so is a dollar sign if nginx expands no variables."""
     assert read_back(quote(text, expands_variables=False)) == [text]
 
 
@@ -65,7 +65,7 @@ def test_syntax_comes_back(text):
 def test_nginx_reads_the_same_text(nginx_binary, text):
     """Any text is read back by nginx's own parser as exactly this text, byte for byte."""
     unknown = "-" + text.replace("\0", "")
-    # Bytes: without the NULs broken halves of a character may be whole.
+    # Compare bytes: without the NUL between them, two broken halves may be one whole character.
     assert read_with_nginx(nginx_binary, quote(unknown, expands_variables=False)) == encode(unknown)
 
 
@@ -89,7 +89,7 @@ def test_nginx_reads_the_same_text(nginx_binary, text):
     ],
 )
 def test_quote(text, written):
-    """Only what nginx reads as it stands goes without quotes, and quotes hold nginx's own escapes."""
+    """Only text that nginx reads as it stands is written without quotes; within quotes nginx's own escapes are used."""
     assert quote(text) == written
 
 
@@ -101,14 +101,14 @@ def test_quote_refuses(text):
 
 
 def test_quote_refuses_nul_everywhere():
-    """NUL cannot be written where nginx expands no variables either."""
+    """NUL cannot be written, even if nginx expands no variables."""
     with pytest.raises(ValueError, match="nginx cannot hold this text"):
         quote("\0", expands_variables=False)
 
 
 @pytest.mark.parametrize(("unit", "count"), [("a", 4000), (" ", 3998), ("é", 1999), ("\n", 1999), ("😀", 999)])
 def test_longest_text(unit, count):
-    """A parameter is at most 4000 bytes long as it is written, quotes and escapes counted."""
+    """A written parameter has at most 4000 bytes, including quotes and escapes."""
     assert len(quote(unit * count).encode()) <= 4000
     with pytest.raises(ValueError, match="nginx takes no parameter of this length"):
         quote(unit * (count + 1))
@@ -116,7 +116,7 @@ def test_longest_text(unit, count):
 
 @pytest.mark.parametrize(("unit", "count"), [("a", 3998), (" ", 3996), ("é", 1998), ('"', 1998), ("😀", 998)])
 def test_nginx_takes_the_longest_text(nginx_binary, tmp_path, unit, count):
-    """A parameter of the greatest length that is written is one that nginx takes."""
+    """A parameter of the greatest length is accepted by nginx."""
     configuration = f"pid nginx.pid; error_log stderr; env {quote('A=' + unit * count)}; events {{}}"
     tmp_path.joinpath("nginx.conf").write_text(configuration, encoding="utf-8")
     command = [nginx_binary, "-t", "-p", tmp_path, "-c", "nginx.conf"]
@@ -125,7 +125,7 @@ def test_nginx_takes_the_longest_text(nginx_binary, tmp_path, unit, count):
 
 @pytest.mark.parametrize("text", ["secret$", "secret\0", "secret" * 1000])
 def test_no_refusal_holds_the_text(text):
-    """A refusal does not hold the refused text, which may be a key."""
+    """The message of a refusal does not contain the refused text, which may be a key."""
     with pytest.raises(ValueError, match="nginx") as caught:
         quote(text)
     assert "secret" not in str(caught.value)
@@ -133,18 +133,18 @@ def test_no_refusal_holds_the_text(text):
 
 @given(st.lists(TEXT, min_size=1, max_size=4))
 def test_words_come_back(parameters):
-    """Several words are read back as as many parameters."""
+    """Several words are read back as the same number of parameters."""
     assert read_back(words(*parameters)) == parameters
 
 
 def test_join():
-    """Joined tokens stand behind one another as they are."""
+    """Joined tokens are written unchanged, with a blank between them."""
     assert join(quote("a b"), variable("host"), quote("c")) == '"a b" $host c'
 
 
 @pytest.mark.parametrize("made", [quote("a"), words("a", "b"), join(quote("a")), variable("a")])
 def test_everything_written_is_a_token(made):
-    """Whatever this room writes is a token."""
+    """`quote`, `words`, `join` and `variable` return a Token."""
     assert type(made) is Token
 
 
@@ -156,7 +156,7 @@ def test_variable(name):
 
 @pytest.mark.parametrize("name", ["", "Host", "a-b", "a\n", "a b", "{a}", "é", "a;"])
 def test_variable_refuses(name):
-    """A name that nginx would read otherwise is no variable's."""
+    """A name that nginx would read differently is refused."""
     with pytest.raises(ValueError, match="nginx has no variable of this name"):
         variable(name)
 
@@ -185,13 +185,13 @@ class Disguised(Token):
     "value", ["secret", Text("secret"), Disguised("secret"), b"secret", None, True, 1.5, ["secret"]]
 )
 def test_render_refuses_what_was_not_quoted(value):
-    """A template refuses anything but a token or a whole number, names its type and does not show it."""
+    """A template writes only tokens and whole numbers; for all else the error names the type and hides the value."""
     with pytest.raises(TypeError) as caught:
         render("api-keys.conf.j2", keys=[{"namespace": quote("/a"), "value": value}])
     assert str(caught.value) == f"a template may write tokens and numbers, not {type(value).__name__}"
 
 
 def test_render_refuses_a_missing_value():
-    """A template for which a value is missing writes nothing."""
+    """A template fails if a value is missing."""
     with pytest.raises(jinja2.UndefinedError):
         render("api-keys.conf.j2")

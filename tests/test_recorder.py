@@ -1,4 +1,4 @@
-"""The writing of recordings: what goes into them, under which names, and that they replay as what was recorded."""
+"""How recordings are written: their content, their names, and that they replay as what was recorded."""
 
 import base64
 import json
@@ -25,7 +25,7 @@ from reconciler.objects.listing import Listing, select
 from reconciler.routing.model import RoutingTable
 from reconciler.settings import read_settings
 
-NOW, LATER = 1_797_600_000.0, 2_200_000_000.0  # when the recorded certificates are good, and when they no longer are
+NOW, LATER = 1_797_600_000.0, 2_200_000_000.0  # the recorded certificates are valid at NOW, and expired LATER
 STEPS = sorted(WALKTHROUGH.glob("*.json"))
 TLS = {"SSL_CERT": str(WALKTHROUGH / "default.crt"), "SSL_KEY": str(WALKTHROUGH / "default.key")}
 SETTINGS = read_settings(TLS)
@@ -100,7 +100,7 @@ Record = Callable[..., Recorder]
 
 @pytest.fixture
 def record(tmp_path: Path) -> Record:
-    """Make recorders into one folder, that is not there yet."""
+    """Make recorders that write into one folder, which does not exist yet."""
 
     def make(*, with_secrets: bool = False, **settings: str) -> Recorder:
         return Recorder(tmp_path / "new" / "folder", read_settings({**TLS, **settings}), with_secrets=with_secrets)
@@ -122,7 +122,7 @@ def build(read: Listing, now: float = NOW) -> RoutingTable:
 
 
 def show(table: RoutingTable) -> object:
-    """Show all that a table routes but the secrets in it."""
+    """Show all that a table routes, without the secrets in it."""
     hosts = [
         (host.name, host.namespace, host.locations, host.tls and (host.tls.chain.not_before, host.tls.client is None))
         for host in table.routes.hosts
@@ -133,7 +133,7 @@ def show(table: RoutingTable) -> object:
 
 @pytest.mark.parametrize("path", STEPS, ids=lambda path: path.stem)
 def test_round_trip(record: Record, path: Path) -> None:
-    """A recording with its secrets is read as the very Snapshot that was recorded."""
+    """A recording with its secrets is read as the same Snapshot that was recorded."""
     original = read_step(path)
     again = read_recordings([str(record(with_secrets=True).write(original))])
     assert normalise(again, SETTINGS).digest == normalise(original, SETTINGS).digest
@@ -149,7 +149,7 @@ def test_stand_ins_route_alike(record: Record, path: Path) -> None:
 
 
 def test_stand_ins_replay_alike(record: Record) -> None:
-    """Over the recorded story routes and keys change at the same steps with stand-ins as without."""
+    """In the recorded story, routes and keys change at the same steps with stand-ins as without."""
     recorder, tables = record(), []
     for path in STEPS:
         original = read_step(path)
@@ -162,7 +162,7 @@ def test_stand_ins_replay_alike(record: Record) -> None:
 
 @pytest.mark.parametrize("path", STEPS[11:], ids=lambda path: path.stem)
 def test_stand_ins_in_nginx(record: Record, path: Path, tmp_path: Path, nginx_binary: str) -> None:
-    """Nginx takes what is rendered of a recording with stand-ins, its certificates and keys too."""
+    """Nginx accepts what is rendered from a recording with stand-ins, including its certificates and keys."""
     settings = replace(SETTINGS, nginx_version=find_version(nginx_binary))
     table = build(read_recordings([str(record().write(read_step(path)))]))
     write_files(render(table.routes, settings), tmp_path / "tree")
@@ -171,7 +171,7 @@ def test_stand_ins_in_nginx(record: Record, path: Path, tmp_path: Path, nginx_bi
 
 
 def test_form(record: Record) -> None:
-    """A recording is indented JSON of what routing reads alone, with the names and times of Kubernetes."""
+    """A recording is indented JSON of only what routing reads, with the names and times of Kubernetes."""
     probe = {"httpGet": {"port": "http", "httpHeaders": []}, "periodSeconds": 0}
     container = {"name": "web", "env": [{"name": "K", "value": "V"}], "ports": [{"containerPort": 80}]}
     metadata = {"name": "web-0", "namespace": "a", "uid": "1", "managedFields": [{}], "resourceVersion": "1"}
@@ -193,7 +193,7 @@ def test_an_empty_cluster(record: Record) -> None:
 
 @pytest.mark.parametrize("with_secrets", [False, True])
 def test_annotations(record: Record, with_secrets: bool) -> None:
-    """Of annotations those two remain that the settings name; kubectl's, which holds a whole Secret, never does."""
+    """Only the two annotations that the settings name are recorded; kubectl's, which holds a whole Secret, never is."""
     applied = {APPLIED: json.dumps({"data": {"api-key": "c3VwZXJzZWNyZXQ="}}), "custom/hosts": "{}"}
     objects = [*OBJECTS[:1], *OBJECTS[4:]]
     for item in objects:
@@ -227,7 +227,7 @@ def test_secrets_do_not_show(record: Record) -> None:
 
 @pytest.mark.parametrize(("with_secrets", "mode"), [(False, 0o644), (True, 0o600)])
 def test_mode(record: Record, with_secrets: bool, mode: int) -> None:
-    """A recording with secrets is its owner's alone, one with stand-ins everybody's, whatever the umask is."""
+    """Only the owner can read a recording with secrets; everybody can read one with stand-ins, whatever the umask."""
     before = os.umask(0o027)
     try:
         path = written(record(with_secrets=with_secrets).write(listing(OBJECTS)))
@@ -237,7 +237,7 @@ def test_mode(record: Record, with_secrets: bool, mode: int) -> None:
 
 
 def test_each_change_is_a_file(record: Record) -> None:
-    """Recordings are numbered; there is one for each change, and none where nothing changed."""
+    """Recordings are numbered; each change makes one, and no change makes none."""
     recorder, changed = record(), [*OBJECTS[:4], secret("a", api_key="rotated")]
     paths = [recorder.write(listing(objects)) for objects in (OBJECTS, OBJECTS, changed, changed, OBJECTS)]
     assert [path and path.name for path in paths] == ["0001.json", None, "0002.json", None, "0003.json"]
@@ -249,7 +249,7 @@ def test_each_change_is_a_file(record: Record) -> None:
 
 
 def test_order_does_not_show(record: Record) -> None:
-    """The same objects in another order are the same recording, sorted by kind, Namespace and name."""
+    """The same objects in another order give the same recording, sorted by kind, Namespace and name."""
     recorder = record()
     made = written(recorder.write(listing(OBJECTS)))
     assert recorder.write(listing(OBJECTS[::-1])) is None
@@ -260,7 +260,7 @@ def test_order_does_not_show(record: Record) -> None:
 
 
 def test_noise_is_no_change(record: Record) -> None:
-    """What routing does not read makes no recording."""
+    """A change in what routing does not read makes no recording."""
     recorder = record()
     noisy = [{**item, "metadata": {**item["metadata"], "resourceVersion": "99"}} for item in OBJECTS]
     assert recorder.write(listing(OBJECTS))
@@ -268,7 +268,7 @@ def test_noise_is_no_change(record: Record) -> None:
 
 
 def test_an_object_listed_twice(record: Record) -> None:
-    """Of an object that pages of a list show twice the later state is recorded, as it is the one that is routed."""
+    """If pages of a list show an object twice, its later state is recorded, because that state is routed."""
     changed: Object = pod("a", "web-0", "10.0.0.7", [])
     twice = listing([*OBJECTS, changed])
     again = read_recordings([str(record(with_secrets=True).write(twice))])
@@ -276,7 +276,7 @@ def test_an_object_listed_twice(record: Record) -> None:
 
 
 def test_numbers_go_on(record: Record, tmp_path: Path) -> None:
-    """Numbers go on after the highest in the folder, whoever wrote it; other files do not count."""
+    """Numbers go on after the highest one in the folder, whichever process wrote it; other files do not count."""
     folder = tmp_path / "new" / "folder"
     folder.mkdir(parents=True)
     for name in ("0007.json", "0003.json", "00012.json", "0013.yaml", "x0014.json", "0015.json.bak"):
@@ -286,7 +286,7 @@ def test_numbers_go_on(record: Record, tmp_path: Path) -> None:
 
 
 def test_the_last_number(record: Record, tmp_path: Path) -> None:
-    """After the last number of four digits nothing is written, for recordings are read in the order of their names."""
+    """After the last number of four digits nothing is written, because names give the order of recordings."""
     folder = tmp_path / "new" / "folder"
     folder.mkdir(parents=True)
     (folder / "9998.json").write_text("")
@@ -298,7 +298,7 @@ def test_the_last_number(record: Record, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
-    """What cannot be written is told in one line, and written once it can be."""
+    """A recording that cannot be written is an error of one line; it is written once that is possible."""
     (tmp_path / "file").write_text("")
     for folder, why in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "below", "Not a directory")):
         recorder = Recorder(folder, SETTINGS, with_secrets=True)
@@ -310,7 +310,7 @@ def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
 
 
 def test_recorders_share_no_stand_ins(record: Record) -> None:
-    """Two recorders have stand-ins of their own, so that a guessed value cannot be recorded and compared."""
+    """Two recorders make different stand-ins, so that a guessed value cannot be recorded and compared."""
     contents = [written(record().write(listing(OBJECTS))).read_bytes() for _ in range(2)]
     assert contents[0] != contents[1]
 
@@ -329,7 +329,7 @@ def test_ten_thousand_pods(record: Record) -> None:
 
 
 def test_the_field_of_the_api_key(record: Record) -> None:
-    """A PEM in the field that the settings name for the API key stays too long for one."""
+    """A PEM in the API key's field, which the settings name, has a stand-in that is too long for an API key too."""
     name = {"API_KEY_SECRET_FIELD": "ssl.crt"}
     objects = [*OBJECTS[1:4], secret("a", ssl_crt="-----BEGIN" + "x" * 3000)]
     settings = read_settings(name)
@@ -342,7 +342,7 @@ def test_the_field_of_the_api_key(record: Record) -> None:
 def test_stand_ins_are_served(
     record: Record, router: Callable[..., Router], authority: Authority, tmp_path: Path
 ) -> None:
-    """Clients that trust the stand-in of an authority take the host's, and those that hold a client's are let in."""
+    """Clients that trust an authority's stand-in accept the host's; clients with a client's stand-in are served."""
     (chain, key), (ann, ann_key) = (authority.issue(each) for each in ("secure.dev", "ann"))
     pems = {"ssl_crt": chain + authority.pem, "ssl_key": key, "ann_crt": ann + authority.pem, "ann_key": ann_key}
     objects = [namespace("a", {"secure.dev": tls(client="ca.crt")}), secret("a", ca_crt=authority.pem, **pems)]
@@ -351,7 +351,7 @@ def test_stand_ins_are_served(
     assert here.serve(*items).table.problems == ()
     made = {field: base64.b64decode(value) for field, value in items[1]["data"].items()}
     context = ssl.create_default_context(cadata=made["ca.crt"].decode())
-    context.verify_flags |= ssl.VERIFY_X509_STRICT  # which Python 3.13 asks for by itself
+    context.verify_flags |= ssl.VERIFY_X509_STRICT  # Python 3.13 sets this flag by default
     assert here.ask_tls("secure.dev", "/", context=context).status == 400
     for field in ("ann.crt", "ann.key"):
         (tmp_path / field).write_bytes(made[field])

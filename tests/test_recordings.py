@@ -1,4 +1,4 @@
-"""Recordings: every form that is read, and the one line for everything else."""
+"""Recordings: every form that is read, and the error of one line for everything else."""
 
 import json
 import os
@@ -101,29 +101,29 @@ ALL = [["None/a"], ["a/p"], ["a/s"]]
     ],
 )
 def test_one_cluster_in_many_forms(read, contents):
-    """The same objects are read whether they stand in JSON or YAML, in Lists or alone, in one file or in several."""
+    """The same objects are read from JSON or YAML, from Lists or alone, from one file or from several."""
     assert names(read(*contents)) == ALL
     assert read(*contents) == read(LIST)
 
 
 def test_no_paths():
-    """No file at all is an empty listing."""
+    """Without files the Listing is empty."""
     assert read_recordings([]) == Listing()
 
 
 def test_an_empty_list(read):
-    """A List without items is an empty listing."""
+    """A List without items is an empty Listing."""
     assert read(EMPTY_LIST) == Listing()
 
 
 @pytest.mark.parametrize("item", [{"metadata": {"name": "p"}}, {"metadata": {"name": "p"}, "kind": "Pod"}])
 def test_items_of_a_pod_list_name_no_kind(read, item):
-    """The items of a PodList are Pods, though none of them says so."""
+    """The items of a PodList are Pods, although they name no kind."""
     assert names(read(in_list(item, kind="PodList"))) == [[], ["default/p"], []]
 
 
 def test_other_kinds_are_passed_over(read):
-    """Objects of other kinds, or of another API by the same name, are passed over."""
+    """Objects of other kinds, or of the same kind in another API, are ignored."""
     others = [
         {"kind": "Service", "apiVersion": "v1", "metadata": {"name": "x"}},
         {"kind": "Deployment", "apiVersion": "apps/v1", "metadata": "not even an object"},
@@ -134,33 +134,33 @@ def test_other_kinds_are_passed_over(read):
 
 
 def test_dates_in_yaml_stay_text(read):
-    """What looks like a date in YAML stays the text that it is; a time is read as the moment that it tells."""
+    """A YAML annotation that looks like a date stays text; a creationTimestamp is read as a time."""
     metadata = read(PLAIN).pods[0].metadata
     assert metadata.annotations == {"released": "2024-01-02", "at": "2024-01-02 03:04:05"}
     assert metadata.creation_timestamp.timestamp() == 1704164645
 
 
 def test_default_namespace(read):
-    """What names no Namespace is in "default"; a Namespace is in none."""
+    """A Pod or a Secret that names no Namespace is in "default"; a Namespace is in none."""
     objects = [{**each, "metadata": {"name": "x"}} for each in OBJECTS]
     assert names(read(in_list(*objects))) == [["None/x"], ["default/x"], ["default/x"]]
 
 
 def test_files_are_merged_in_order(read):
-    """Objects stand in the order in which they were read, over all files."""
+    """Objects keep the order in which they were read, across all files."""
     pods = [{**POD, "metadata": {"name": name, "namespace": "a"}} for name in "dbca"]
     assert names(read(in_list(*pods[:2]), in_list(*pods[2:])))[1] == ["a/d", "a/b", "a/c", "a/a"]
 
 
 def test_one_name_in_two_places(read):
-    """One name may stand in two Namespaces, and for objects of two kinds."""
+    """Objects in two Namespaces may have the same name, and so may objects of two kinds."""
     pods = [{**POD, "metadata": {"name": "x", "namespace": namespace}} for namespace in "ab"]
     secret = {**SECRET, "metadata": {"name": "x", "namespace": "a"}}
     assert names(read(in_list(*pods, secret))) == [[], ["a/x", "b/x"], ["a/x"]]
 
 
 def test_the_same_object_twice(read):
-    """An object that appears twice, and alike in all that matters here, is read once."""
+    """An object that appears twice, with equal values in all fields that are read, is read once."""
     again = {**POD, "metadata": {**POD["metadata"], "uid": "1"}}
     assert read(LIST, LIST, again) == read(LIST)
 
@@ -169,31 +169,31 @@ def test_the_same_object_twice(read):
     "second", [in_list({**POD, "status": {"phase": "Running"}}), {**POD, "spec": {"containers": []}}]
 )
 def test_two_differing_objects_of_one_name(refuse, second):
-    """An object that appears twice, and differently, is refused with the place at which it stands again."""
+    """An object that appears twice with different values is refused, with the place of its second appearance."""
     place = "items[0] (Pod a/p)" if "items" in second else "Pod (Pod a/p)"
     assert refuse(LIST, second) == f"1.json: {place}: appears twice, and differently"
 
 
 def test_default_is_a_namespace_like_others(refuse):
-    """An object without a Namespace is the one that stands in "default"."""
+    """An object without a Namespace is the same object as that of its name in "default"."""
     pods = [{**POD, "metadata": {"name": "p", **metadata}} for metadata in ({}, {"namespace": "default", "labels": {}})]
     assert refuse(in_list(*pods)) == "0.json: items[1] (Pod default/p): appears twice, and differently"
 
 
 def test_differing_secrets_show_no_value(refuse):
-    """Two Secrets that differ are refused without a word of what they hold."""
+    """Two Secrets that differ are refused, and the message shows nothing of their values."""
     message = refuse(in_list(SECRET, {**SECRET, "data": {"k": "b3RoZXI="}}))
     assert message == "0.json: items[1] (Secret a/s): appears twice, and differently"
 
 
 @pytest.mark.parametrize("content", ["", " \n\t", "---\n", "# nothing\n", "---\n---\n", "null"])
 def test_an_empty_file(refuse, content):
-    """A file without any object or List is refused, for a cluster without objects is a List without items."""
+    """A file without any object or List is refused, because a cluster without objects is a List without items."""
     assert refuse(content) == "0.json: is empty; a Listing without objects is a List without items"
 
 
 def test_a_status(refuse):
-    """The answer to a request that failed is no listing."""
+    """A Status, the answer to a request that failed, is refused."""
     status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403}
     assert refuse(status) == "0.json: is a Status, the answer to a request that failed, and not a List"
 
@@ -218,7 +218,7 @@ def test_truncated_json(refuse, lines, place, cut):
     ],
 )
 def test_a_syntax_error_names_its_place(refuse, content, message):
-    """A file that is neither JSON nor YAML is refused with line and column of the fault, and no library's words."""
+    """A file that is neither JSON nor YAML is refused with line and column of the fault, without a library's words."""
     assert refuse(content) == f"0.json: {message}"
 
 
@@ -227,7 +227,7 @@ def test_a_syntax_error_names_its_place(refuse, content, message):
     [
         (b'{"kind": "\xff"}', "is not UTF-8 text"),
         (b"kind: \xff", "is not UTF-8 text"),
-        ("&a {kind: List, items: [*a]}", "line 1, column 25: uses a YAML alias, which a recording must not"),
+        ("&a {kind: List, items: [*a]}", "line 1, column 25: uses a YAML alias; aliases are not read"),
         ("[" * 100_000, "has a number that is too long, or is nested too deeply"),
         ("kind: List\nitems: []\nx: !!bool maybe", "has YAML that JSON cannot hold"),
         ("kind: List\nitems: []\nx: !!timestamp x", "has YAML that JSON cannot hold"),
@@ -243,19 +243,19 @@ def test_a_syntax_error_names_its_place(refuse, content, message):
     ],
 )
 def test_no_recording(refuse, content, message):
-    """What holds neither a List nor an object is refused, and told apart from a List without items."""
+    """A file that holds neither a List nor an object is refused; it does not count as a List without items."""
     assert refuse(content) == f"0.json: {message}"
 
 
 @pytest.mark.parametrize("kind", ["List", "PodList"])
 def test_a_page(refuse, kind):
-    """One page of a longer list is refused: what it lacks would seem to be gone."""
+    """One page of a longer list is refused: the objects that it lacks would seem to be deleted."""
     page = {**in_list(kind=kind), "metadata": {"continue": "abc", "remainingItemCount": 2}}
     assert refuse(page) == f"0.json: {kind}: is one page of several (metadata.continue is set)"
 
 
 def test_the_last_page(read):
-    """A list whose metadata.continue is empty is whole."""
+    """A list whose metadata.continue is empty is complete."""
     assert names(read({**LIST, "metadata": {"continue": ""}})) == ALL
 
 
@@ -305,27 +305,27 @@ def test_a_wrong_name_is_shown_safely(refuse):
     ],
 )
 def test_a_wrong_secret_shows_no_value(refuse, secret):
-    """A Secret with a value of the wrong type is refused without a word of what it holds."""
+    """A Secret with a value of the wrong type is refused, and the message shows nothing of its values."""
     message = refuse(in_list(secret))
     assert "(Secret " in message
     assert "c2VjcmV0" not in message
 
 
 def test_a_missing_file(tmp_path):
-    """A file that is not there is refused by its name."""
+    """A file that does not exist is refused, with its name."""
     with pytest.raises(RecordingError) as caught:
         read_recordings([f"{tmp_path}/absent.json"])
     assert str(caught.value) == f"{tmp_path}/absent.json: cannot be read: No such file or directory"
 
 
 def test_a_folder_is_no_file(tmp_path):
-    """A folder in a file's place is refused."""
+    """A folder in place of a file is refused."""
     with pytest.raises(RecordingError, match="cannot be read: Is a directory"):
         read_recordings([str(tmp_path)])
 
 
 def test_find_recordings_in_a_folder(tmp_path):
-    """A folder stands for its JSON and YAML files, sorted by name; what else it holds is passed over."""
+    """A folder stands for its JSON and YAML files, sorted by name; the rest of the folder is ignored."""
     for name in ("010.yml", "002.yaml", "001.json", "readme.txt", ".json", "json", "003.JSON"):
         tmp_path.joinpath(name).write_text("")
     tmp_path.joinpath("folder.json").mkdir()
@@ -333,7 +333,7 @@ def test_find_recordings_in_a_folder(tmp_path):
 
 
 def test_find_recordings_keeps_files(tmp_path):
-    """Files stand for themselves, in the order in which they are named, whatever they end with and there or not."""
+    """Files stand for themselves, in the order in which they are named, whatever their ending, and even if absent."""
     tmp_path.joinpath("b.json").write_text("")
     assert find_recordings(["-", "z.txt", str(tmp_path), "a"]) == ["-", "z.txt", f"{tmp_path}/b.json", "a"]
 

@@ -1,4 +1,4 @@
-"""Stand-ins: served, refused and told as what they stand in for, equal and different as it is, and nothing of it."""
+"""Stand-ins: served, refused, equal and different as the values that they replace, without showing the values."""
 
 import base64
 import warnings
@@ -68,7 +68,7 @@ def replace(stand_ins, value, field="ssl.crt"):
 
 
 def read_api_key(secret):
-    """Read the API key of a Namespace with this Secret, and what is told of it."""
+    """Read the API key of a Namespace with this Secret, and the problems with it."""
     snapshot = normalise(Listing((Namespace(Metadata("a")),), (), (secret,)), SETTINGS)
     tenant = read_tenant(snapshot.namespaces[0], SETTINGS, PemCache())
     return tenant.api_key, tenant.problems
@@ -105,7 +105,7 @@ def public(key):
 
 @given(values)
 def test_api_key(value):
-    """An API key's stand-in is taken, or refused in the same words, as the API key is."""
+    """An API key's stand-in is accepted if the key is accepted, and refused in the same words if the key is refused."""
     secret = Secret(Metadata("routing", "a"), {"api-key": encode(value)})
     (key, problems), (other, told) = map(read_api_key, (secret, StandIns(SALT, "api-key").replace(secret)))
     assert (len(key.values), problems) == (len(other.values), told)
@@ -114,7 +114,7 @@ def test_api_key(value):
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
 def test_text_that_may_be_no_base64(text):
-    """What is not base64 stays so, what is stays so, and both are told in the same words."""
+    """A stand-in is base64 exactly if the value is base64, and both have the same problems."""
     secret = Secret(Metadata("routing", "a"), {"api-key": text})
     (key, problems), (other, told) = map(read_api_key, (secret, StandIns(SALT, "api-key").replace(secret)))
     assert (len(key.values), problems) == (len(other.values), told)
@@ -122,7 +122,7 @@ def test_text_that_may_be_no_base64(text):
 
 @given(values, values)
 def test_equal_by_equal(one, other):
-    """Two values have the same stand-in exactly where they are the same, in whatever field they are."""
+    """Two values have the same stand-in exactly if they are equal, whatever their fields."""
     stand_ins = StandIns(SALT, "api-key")
     for field in ("api-key", "ssl.crt"):
         assert (replace(stand_ins, one, field) == replace(stand_ins, other)) is (one == other)
@@ -130,7 +130,7 @@ def test_equal_by_equal(one, other):
 
 @given(values)
 def test_nothing_but_a_class_shows(value):
-    """A value shows in its stand-in by whether it is empty, or too long for an API key, or a PEM, and by no more."""
+    """A stand-in shows only whether the value is empty, is too long for an API key, or is a PEM."""
     made = replace(StandIns(SALT, "api-key"), value)
     pem = len(replace(StandIns(SALT, "api-key"), b"-----BEGIN"))
     assert len(made) == (pem if b"-----BEGIN" in value else 2049 if len(value) > 2048 else 32 if value else 0)
@@ -138,7 +138,7 @@ def test_nothing_but_a_class_shows(value):
 
 
 def test_another_salt(keys):
-    """With another salt every stand-in is another one, so that none can be tried without it."""
+    """With another salt every stand-in is different, so that values cannot be tried without the salt."""
     first, second = StandIns(SALT, "api-key"), StandIns(bytes(32), "api-key")
     for value in (b"key", write(sign(keys["P-256"])), write_key(keys["P-256"]), b"-----BEGIN"):
         assert replace(first, value) != replace(second, value)
@@ -147,7 +147,7 @@ def test_another_salt(keys):
 
 
 def test_plain_text(stand_ins):
-    """A value in stringData has the stand-in that it would have in data; what is absent or null stays so."""
+    """A value in stringData has the stand-in that it would have in data; an absent or null value stays so."""
     made = stand_ins.replace(Secret(Metadata("routing", "a"), {"x": encode(b"key"), "n": None}, {"y": "key", "z": ""}))
     assert made.data == {"x": encode(made.string_data["y"].encode()), "n": None}
     assert made.string_data["z"] == ""
@@ -156,7 +156,7 @@ def test_plain_text(stand_ins):
 
 
 def test_metadata_stays(stand_ins):
-    """Of a Secret nothing but its values is replaced."""
+    """Only the values of a Secret are replaced."""
     secret = Secret(Metadata("routing", "a", labels={"app": "shop"}), {"x": "YQ=="})
     assert stand_ins.replace(secret).metadata == secret.metadata
 
@@ -164,7 +164,7 @@ def test_metadata_stays(stand_ins):
 @pytest.mark.parametrize("kind", ["RSA", "P-256", "P-384", "Ed25519"])
 @pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
 def test_certificate_and_key(stand_ins, keys, kind, form):
-    """Where a key belongs to a certificate its stand-in belongs to the certificate's, whatever kind and form it has."""
+    """If a key belongs to a certificate, their stand-ins belong together too, whatever the key's kind and form."""
     if kind == "Ed25519":
         form = PrivateFormat.PKCS8
     pem, key = replace(stand_ins, write(sign(keys[kind]))), replace(stand_ins, write_key(keys[kind], form), "ssl.key")
@@ -175,7 +175,7 @@ def test_certificate_and_key(stand_ins, keys, kind, form):
 
 
 def test_another_key(stand_ins, keys):
-    """A key that does not belong to a certificate has a stand-in that does not either."""
+    """If a key does not belong to a certificate, their stand-ins do not belong together either."""
     pem = replace(stand_ins, write(sign(keys["P-256"])))
     for other in (keys["RSA"], ec.generate_private_key(ec.SECP256R1())):
         with pytest.raises(CertificateError, match="does not belong to the certificate"):
@@ -183,7 +183,7 @@ def test_another_key(stand_ins, keys):
 
 
 def test_certificate_and_key_in_one_value(stand_ins, keys):
-    """A value that holds certificates and their key has a stand-in that is both."""
+    """A value that holds certificates and their key has a stand-in that holds both."""
     value = write_key(keys["RSA"]) + write(sign(keys["RSA"]))
     made = replace(stand_ins, value)
     assert parse_key(made, parse_chain(made))
@@ -191,7 +191,7 @@ def test_certificate_and_key_in_one_value(stand_ins, keys):
 
 
 def test_facts_of_a_certificate(stand_ins, keys):
-    """A certificate's stand-in is for the same hosts, uses and time; other names in it are dropped."""
+    """A certificate's stand-in has the same hosts, uses and validity; other names in it are dropped."""
     hosts = [x509.DNSName("leaf.example"), x509.DNSName("*.leaf.example")]
     basic, uses = (
         x509.BasicConstraints(ca=True, path_length=3),
@@ -209,7 +209,7 @@ def test_facts_of_a_certificate(stand_ins, keys):
 
 
 def test_a_chain_stays_a_chain(stand_ins, keys):
-    """Certificates of a chain have stand-ins in the same order, each signed by its issuer's."""
+    """The certificates of a chain have stand-ins in the same order, each signed by its issuer's stand-in."""
     root, middle = sign(keys["RSA"], "root"), sign(keys["P-384"], "middle", "root", keys["RSA"])
     leaf = sign(keys["P-256"], "leaf.example", "middle", keys["P-384"])
     made = load(replace(stand_ins, write(leaf, middle, root)))
@@ -219,7 +219,7 @@ def test_a_chain_stays_a_chain(stand_ins, keys):
 
 
 def test_an_issuer_outside(stand_ins, keys):
-    """A certificate whose issuer is not there has a stand-in by another issuer of that name, the same each time."""
+    """If a certificate's issuer is absent, another issuer of that name signs the stand-in, the same each time."""
     pems = [write(sign(keys[kind], "leaf.example", "root", keys["RSA"])) for kind in ("P-256", "P-384")]
     first, second = (load(replace(stand_ins, pem))[0] for pem in pems)
     identities = {
@@ -232,7 +232,7 @@ def test_an_issuer_outside(stand_ins, keys):
 
 
 def test_renewed(stand_ins, keys):
-    """A certificate renewed with the same key, or the same PEM with another comment, is another value."""
+    """A certificate renewed with the same key, or the same PEM with another comment, has another stand-in."""
     old, new = (write(sign(keys["P-256"], end=end)) for end in (END, datetime(2035, 1, 1)))
     made = [replace(stand_ins, value) for value in (old, new, b"# comment\n" + old)]
     assert len(set(made)) == 3
@@ -241,7 +241,7 @@ def test_renewed(stand_ins, keys):
 
 
 def test_a_value_comes_back(stand_ins, keys):
-    """A value that comes back after another has the stand-in that it had, to the byte, though signatures are random."""
+    """A value that returns after another one gets its former stand-in, byte for byte, though signatures are random."""
     old, new = (write(sign(keys[kind])) for kind in ("P-256", "RSA"))
     first = replace(stand_ins, old)
     assert replace(stand_ins, new) != first
@@ -249,7 +249,7 @@ def test_a_value_comes_back(stand_ins, keys):
 
 
 def test_encrypted_key(stand_ins, keys):
-    """An encrypted key's stand-in is refused as one, and differs as the key does."""
+    """An encrypted key's stand-in is refused as encrypted; two different PEMs have different stand-ins."""
     pems = [
         write_key(keys["P-256"], form, BestAvailableEncryption(b"passphrase"))
         for form in (PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL)
@@ -263,7 +263,7 @@ def test_encrypted_key(stand_ins, keys):
 
 
 def broken(keys):
-    """Give PEMs that are neither certificates that are served nor keys."""
+    """Give PEMs that hold neither certificates that would be served nor a private key that would be read."""
     good = write(sign(keys["P-256"]))
     yield from (b"-----BEGIN CERTIFICATE-----\n", good[:-40], write(sign(keys["weak"])))
     yield from (good + write(sign(keys["weak"])), good * (LONGEST_CHAIN + 1), good + b"#" * LONGEST_PEM)
@@ -272,7 +272,7 @@ def broken(keys):
 
 
 def test_what_is_not_served(stand_ins, keys):
-    """A PEM that is refused has a stand-in that is, as certificates and as a key; each differs from the others."""
+    """A PEM that is refused has a stand-in that is refused too, as certificates and as a key; all stand-ins differ."""
     chain = parse_chain(write(sign(keys["P-256"])))
     pems = list(broken(keys))
     made = {replace(stand_ins, pem) for pem in pems}
@@ -285,7 +285,7 @@ def test_what_is_not_served(stand_ins, keys):
 
 
 def test_a_pem_as_api_key(keys):
-    """A PEM in the API key's field stays as long as it was in the eyes of what reads it as an API key."""
+    """A PEM in the API key's field has a stand-in that is too long for an API key exactly if the PEM is."""
     for pem in (write(sign(keys["P-256"])), write(*[sign(keys["P-256"])] * 4), write(sign(keys["RSA"])) * 3):
         secret = Secret(Metadata("routing", "a"), {"api-key": encode(pem)})
         (key, problems), (other, told) = map(read_api_key, (secret, StandIns(SALT, "api-key").replace(secret)))
@@ -293,7 +293,7 @@ def test_a_pem_as_api_key(keys):
 
 
 def test_several_api_keys(keys):
-    """During a rotation every API key has a stand-in that is judged as it is, a PEM too."""
+    """During a rotation the stand-in of every API key is accepted or refused as the key is, even if it is a PEM."""
     fields = {"api-key": "!", "api-key.next": encode(b"next"), "api-key.pem": encode(write(sign(keys["RSA"])) * 3)}
     secret = Secret(Metadata("routing", "a"), fields)
     (key, problems), (other, told) = map(read_api_key, (secret, StandIns(SALT, "api-key").replace(secret)))
@@ -301,7 +301,7 @@ def test_several_api_keys(keys):
 
 
 def test_key_of_a_wrong_length(stand_ins, keys):
-    """An Ed448 key that is as short as an Ed25519 one is no key, and stops nothing."""
+    """An Ed448 key that is as short as an Ed25519 key does not count as a key, and raises no error."""
     der = keys["Ed25519"].private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     encoded = base64.encodebytes(der.replace(b"\x2b\x65\x70", b"\x2b\x65\x71"))
     made = replace(stand_ins, b"-----BEGIN PRIVATE KEY-----\n" + encoded + b"-----END PRIVATE KEY-----\n")
@@ -309,7 +309,7 @@ def test_key_of_a_wrong_length(stand_ins, keys):
 
 
 def spoil(certificate, old, new):
-    """Put other bytes into a certificate; what reads it does not check its signature."""
+    """Replace bytes of a certificate; the code that reads it does not check its signature."""
     der = certificate.public_bytes(Encoding.DER)
     assert old in der
     encoded = base64.encodebytes(der.replace(old, new))
@@ -328,7 +328,7 @@ ODD = {
 
 @pytest.mark.parametrize(("old", "new"), ODD.values(), ids=ODD)
 def test_odd_certificates(stand_ins, keys, old, new):
-    """A certificate of which not everything can be read is served by its stand-in where it is, and not where not."""
+    """If not all of a certificate can be read, its stand-in is served exactly if the certificate is."""
     names = x509.SubjectAlternativeName([x509.DNSName("leaf.example")])
     extensions = [names, x509.BasicConstraints(ca=True, path_length=None)]
     start, end = datetime(2050, 1, 2), datetime(2060, 1, 2)
@@ -353,7 +353,7 @@ def test_odd_times(stand_ins, keys, start, end):
 
 @pytest.mark.parametrize("text", ["", "x" * 64, "\u00e9" * 40, "x" * 65])
 def test_odd_names(stand_ins, keys, text):
-    """A name that is absent or too long gives way to a digest, without a word of warning."""
+    """A name that is absent or too long is replaced by a digest, without a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         odd = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text, _validate=False)] if text else [])
@@ -365,6 +365,6 @@ def test_odd_names(stand_ins, keys, text):
 
 
 def test_no_representation_tells_the_salt(stand_ins):
-    """What stands for the stand-ins in a log holds neither salt nor values."""
+    """The representation of the stand-ins, which a log could show, does not hold the salt."""
     assert SALT.hex() not in repr(stand_ins)
     assert repr(SALT) not in repr(stand_ins)

@@ -1,4 +1,4 @@
-"""What a request gets: every row of the routing rules, asked of a running nginx with real Pods behind it."""
+"""What a request gets: every row of the routing rules, tested with a running nginx and real servers as Pods."""
 
 import base64
 import http.client
@@ -35,7 +35,7 @@ HOST = "test.k8s.local"
 
 @pytest.fixture
 def ips(backends: Backends) -> list[str]:
-    """Three Pods' addresses, each with a server."""
+    """Give the addresses of three Pods, each with a server."""
     addresses = [loopback(f"10.244.{place}.11") for place in range(3)]
     for address in addresses:
         backends.listen(address, PORT)
@@ -54,7 +54,7 @@ def serve_paths(router: Router, ip: str, *entries: object) -> None:
 
 
 def test_unknown_host(router: Start) -> None:
-    """A request for an unknown host gets a closed connection, and the status path 200."""
+    """For an unknown host the connection is closed without an answer, and the status path answers 200."""
     here = router()
     here.serve(namespace("a", {HOST: {}}))
     assert here.is_closed_on("unknown.example.com")
@@ -63,7 +63,7 @@ def test_unknown_host(router: Start) -> None:
 
 
 def test_unknown_host_on_the_tls_port(router: Start, authority: Authority) -> None:
-    """The TLS port closes too, behind the default certificate, and answers the status path."""
+    """For an unknown host the TLS port, with the default certificate, closes too, and answers the status path."""
     here = router()
     here.serve()
     context = authority.trust()
@@ -95,14 +95,14 @@ def test_status_path_is_a_setting(router: Start) -> None:
     ],
 )
 def test_legal_hosts(router: Start, ips: list[str], named: str, asked: str) -> None:
-    """A name in any case, a wildcard, an address and a name of 253 characters are hosts."""
+    """A name in any case, a wildcard, an address and a name of 253 characters are legal hosts."""
     here = router()
     here.serve(namespace("a", {named: {}}), pod("a", "web-0", ips[0], [entry("/")], DECLARED))
     assert here.ask(asked, "/x").told["headers"]["host"] == asked
 
 
 def test_many_hosts_of_any_length(router: Start) -> None:
-    """Two thousand hosts of mixed length load."""
+    """Two thousand hosts of mixed length are loaded."""
     here = router()
     hosts = [f"{'x' * (place % 60 + 1)}.h{place}.example.com" for place in range(2000)]
     homes = [namespace(f"n{place}", {host: {} for host in hosts[place::4]}) for place in range(4)]
@@ -112,14 +112,14 @@ def test_many_hosts_of_any_length(router: Start) -> None:
 
 
 def test_known_host_without_a_path(router: Start, ips: list[str]) -> None:
-    """A known host answers DEFAULT_LOCATION_RETURN where no path matches."""
+    """A known host answers DEFAULT_LOCATION_RETURN if no path matches."""
     here = router(DEFAULT_LOCATION_RETURN="418")
     serve_paths(here, ips[0], entry("/foo"))
     assert [here.ask(HOST, uri).status for uri in ("/", "/bar", "/foobar", "/foo")] == [418, 418, 418, 200]
 
 
 def test_default_location_can_be_another_server(router: Start, ips: list[str]) -> None:
-    """DEFAULT_LOCATION_RETURN may be a URI, which then gets what no path takes."""
+    """DEFAULT_LOCATION_RETURN may be a URI, to which requests are passed on if no path matches."""
     here = router(DEFAULT_LOCATION_RETURN=f"http://{ips[2]}:{PORT}")
     serve_paths(here, ips[0], entry("/foo"))
     assert here.ask(HOST, "/bar?x=1").told["pod"] == f"{ips[2]}:{PORT}"
@@ -146,7 +146,7 @@ def test_one_host_in_two_namespaces(router: Start, ips: list[str]) -> None:
 
 @pytest.mark.parametrize("base", ["/foo", "/foo/"])
 def test_prefix_on_a_segment_boundary(router: Start, ips: list[str], base: str) -> None:
-    """`/foo` takes itself and what lies below it, and not `/foobar`."""
+    """`/foo` matches `/foo` and the paths below it, and not `/foobar`."""
     here = router()
     serve_paths(here, ips[0], entry(base))
     answers = {uri: here.ask(HOST, uri).status for uri in ("/foo", "/foo/", "/foo/x", "/foo?q", "/foobar", "/fo", "/")}
@@ -172,7 +172,7 @@ def test_longest_path_wins(router: Start, ips: list[str]) -> None:
      ("/a$uri", "/a$uri"), ("/a%22%7B%7D%3B%5C", "/a%22%7b%7d%3b%5C"), ("/%FF", "/%FF")],
 )  # fmt: skip
 def test_percent_encoded_paths(router: Start, ips: list[str], base: str, uri: str | None) -> None:
-    """Percent-encoded characters are legal and match as nginx matches them, decoded."""
+    """Percent-encoded characters are legal, and nginx matches them decoded."""
     here = router()
     serve_paths(here, ips[0], entry(base))
     assert uri is None or here.ask(HOST, uri).told["uri"] == uri
@@ -180,7 +180,7 @@ def test_percent_encoded_paths(router: Start, ips: list[str], base: str, uri: st
 
 
 def test_exact_path(router: Start, ips: list[str]) -> None:
-    """`=/foo` takes exactly that, before the prefix `/foo`."""
+    """`=/foo` matches exactly that path, and comes before the prefix `/foo`."""
     here = router()
     here.serve(
         namespace("a", {HOST: {}}),
@@ -201,7 +201,7 @@ def test_regular_expressions_are_off(router: Start, ips: list[str]) -> None:
 
 
 def test_regular_expressions(router: Start, ips: list[str]) -> None:
-    """With ALLOW_REGEX_PATHS `~` and `~*` match as nginx matches, the latter in any case."""
+    """With ALLOW_REGEX_PATHS `~` and `~*` match as in nginx; `~*` ignores the case."""
     here = router(ALLOW_REGEX_PATHS="true")
     serve_paths(here, ips[0], entry("~^/v[0-9]+/"), entry(r"~*\.(png|jpg)$"))
     answers = {uri: here.ask(HOST, uri).status for uri in ("/v1/x", "/V1/x", "/a/B.PNG", "/a.gif")}
@@ -209,7 +209,7 @@ def test_regular_expressions(router: Start, ips: list[str]) -> None:
 
 
 def test_regular_expressions_cost_little(router: Start, ips: list[str]) -> None:
-    """PCRE gives up where an expression takes long over a path, and asks none about a long one."""
+    """PCRE gives up if an expression takes long to match a path, and no expression is tried on a long path."""
     here = router(ALLOW_REGEX_PATHS="true")
     serve_paths(here, ips[0], entry("/"), *(entry(f"~^/[a-z]*[a-z]*z{number}") for number in range(30)))
     assert here.ask(HOST, "/aaz1").status == 200
@@ -221,7 +221,7 @@ def test_regular_expressions_cost_little(router: Start, ips: list[str]) -> None:
 
 
 def test_regular_expressions_are_for_the_host_s_owner(router: Start, ips: list[str]) -> None:
-    """On a shared host the oldest Namespace's regular expressions count, and a younger one's are a problem."""
+    """On a shared host only the oldest Namespace's regular expressions count; those of a younger one are a problem."""
     here = router(ALLOW_REGEX_PATHS="true")
     cycle = here.serve(
         namespace("old", {HOST: {}}, created="2026-11-22T18:06:04Z"),
@@ -256,7 +256,7 @@ def test_regular_expressions_are_for_the_host_s_owner(router: Start, ips: list[s
     ],
 )
 def test_target_path(router: Start, ips: list[str], base: str, target: str | None, uri: str, sent: str) -> None:
-    """TargetPath takes basePath's place, joined by one slash; without it the URI goes on byte for byte."""
+    """TargetPath replaces basePath, joined by one slash; without it the URI is passed on byte for byte."""
     here = router()
     serve_paths(here, ips[0], entry(base, **({"targetPath": target} if target else {})))
     assert here.ask(HOST, uri).told["uri"] == sent
@@ -271,7 +271,7 @@ def test_container_port(router: Start, ips: list[str], port: object) -> None:
 
 
 def test_port_of_a_sidecar(router: Start, ips: list[str]) -> None:
-    """An init container that restarts always declares ports too; one that ends does not."""
+    """The ports of an init container count if its restartPolicy is Always; otherwise they do not."""
     here = router()
     wanted = pod("a", "web-0", ips[0], [entry("/")], [])
     wanted["spec"]["initContainers"] = [{"name": "proxy", "restartPolicy": "Always", "ports": DECLARED}]
@@ -290,14 +290,14 @@ def test_weight(router: Start, ips: list[str]) -> None:
         pod("a", "web-0", ips[0], [entry("/", weight=3)], DECLARED),
         pod("a", "web-1", ips[1], [entry("/")], DECLARED),
     )
-    # Each worker takes its own turns: one connection is one worker.
+    # Each worker counts on its own; all requests of one connection reach the same worker.
     with httpx.Client(base_url=f"http://127.0.0.1:{here.port}", headers={"host": HOST}) as client:
         pods = [client.get("/").json()["pod"].split(":")[0] for _ in range(8)]
     assert (pods.count(ips[0]), pods.count(ips[1])) == (6, 2)
 
 
 def test_pods_come_and_go(router: Start, ips: list[str]) -> None:
-    """A Pod serves while it is Running, ready, has an address and is not being deleted, and not otherwise."""
+    """A Pod serves only while it is Running, is ready, has an address and is not being deleted."""
     here = router()
     home = namespace("a", {HOST: {}})
     good = pod("a", "web-0", ips[0], [entry("/")], DECLARED)
@@ -335,7 +335,7 @@ def test_ipv6_pod(router: Start, backends: Backends) -> None:
 
 
 def test_paths_are_there_on_every_host(router: Start, ips: list[str]) -> None:
-    """All hosts of a Namespace have all its paths, through one upstream each."""
+    """All hosts of a Namespace have all its paths; each path has one upstream."""
     here = router()
     cycle = here.serve(
         namespace("a", {"one.example.com": {}, "two.example.com": {}}),
@@ -347,7 +347,7 @@ def test_paths_are_there_on_every_host(router: Start, ips: list[str]) -> None:
 
 
 def test_pods_that_disagree(router: Start, ips: list[str]) -> None:
-    """The oldest Pod's targetPath counts for all, and the others get a problem."""
+    """If Pods disagree, the targetPath of the oldest Pod counts for all, and the others get a problem."""
     here = router()
     cycle = here.serve(
         namespace("a", {HOST: {}}),
@@ -361,7 +361,7 @@ def test_pods_that_disagree(router: Start, ips: list[str]) -> None:
 
 
 def test_bad_entry_is_left_out_alone(router: Start, ips: list[str]) -> None:
-    """Of a Pod's paths the bad ones are left out and the others served."""
+    """The bad entries among a Pod's paths are left out, and the others are served."""
     here = router()
     bad = [entry("/x { return 200; } location /y"), {"basePath": "/p", "containerPort": 1}, 7, entry("/w", weight=0)]
     serve_paths(here, ips[0], *bad, entry("/good", colour="red"))
@@ -392,7 +392,7 @@ VICTIMS, ATTACKERS = (base64.b64encode(key.encode()).decode() for key in ("victi
 
 @pytest.mark.parametrize("base", ["/api/" + "z" * 245, "/api/" + "z" * 400, "/" + "%C3%A9" * 130, "/api" + "/b" * 200])
 def test_long_path_takes_nothing_of_a_shorter_one(router: Start, ips: list[str], base: str) -> None:
-    """A path of any length never matches what it merely begins with: nginx keeps a length in one byte."""
+    """A long path takes no requests of a shorter path, although nginx stores a path's length in one byte."""
     here = router()
     serve_both(here, ips, [entry("/"), entry("/api")], [entry(base)])
     for uri in ("/api/x", "/api/orders/17", "/api/zzz", "/x", base[:61]):
@@ -401,7 +401,7 @@ def test_long_path_takes_nothing_of_a_shorter_one(router: Start, ips: list[str],
 
 @pytest.mark.parametrize("uri", ["/b/secret", "/b", "api-key", "/a/secret"])
 def test_pod_cannot_send_a_request_on(router: Start, ips: list[str], uri: str) -> None:
-    """A Pod's X-Accel-Redirect reaches no other Namespace's Pod, and no location at all."""
+    """A Pod's X-Accel-Redirect leads to no other Namespace's Pod, and to no location at all."""
     here = router()
     serve_both(here, ips, [entry("/b")], [entry("/a")])
     answer = here.ask(HOST, "/a/answer-with", X_ROUTING_API_KEY=ATTACKERS, X_Answer_Accel=uri)
@@ -411,7 +411,7 @@ def test_pod_cannot_send_a_request_on(router: Start, ips: list[str], uri: str) -
 
 @pytest.mark.parametrize("base", ["/b", "/b/", "=/b", "=/b/", "/%62", "=/%62%2F"])
 def test_place_of_a_path_cannot_be_taken(router: Start, ips: list[str], base: str) -> None:
-    """No form of a path takes what an older Namespace's `/b` takes: itself, `/b/` and what lies below."""
+    """No form of a path takes what belongs to an older Namespace's `/b`: `/b`, `/b/` and the paths below."""
     here = router()
     serve_both(here, ips, [entry("/b")], [entry(base), entry("/mine")])
     for uri in ("/b", "/b/", "/b/x", "/%62/"):
@@ -422,11 +422,11 @@ def test_place_of_a_path_cannot_be_taken(router: Start, ips: list[str], base: st
     assert [problem.resource.name for problem in here.last.table.problems] == ["attacker"]
 
 
-# What goes on to the Pod, and back
+# What is passed on to the Pod, and back
 
 
 def test_headers_to_the_pod(router: Start, ips: list[str]) -> None:
-    """Host goes on as sent; X-Forwarded-*, X-Real-IP and X-Request-ID are set, whatever the client says of them."""
+    """Host is passed on as sent; X-Forwarded-*, X-Real-IP and X-Request-ID are set, whatever the client sent there."""
     here = router()
     serve_paths(here, ips[0], entry("/"))
     forged = dict.fromkeys(
@@ -465,7 +465,7 @@ def test_websocket(router: Start, ips: list[str], path: str) -> None:
 
 
 def test_websocket_with_an_api_key(router: Start, ips: list[str]) -> None:
-    """The API key is asked for before a WebSocket is upgraded, and the upgrade works behind it."""
+    """The API key is checked before a WebSocket is upgraded; with the key the upgrade works."""
     here = router()
     serve_with_key(here, ips[0], KEY)
     raw = socket.create_connection(("127.0.0.1", here.port), timeout=20)
@@ -480,7 +480,7 @@ def test_websocket_with_an_api_key(router: Start, ips: list[str]) -> None:
 
 
 def test_other_upgrades_do_not_go_on(router: Start, ips: list[str]) -> None:
-    """An upgrade to anything but WebSocket is not passed on: it could lead past the rules."""
+    """An upgrade to another protocol than WebSocket is not passed on, because it could bypass the rules."""
     here = router()
     serve_paths(here, ips[0], entry("/"))
     told = here.ask(
@@ -551,7 +551,7 @@ def serve_with_key(router: Router, ip: str, value: str | bytes, field: str = "ap
      (f"{SENT}x", 403)],
 )  # fmt: skip
 def test_api_key(router: Start, ips: list[str], sent: str | None, status: int) -> None:
-    """With a key in the Secret a request needs exactly its base64 form, else 403; other paths need none."""
+    """With a key in the Secret, a request needs exactly its base64 form, else it gets 403; other paths need no key."""
     here = router()
     serve_with_key(here, ips[0], KEY)
     headers = {} if sent is None else {"X_ROUTING_API_KEY": sent}
@@ -561,7 +561,7 @@ def test_api_key(router: Start, ips: list[str], sent: str | None, status: int) -
 
 @pytest.mark.parametrize("value", ["", b"x" * 2049])
 def test_unusable_key_closes(router: Start, ips: list[str], value: str | bytes) -> None:
-    """A key that is empty or unusable closes the Namespace's paths, and is a problem."""
+    """A key that is empty or too long closes the Namespace's paths, and is a problem."""
     here = router()
     serve_with_key(here, ips[0], value)
     for sent in (None, "", base64.b64encode(value.encode() if isinstance(value, str) else value[:100]).decode()):
@@ -571,14 +571,14 @@ def test_unusable_key_closes(router: Start, ips: list[str], value: str | bytes) 
 
 
 def test_another_field_is_no_key(router: Start, ips: list[str]) -> None:
-    """A Secret without the key's field asks for no key."""
+    """If the Secret does not have the key's field, no key is needed."""
     here = router()
     serve_with_key(here, ips[0], KEY, field="other")
     assert here.ask(HOST, "/foo").status == 200
 
 
 def test_key_settings(router: Start, ips: list[str]) -> None:
-    """API_KEY_SECRET_FIELD and API_KEY_HEADER name another field and header, one with an underscore too."""
+    """API_KEY_SECRET_FIELD and API_KEY_HEADER name another field and another header, even one with an underscore."""
     here = router(API_KEY_SECRET_FIELD="other", API_KEY_HEADER="X_My-Key")
     serve_with_key(here, ips[0], KEY, field="other")
     connection = http.client.HTTPConnection("127.0.0.1", here.port, timeout=20)
@@ -616,19 +616,19 @@ def send(router: Router, *lines: str) -> dict[str, str]:
     ],
 )
 def test_key_does_not_go_on(router: Start, ips: list[str], header: str, lines: list[str]) -> None:
-    """The API key reaches no Pod: in no case, spelling or repetition of its header, with the check or without."""
+    """The API key reaches no Pod, whatever the case, spelling or repetition of its header, even without the check."""
     here = router(API_KEY_HEADER=header)
     for served in ("api_key", "other"):
         serve_with_key(here, ips[0], KEY, field=served)
         told = send(here, *(f"{line}: {SENT}" for line in lines), "X-Other: y")
-        # nginx 1.23 and later read repeated headers as one value, which is no key.
+        # nginx 1.23 and later read repeated headers as one value, which is not a valid key.
         if told != {"status": "403"} or len(lines) == 1 or served == "other":
             assert told["x-other"] == "y"
             assert SENT not in str(told)
 
 
 def test_key_can_go_on(router: Start, ips: list[str]) -> None:
-    """With API_KEY_FORWARD the API key goes on to the Pod, in whatever header it is."""
+    """With API_KEY_FORWARD the API key is passed on to the Pod, whatever header it is in."""
     for header in ("X-ROUTING-API-KEY", "X_KEY", "forwarded", "Proxy-Authorization"):
         here = router(API_KEY_FORWARD="true", API_KEY_HEADER=header)
         serve_with_key(here, ips[0], KEY)
@@ -636,7 +636,7 @@ def test_key_can_go_on(router: Start, ips: list[str]) -> None:
 
 
 def test_keys_are_the_namespaces_own(router: Start, ips: list[str]) -> None:
-    """A Namespace's key, even one that is called default, opens its own paths and no other's."""
+    """A Namespace's key opens only its own paths, even if the Namespace is called default."""
     here = router()
     here.serve(
         namespace("default", {HOST: {}}, created="2026-11-22T18:06:04Z"),
@@ -657,7 +657,7 @@ def test_keys_are_the_namespaces_own(router: Start, ips: list[str]) -> None:
 
 
 def test_rotated_key(router: Start, ips: list[str]) -> None:
-    """After a rotation the new key opens and the old one does not."""
+    """After a rotation the new key opens the paths, and the old one does not."""
     here = router()
     serve_with_key(here, ips[0], "before")
     serve_with_key(here, ips[0], "after")
@@ -680,7 +680,7 @@ def find_opening(router: Router, *keys: str) -> list[str]:
 
 
 def test_several_keys(router: Start, ips: list[str]) -> None:
-    """Each of a rotation's keys opens, exactly as it is written; others do not, nor several at once."""
+    """During a rotation each key opens the paths, exactly as it is written; other keys, or several at once, do not."""
     here = router()
     keys = {"api-key": "one", "api-key.next": "Two", "api-key.a.b-c": "3", "api-keys": "4", "api-key-5": "5"}
     serve_with_keys(here, ips[0], {**keys, "api-key.old": "one"})
@@ -691,27 +691,27 @@ def test_several_keys(router: Start, ips: list[str]) -> None:
 
 
 def test_another_field_is_enough(router: Start, ips: list[str]) -> None:
-    """A key beside an absent field is asked for: a rotation that ends in the wrong order opens nothing."""
+    """A further key is needed even if the main field is absent, so a rotation in the wrong order is not valid."""
     here = router()
     serve_with_keys(here, ips[0], {"api-key.next": "two"})
     assert find_opening(here, "two", "one", "") == ["two"]
 
 
 def test_unusable_keys_of_several(router: Start, ips: list[str]) -> None:
-    """An unusable key among usable ones opens nothing and closes nothing; where none is usable all is closed."""
+    """An unusable key beside usable ones opens and closes nothing; if no key is usable, all paths are closed."""
     here = router()
     serve_with_keys(here, ips[0], {"api-key": "", "api-key.next": "two", "api-key.long": b"x" * 2049})
     assert find_opening(here, "two", "", "x" * 2049) == ["two"]
     assert here.last
     assert [problem.what for problem in here.last.table.problems] == ["field 'api-key.long'", "field api-key"]
-    assert all("opens nothing" in problem.why for problem in here.last.table.problems)
+    assert all("is not valid" in problem.why for problem in here.last.table.problems)
     serve_with_keys(here, ips[0], {"api-key": "", "api-key.next": ""})
     assert find_opening(here, "two", "") == []
     assert [problem.why for problem in here.last.table.problems] == ["is empty: all paths answer 403"] * 2
 
 
 def test_most_keys(router: Start, ips: list[str]) -> None:
-    """Of more than eight keys the first ones by name open, and it is told."""
+    """If a Namespace has more than eight keys, only the first eight by name are valid, and the others are a problem."""
     here = router()
     serve_with_keys(here, ips[0], {"api-key": "main", **{f"api-key.{place:02}": f"k{place:02}" for place in range(12)}})
     assert find_opening(here, "main", *(f"k{place:02}" for place in range(12))) == [
@@ -724,7 +724,7 @@ def test_most_keys(router: Start, ips: list[str]) -> None:
 
 
 def test_several_keys_are_the_namespaces_own(router: Start, ips: list[str]) -> None:
-    """On a shared host each Namespace has as many keys as it has, and none opens another's paths."""
+    """Namespaces on a shared host may have different numbers of keys, and no key opens another Namespace's paths."""
     here = router()
     homes = [namespace(name, {HOST: {}}) for name in ("a", "b", "c")]
     pods = [pod(name, "web-0", ips[0], [entry(f"/{name}")], DECLARED) for name in ("a", "b", "c")]
@@ -741,7 +741,7 @@ def test_several_keys_are_the_namespaces_own(router: Start, ips: list[str]) -> N
 
 
 def test_rotation_is_compared(router: Start, ips: list[str]) -> None:
-    """What `--diff` tells of a rotation is that the Namespace's key changed, at each of its steps, and no key."""
+    """At each step of a rotation `--diff` reports that the Namespace's key changed, and shows no key."""
     here = router()
     trees = []
     for keys in ({}, {"api-key": "old"}, {"api-key": "old", "api-key.next": "new"}, {"api-key": "new"}, {}):
@@ -754,7 +754,7 @@ def test_rotation_is_compared(router: Start, ips: list[str]) -> None:
 
 
 def test_rotation_loses_no_request(router: Start, ips: list[str]) -> None:
-    """From the old key over both to the new one every request with a valid key is served, and none is shut out."""
+    """During a rotation from the old key to both keys, then to the new key, each request with a valid key is served."""
     here = router()
     old, new = {"api-key": "old"}, {"api-key": "new"}
     serve_with_keys(here, ips[0], old)
@@ -771,7 +771,7 @@ def test_rotation_loses_no_request(router: Start, ips: list[str]) -> None:
 
 @contextmanager
 def asking(router: Router, key: str) -> Iterator[list[int]]:
-    """Send requests, one after the other, while the block runs and a few before and after; give what they got."""
+    """Send requests, one after the other, while the block runs and a few before and after; give their statuses."""
     statuses: list[int] = []
     over = threading.Event()
 
@@ -836,7 +836,7 @@ def test_plain_host_is_not_on_the_tls_port(router: Start, ips: list[str], author
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_tls_versions(router: Start, ips: list[str], authority: Authority, version: ssl.TLSVersion) -> None:
-    """TLS 1.2 and 1.3 are spoken."""
+    """TLS 1.2 and 1.3 are supported."""
     here = router()
     certificate, key = authority.issue("secure.dev")
     serve_tls(here, ips[0], {"ssl_crt": certificate, "ssl_key": key})
@@ -846,7 +846,7 @@ def test_tls_versions(router: Start, ips: list[str], authority: Authority, versi
 
 
 def test_http2(router: Start, ips: list[str], authority: Authority) -> None:
-    """A host with TLS speaks HTTP/2, unless NGINX_HTTP2 says otherwise."""
+    """A host with TLS supports HTTP/2, unless NGINX_HTTP2 turns it off."""
     certificate, key = authority.issue("secure.dev")
     for setting, spoken in (("true", "HTTP/2"), ("false", "HTTP/1.1")):
         here = router(NGINX_HTTP2=setting)
@@ -878,13 +878,13 @@ FORGED = {
 
 
 def identity(told: dict[str, Any]) -> dict[str, str]:
-    """Give what a Pod learned of a client's certificate, in any spelling."""
+    """Give the headers about a client's certificate that reached a Pod, in any spelling."""
     return {name: value for name, value in told["headers"].items() if "ssl-client" in name.replace("_", "-")}
 
 
 @pytest.mark.parametrize("header", ["X-ROUTING-API-KEY", "X_KEY"])
 def test_client_s_identity_goes_on(router: Start, ips: list[str], authority: Authority, header: str) -> None:
-    """The Pod learns who the client is from the verified certificate alone, whatever the client says itself."""
+    """The Pod gets the client's identity only from the verified certificate, whatever headers the client sends."""
     here = router(API_KEY_HEADER=header)
     certificate, key = authority.issue("secure.dev")
     pems = {"ssl_crt": certificate, "ssl_key": key, "client_crt": authority.pem}
@@ -904,7 +904,7 @@ def test_client_s_identity_goes_on(router: Start, ips: list[str], authority: Aut
 def test_no_identity_without_a_certificate(
     router: Start, ips: list[str], authority: Authority, environment: dict[str, str]
 ) -> None:
-    """On hosts that verify nobody, plain or with TLS, no client can claim an identity, in no spelling."""
+    """On hosts that do not verify clients, with or without TLS, a client cannot claim an identity in any spelling."""
     here = router(**environment)
     spelled = [name.replace("_", "-", dashes) for name in FORGED for dashes in range(5)]
     serve_paths(here, ips[0], entry("/"))
@@ -917,7 +917,7 @@ def test_no_identity_without_a_certificate(
 
 
 def test_identity_stays_with_its_host(router: Start, ips: list[str], authority: Authority, tmp_path: Path) -> None:
-    """Whoever one Namespace's authority vouches for is nobody on another Namespace's host, on one connection too."""
+    """A client that one Namespace's authority verified has no identity on another's host, even on one connection."""
     here = router()
     other = Authority(tmp_path, "Another")
     (mine, my_key), (yours, your_key) = authority.issue("mine.dev"), authority.issue("yours.dev")
@@ -935,7 +935,7 @@ def test_identity_stays_with_its_host(router: Start, ips: list[str], authority: 
 
 
 def test_client_certificates_cannot_be_avoided(router: Start, ips: list[str], authority: Authority) -> None:
-    """A connection made for another host does not reach one that verifies clients."""
+    """A connection made for another host does not reach a host that verifies clients."""
     here = router()
     certificate, key = authority.issue("secure.dev")
     other, other_key = authority.issue("other.dev")
@@ -968,7 +968,7 @@ def test_client_certificates_cannot_be_avoided(router: Start, ips: list[str], au
 def test_host_whose_tls_cannot_be_had(
     router: Start, ips: list[str], authority: Authority, options: object, left: str, why: str
 ) -> None:
-    """A host whose TLS cannot be had is left out whole: no plain HTTP, no other certificate; its neighbours go on."""
+    """A host whose TLS cannot be served is left out: no plain HTTP, no other certificate; other hosts are served."""
     here = router()
     certificate, key = authority.issue("secure.dev")
     pems = {"ssl_crt": certificate, "ssl_key": key, "other_key": authority.issue("other.dev")[1]}
@@ -988,7 +988,7 @@ def test_host_whose_tls_cannot_be_had(
 
 
 def test_tls_without_a_default_certificate(router: Start, ips: list[str], authority: Authority) -> None:
-    """Without SSL_CERT there is no TLS at all, and hosts that ask for it are left out."""
+    """Without SSL_CERT TLS is off, and hosts with TLS are left out."""
     here = router(SSL_CERT="", SSL_KEY="")
     certificate, key = authority.issue("secure.dev")
     serve_tls(here, ips[0], {"ssl_crt": certificate, "ssl_key": key})
@@ -996,11 +996,11 @@ def test_tls_without_a_default_certificate(router: Start, ips: list[str], author
     with pytest.raises(ConnectionRefusedError):
         here.ask_tls("secure.dev", "/")
     assert here.last
-    assert "asks for TLS, which is off" in str(here.last.table.problems[0])
+    assert "needs TLS, which is off" in str(here.last.table.problems[0])
 
 
 def test_expired_certificate(router: Start, ips: list[str], authority: Authority) -> None:
-    """An expired certificate is a problem, and still served."""
+    """An expired certificate is a problem, and is still served."""
     here = router()
     certificate, key = authority.issue("secure.dev", days=range(-9, -1))
     serve_tls(here, ips[0], {"ssl_crt": certificate, "ssl_key": key})
@@ -1015,7 +1015,7 @@ def test_expired_certificate(router: Start, ips: list[str], authority: Authority
 
 
 def test_two_routers_on_one_machine(router: Start, ips: list[str]) -> None:
-    """Two routers on one machine serve side by side, each its own objects."""
+    """Two routers on one machine serve side by side, each with its own objects."""
     one, two = router(), router()
     serve_paths(one, ips[0], entry("/one"))
     serve_paths(two, ips[1], entry("/two"))

@@ -33,12 +33,12 @@ from reconciler.values.selector import Requirement, parse_selector
     ],
 )
 def test_one_term(text, requirement):
-    """Each form of a term has one meaning, however its blanks are set."""
+    """Each form of a term has one meaning, wherever it has blanks."""
     assert parse_selector(text).requirements == (requirement,)
 
 
 def test_many_terms():
-    """Commas stand between terms, also where a term's set holds commas itself."""
+    """Commas separate terms, even if the set of a term contains commas itself."""
     selector = parse_selector("a=b,c!=d,e in (f,g),h notin (i),j,!k,l=,m")
     assert [requirement.key for requirement in selector.requirements] == list("acehjklm")
 
@@ -87,7 +87,7 @@ def test_text_is_kept(text):
     ],
 )
 def test_malformed(text, why):
-    """A malformed selector is refused with the place at which it goes wrong."""
+    """A malformed selector is refused, and the error names the part that is wrong."""
     with pytest.raises(ValueError, match=r"is missing|is no") as caught:
         parse_selector(text)
     assert why in str(caught.value)

@@ -1,4 +1,4 @@
-"""nginx's hashes of server names: what fits, judged by nginx."""
+"""nginx's hashes of server names: which names fit, tested with nginx."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def load(binary: str, folder: Path, names: list[str], size: int) -> bool:
     folder.mkdir()
     servers = "".join(f"server {{ listen 127.0.0.1:18080; server_name {name}; }}\n" for name in names)
     sizes = f"server_names_hash_max_size {size};\nserver_names_hash_bucket_size {bucket_size(max(map(len, names)))};\n"
-    # Where nginx writes by default a plain user may not.
+    # A plain user may not write to nginx's default folders.
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     places = "access_log off;\n" + "".join(f"{kind}_temp_path {kind};\n" for kind in kinds)
     (folder / "nginx.conf").write_text(f"pid nginx.pid;\nevents {{}}\nhttp {{\n{places}{sizes}{servers}}}\n")
@@ -34,7 +34,7 @@ def load(binary: str, folder: Path, names: list[str], size: int) -> bool:
 
 
 def test_only_what_would_stop_nginx_is_crowded(tmp_path: Path, nginx_binary: str) -> None:
-    """Names that collide at the hash's size alone stop nginx, and without the crowded ones they do not."""
+    """Names that collide only at the hash's size stop nginx; without the crowded names nginx starts."""
     size, end = 512, ".".join(["", "x" * 60, "x" * 60, "x" * 60, "com"])
     shift, rest = 31 ** len(end), hash_of(end)  # so that the long end is hashed once
     prefixes = [
@@ -42,7 +42,7 @@ def test_only_what_would_stop_nginx_is_crowded(tmp_path: Path, nginx_binary: str
     ]
     names = [prefix + end for prefix in prefixes][:450]
     assert {hash_of(name) % size for name in names} == {7}
-    # No one hash alone would fill a bucket: it is the size that brings them together.
+    # No hash alone fills a bucket: only the size brings the names together.
     assert not [*find_crowded(own(names), 2**64)]
     crowded = {*find_crowded(own(names), size)}
     assert 0 < len(crowded) < len(names)
@@ -51,7 +51,7 @@ def test_only_what_would_stop_nginx_is_crowded(tmp_path: Path, nginx_binary: str
 
 
 def test_nobody_pushes_anothers_name_out() -> None:
-    """Names that meet a younger one's in its bucket are left out themselves; who has few there keeps them."""
+    """If one owner's names overfill a bucket, this owner loses names; owners with few names there keep theirs."""
     place = ("", 7, "x" * 200)
     flood = [Named(f"evil-{number}", "evil", (("", 7, f"{number:0200}"),)) for number in range(400)]
     guests = [Named(f"guest-{number}", "guest", (("", 7, f"{number:0199}"),)) for number in range(3)]

@@ -1,4 +1,4 @@
-"""What keeps nginx serving: it is started again when it dies, and a new process goes on where a killed one was."""
+"""What keeps nginx serving: it is restarted when it dies, and a new process continues where a killed one stopped."""
 
 import os
 import shutil
@@ -33,14 +33,14 @@ def answers(router: Router, host: str) -> bool:
 
 
 def serving_again(router: Router) -> Router:
-    """Put a new sink in place of the router's own, as a new process would, and forget what was told before."""
+    """Replace the router's sink by a new one, as a new process would, and forget the events so far."""
     router.events.clear()
     router.nginx = router.start_sink()
     return router
 
 
 def test_killed_master_is_started_again(router: Start) -> None:
-    """A killed master is noticed without any cycle; its workers, which go on serving, make room for the new ones."""
+    """A killed master is restarted without any cycle; its old workers go on serving until new ones replace them."""
     here = router()
     release = here.serve(ONE).release
     here.nginx.stop()
@@ -56,19 +56,19 @@ def test_killed_master_is_started_again(router: Start) -> None:
 
 
 def test_killed_worker_is_replaced(router: Start) -> None:
-    """A killed worker is the master's business."""
+    """A killed worker is replaced by the master."""
     here = router()
     here.serve(ONE)
     before = here.workers()
     for worker in before:
-        with suppress(ProcessLookupError):  # its siblings may have gone
+        with suppress(ProcessLookupError):  # it may have ended already
             os.kill(worker, signal.SIGKILL)
     wait_until(lambda: bool(here.workers()) and not here.workers() & before)
     assert answers(here, "one.dev")
 
 
 def test_broken_nginx_is_tried_again(router: Start, tmp_path: Path, nginx_binary: str) -> None:
-    """An nginx that cannot be started is tried again and again; once it can be, it serves the last good release."""
+    """An nginx that cannot be started is retried; once it starts, it serves the last good release."""
     binary = tmp_path / "nginx"
     binary.symlink_to(nginx_binary)
     here = router(NGINX_BINARY=str(binary))
@@ -88,7 +88,7 @@ def test_broken_nginx_is_tried_again(router: Start, tmp_path: Path, nginx_binary
 
 
 def test_resume_serves_the_last_good_release(router: Start) -> None:
-    """A new process serves at once what the last one did, without a cycle."""
+    """A new process serves at once what the last process served, without a cycle."""
     here = router()
     files = dict(here.serve(ONE).files)
     release = here.last.release if here.last else ""
@@ -105,12 +105,12 @@ def test_resume_serves_the_last_good_release(router: Start) -> None:
 
 
 def test_resume_without_a_release(router: Start) -> None:
-    """Where nothing was served nothing is resumed."""
+    """If nothing was served before, nothing is resumed."""
     assert router().nginx.resume() is None
 
 
 def test_resume_passes_over_what_is_damaged(router: Start) -> None:
-    """A release whose files were lost, as when the power fails, is not served; the one before it is."""
+    """A release whose files were lost, as in a power failure, is not served; the release before it is."""
     here = router()
     here.serve(ONE)
     here.serve(TWO)
@@ -123,7 +123,7 @@ def test_resume_passes_over_what_is_damaged(router: Start) -> None:
 
 
 def test_resume_passes_over_what_cannot_be_read(router: Start) -> None:
-    """Something else in a release's place is passed over too."""
+    """Something else in place of a release is passed over too."""
     here = router()
     here.serve(ONE)
     here.serve(TWO)
@@ -137,7 +137,7 @@ def test_resume_passes_over_what_cannot_be_read(router: Start) -> None:
 
 
 def test_watch_outlives_a_broken_link(router: Start) -> None:
-    """A link that cannot be read, and a signal without a name, do not end the watch: mended, nginx runs again."""
+    """A broken link and a signal without a name do not end the watch: once the link is repaired, nginx runs again."""
     here = router()
     here.serve(ONE)
     current, killed = here.folder / "current", here.nginx.pid
@@ -154,7 +154,7 @@ def test_watch_outlives_a_broken_link(router: Start) -> None:
 
 
 def test_resume_passes_over_what_nginx_refuses(router: Start, tmp_path: Path, nginx_binary: str) -> None:
-    """A release that this nginx no longer takes is passed over, and that is told."""
+    """A release that this nginx no longer accepts is passed over, and an event reports it."""
     here = router()
     release = here.serve(ONE).release
     here.nginx.stop()
@@ -174,7 +174,7 @@ def test_resume_passes_over_what_nginx_refuses(router: Start, tmp_path: Path, ng
 
 
 def test_large_tree_has_longer(router: Start, tmp_path: Path, nginx_binary: str) -> None:
-    """What takes long to test may take as long to load, whatever RELOAD_TIMEOUT says."""
+    """A tree that takes long to test may take as long to load, whatever RELOAD_TIMEOUT is."""
     slow = tmp_path / "slow"
     slow.write_text(f'#!/bin/sh\ncase "$1" in -t|-e) sleep 2 ;; esac\nexec {nginx_binary} "$@"\n')
     slow.chmod(0o755)
@@ -184,7 +184,7 @@ def test_large_tree_has_longer(router: Start, tmp_path: Path, nginx_binary: str)
 
 
 def test_damaged_release_is_written_anew(router: Start) -> None:
-    """A release of the right name with other files in it is not taken for what its name says."""
+    """A release of the right name, but with other files in it, is written anew."""
     here = router()
     release = here.serve(ONE).release
     here.serve(TWO)
@@ -194,11 +194,11 @@ def test_damaged_release_is_written_anew(router: Start) -> None:
 
 
 def leave(router: Router, host: str) -> tuple[socket.socket, int]:
-    """Begin a request and have another host served: give its connection, and the worker that waits for its end."""
+    """Begin a request and serve another host; give the connection, and the worker that waits for the request's end."""
     client = socket.create_connection(("127.0.0.1", router.port))
     client.sendall(b"GET / HTTP/1.1\r\nHost: one.dev\r\n")
     before = router.workers()
-    assert answers(router, "one.dev")  # so that the worker has taken what came before
+    assert answers(router, "one.dev")  # so that a worker has accepted the connection before
     router.serve(namespace("a", {"one.dev": {}, host: {}}))
     wait_until(lambda: len([pid for pid in before if Path(f"/proc/{pid}").exists()]) == 1)
     (worker,) = [pid for pid in before if Path(f"/proc/{pid}").exists()]
@@ -211,7 +211,7 @@ def is_told_to_end(pid: int) -> bool:
 
 
 def test_short_memory_ends_workers_that_leave(router: Start, tmp_path: Path) -> None:
-    """Over four fifths of the container's memory the oldest of the leaving workers end, and nobody else."""
+    """Above four fifths of the container's memory, the oldest leaving worker is ended, and no other worker."""
     here = router(WORKER_SHUTDOWN_TIMEOUT="240s")
     here.nginx.stop()
     for name, content in {"memory.max": "1000", "memory.current": "900", "memory.stat": "inactive_file 101"}.items():
@@ -244,7 +244,7 @@ def test_short_memory_ends_workers_that_leave(router: Start, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("limit", ["max", None])
 def test_memory_without_a_limit(tmp_path: Path, limit: str | None) -> None:
-    """Without a limit, or where no cgroup tells of one, memory is never short."""
+    """Without a limit, or without a cgroup's file with a limit, memory is never short."""
     (tmp_path / "memory.current").write_text("900\n")
     if limit:
         (tmp_path / "memory.max").write_text(f"{limit}\n")
@@ -252,13 +252,13 @@ def test_memory_without_a_limit(tmp_path: Path, limit: str | None) -> None:
 
 
 def test_stop_lets_a_request_finish(router: Start) -> None:
-    """A stopped nginx finishes it serves before it ends, however long that takes within SHUTDOWN_TIMEOUT."""
+    """A stopped nginx finishes what it serves before it ends, if that takes no longer than SHUTDOWN_TIMEOUT."""
     here = router(SHUTDOWN_TIMEOUT="20")
     here.serve(ONE)
     master = here.nginx.pid
     assert master
     with socket.create_connection(("127.0.0.1", here.port)) as client:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: one.dev\r\n")  # the request's end is still to come
+        client.sendall(b"GET / HTTP/1.1\r\nHost: one.dev\r\n")  # the end of the request is sent later
         time.sleep(0.3)
         stopping = threading.Thread(target=here.nginx.stop)
         stopping.start()
@@ -272,7 +272,7 @@ def test_stop_lets_a_request_finish(router: Start) -> None:
 
 
 def test_stranger_in_the_folder(router: Start, nginx_binary: str) -> None:
-    """An nginx that somebody else runs in the folder, on a configuration of its own, is left alone."""
+    """Another nginx that runs in the folder with its own configuration is left alone."""
     here = router()
     here.serve(ONE)
     stranger = here.folder / "stranger.conf"
@@ -289,7 +289,7 @@ def test_stranger_in_the_folder(router: Start, nginx_binary: str) -> None:
 
 
 def test_stray_without_its_socket(router: Start, tmp_path: Path) -> None:
-    """What a killed dispatcher left running goes also where its socket was removed, and by whatever name it began."""
+    """The nginx of a killed dispatcher is ended even if its socket was removed, and by whatever path it was started."""
     here = router()
     here.serve(ONE)
     here.nginx.stop()

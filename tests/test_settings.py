@@ -1,4 +1,4 @@
-"""Settings: every variable's default, what it takes, and what it refuses in which words."""
+"""Settings: every variable's default, what it accepts, and what it refuses with which message."""
 
 from datetime import datetime
 from pathlib import Path
@@ -37,7 +37,7 @@ ADDRESSES = "IP addresses with commas between, each once"
 BINARY = "nginx's file, or its name on the PATH"
 TIME = "a number of seconds, or of ms, s, m, h or d"
 VERSION = "a version such as 1.26.3"
-BASE = 2**32 + 1  # the number of ::1, behind all of IPv4's
+BASE = 2**32 + 1  # the number of ::1: IPv6 addresses come after all IPv4 addresses
 FIELDS = {name: field for field, variable in VARIABLES.items() for name in variable.names}
 
 
@@ -117,7 +117,7 @@ def test_default(environment, variable, value):
 
 
 def test_default_ciphers():
-    """By default TLS 1.2 has forward secrecy and authenticated encryption alone."""
+    """By default TLS 1.2 has only ciphers with forward secrecy and authenticated encryption."""
     ciphers = read_settings({}).ssl_ciphers.split(":")
     assert len(ciphers) == 6
     assert all(cipher.startswith("ECDHE-") and ("GCM" in cipher or "POLY1305" in cipher) for cipher in ciphers)
@@ -183,7 +183,7 @@ def test_default_ciphers():
     ],
 )
 def test_accepted(variable, text, value):
-    """A legal text is accepted, however odd, and parsed."""
+    """A legal text is accepted and parsed, even if it is odd."""
     assert read_one(variable, text) == value
 
 
@@ -324,22 +324,22 @@ def shorten(text):
 
 @pytest.mark.parametrize(("variable", "text", "why", "allowed"), REFUSALS)
 def test_refused(variable, text, why, allowed):
-    """A wrong text is refused in one line: the variable, the text, what is wrong if it can be told, what is allowed.
+    """A wrong text is refused in one line: the variable, the text, what is wrong if that is known, what is allowed.
 
-    Of a folder for keys the text is not shown: it could be a key.
+    The text of SSL_CERT_DIR, a folder for keys, is not shown, because it could be a key.
     """
     shown = "..." if variable == "SSL_CERT_DIR" else text
     assert refuse({variable: text}) == [f"{variable}: {shorten(shown)} {why or 'is not allowed'}; allowed: {allowed}"]
 
 
 def test_every_variable_is_refused_something():
-    """No variable takes every text."""
+    """Every variable refuses some text."""
     with_files = {"SSL_CERT", "SSL_KEY"}
     assert {variable for variable, *_ in REFUSALS} | with_files == set(FIELDS)
 
 
 def test_all_wrong_ones_are_told_at_once():
-    """All wrong variables are told at once, one printable line each, in the order of the settings."""
+    """All wrong variables are reported at once, one printable line each, in the order of the settings."""
     wrong = {variable: text for variable, text, *_ in REFUSALS if variable != "ENABLE_NGINX_UPSTREAM_CHECK"}
     lines = refuse({**wrong, "SSL_CERT": "/absent/a", "SSL_KEY": "/absent/b"})
     assert [line.split(":")[0] for line in lines] == [variable.names[0] for variable in VARIABLES.values()]
@@ -347,7 +347,7 @@ def test_all_wrong_ones_are_told_at_once():
 
 
 def test_right_ones_beside_a_wrong_one():
-    """Only the wrong variables are told."""
+    """Only the wrong variables are reported."""
     assert len(refuse({"PORT": "8080", "SSL_PORT": "x", "API_KEY_HEADER": "X-KEY", "NGINX_VERSION": "x"})) == 2
 
 
@@ -363,7 +363,7 @@ def test_right_ones_beside_a_wrong_one():
     ],
 )
 def test_health_checks_have_two_names(environment, value):
-    """Health checks are turned on by either name; where both are given the first one wins."""
+    """Either name turns health checks on; if both are set, the first name wins."""
     assert read_settings(environment).health_checks is value
 
 
@@ -375,10 +375,10 @@ def test_headers_of_nginxs_own(header):
 
 
 def test_underscores_and_trusted_proxies():
-    """A header with '_' goes with no proxy whose headers are believed; with the PROXY protocol none are."""
+    """A header with '_' is refused if proxies' headers are trusted; with the PROXY protocol none are trusted."""
     both = {"API_KEY_HEADER": "X_KEY", "TRUSTED_PROXIES": "10.0.0.0/8"}
     why = "has a '_', and TRUSTED_PROXIES is set"
-    assert refuse(both) == [f"API_KEY_HEADER: 'X_KEY' {why}; allowed: then one without '_'"]
+    assert refuse(both) == [f"API_KEY_HEADER: 'X_KEY' {why}; allowed: a header without '_' if TRUSTED_PROXIES is set"]
     assert read_settings({**both, "PROXY_PROTOCOL": "true"}).api_key_header == "X_KEY"
 
 
@@ -391,26 +391,26 @@ def test_underscores_and_trusted_proxies():
     ],
 )
 def test_one_port_for_both(environment, text):
-    """Two ports that are one, by default or not, are refused."""
+    """PORT and SSL_PORT must not be the same port, even if one of them is the default."""
     assert refuse(environment) == [f"SSL_PORT: '{text}' is PORT too; allowed: {SSL_PORT}"]
 
 
 def test_ports_may_change_places():
-    """The ports may be any two, also each other's default."""
+    """The ports may be any two different ports, even each other's default."""
     settings = read_settings({"PORT": "443", "SSL_PORT": "80"})
     assert (settings.port, settings.ssl_port) == (443, 80)
 
 
 @pytest.mark.parametrize("folder", ["/etc/ssl/certs", "/etc/pki/tls/certs"])
 def test_the_trust_store_is_no_folder_to_write_to(folder):
-    """SSL_CERT_DIR counts as not given when it names the system's trust store, for OpenSSL reads it too."""
+    """SSL_CERT_DIR counts as not set if it names the system's trust store, because OpenSSL uses the variable too."""
     assert read_one("SSL_CERT_DIR", folder) == ""
 
 
 @pytest.mark.parametrize("host", ["10.96.0.1", "fd00:10:96::1", "2001:DB8::0:1"])
 @pytest.mark.parametrize("ranges", ["", "10.244.0.0/16"])
 def test_the_api_server_is_denied(host, ranges):
-    """The API server's address, which Kubernetes tells, is no Pod's, whatever else is denied; with none it may be."""
+    """The API server's address, which Kubernetes sets, is always denied to Pods, unless DENY_POD_CIDRS is `none`."""
     environment = {"KUBERNETES_SERVICE_HOST": host, "DENY_POD_CIDRS": ranges}
     assert find_cidr(parse_address(host), read_settings(environment).deny_pod_cidrs)
     assert read_settings({**environment, "DENY_POD_CIDRS": "none"}).deny_pod_cidrs == ()
@@ -418,7 +418,7 @@ def test_the_api_server_is_denied(host, ranges):
 
 @pytest.mark.parametrize("host", ["kubernetes.default", "", "10.96.0.1/0", "0.0.0.0/0"])
 def test_an_api_server_with_a_name_is_not_denied(host):
-    """An API server that is told by a name changes nothing."""
+    """An API server that is not given as an address changes nothing."""
     assert read_settings({"KUBERNETES_SERVICE_HOST": host}) == read_settings({})
 
 
@@ -440,7 +440,7 @@ def write_key(key, encryption=None):
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory):
-    """Give the paths of a certificate, its key, and what can stand in their place."""
+    """Give the paths of a certificate, of its key, and of other things that may be named instead."""
     folder = tmp_path_factory.mktemp("tls")
     (key, certificate), (other_key, _) = make_pair(), make_pair()
     contents = {
@@ -458,7 +458,7 @@ def files(tmp_path_factory):
 
 @pytest.mark.parametrize("cert", ["cert", "noisy"])
 def test_certificate_and_key(files, cert):
-    """A certificate and its key are read from their files, without what stands around them."""
+    """A certificate and its key are read from their files, without the text around them."""
     settings = read_settings({"SSL_CERT": files[cert], "SSL_KEY": files["key"]})
     assert (settings.ssl_cert, settings.ssl_key) == (Path(files["cert"]).read_bytes(), Path(files["key"]).read_bytes())
 
@@ -481,7 +481,7 @@ def test_certificate_and_key(files, cert):
     ],
 )
 def test_certificate_and_key_refused(files, cert, key, wrong, why):
-    """A certificate or key that is missing, unreadable, unparsable or another's is refused by its file's name."""
+    """A certificate or key that is missing, unreadable, malformed or another's is refused, with its file's name."""
     environment = {"SSL_CERT": files[cert], "SSL_KEY": files[key]}
     allowed = CERT if wrong == "SSL_CERT" else KEY
     assert refuse(environment) == [f"{wrong}: {shorten(environment[wrong])} {why}; allowed: {allowed}"]

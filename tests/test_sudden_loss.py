@@ -1,4 +1,4 @@
-"""The brake on a sudden loss: how much may go before the source is asked again."""
+"""The brake on a sudden loss: how much may disappear before the source is read again."""
 
 import pytest
 
@@ -26,5 +26,5 @@ def test_the_number() -> None:
     ],
 )
 def test_rule(before: tuple[int, int], after: tuple[int, int], is_loss: bool) -> None:
-    """More than half of the hosts, or of the Pods, is a sudden loss; exactly half is none."""
+    """The loss of more than half of the hosts, or of the Pods, is a sudden loss; the loss of exactly half is not."""
     assert is_sudden_loss(Size(*before), Size(*after)) is is_loss

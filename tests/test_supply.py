@@ -1,4 +1,4 @@
-"""The locks of the packages that are installed: complete, hashed, and what setup.cfg asks for."""
+"""The locks of the packages that are installed: they are complete, have hashes, and match setup.cfg."""
 
 import configparser
 import importlib.util
@@ -24,7 +24,7 @@ def read_lock(name: str) -> str:
 
 
 def read_pins(name: str) -> dict[str, tuple[str, str]]:
-    """Read a lock: of each package the version, and all lines about it."""
+    """Read a lock: for each package its version, and all lines about it."""
     parts = [part for part in re.split(r"^(?=\S)", read_lock(name), flags=re.MULTILINE) if part]
     split = [(part.partition("=="), part) for part in parts]
     return {canonicalize_name(package): (rest.split()[0], part) for (package, _, rest), part in split}
@@ -34,7 +34,7 @@ PINS = read_pins("requirements.txt")
 
 
 def read_wanted() -> dict[str, Requirement]:
-    """Read what setup.cfg needs to run and pyproject.toml to build."""
+    """Read the requirements of setup.cfg, to run, and of pyproject.toml, to build."""
     setup = configparser.ConfigParser()
     setup.read(TOP / "setup.cfg")
     build = tomllib.loads((TOP / "pyproject.toml").read_text())["build-system"]["requires"]
@@ -44,7 +44,7 @@ def read_wanted() -> dict[str, Requirement]:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_lock_has_what_setup_asks_for(lock: str) -> None:
-    """Each requirement is pinned to a version that it allows; `make lock` mends it where this fails."""
+    """Each requirement is pinned to a version that it allows; if this fails, `make lock` repairs the lock."""
     pins = read_pins(lock)
     for name, wanted in read_wanted().items():
         assert wanted.specifier.contains(pins[name][0]), wanted
@@ -52,7 +52,7 @@ def test_lock_has_what_setup_asks_for(lock: str) -> None:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_lock_has_nothing_else(lock: str) -> None:
-    """Each pin is asked for by setup.cfg or by another pin, as its comment tells."""
+    """Each pin is required by setup.cfg or by another pin, as its comment says."""
     pins = read_pins(lock)
     for name, (_, rest) in pins.items():
         asked_by = set(re.findall(r"^ +#(?: via)? +(?!via$)(\S.*)$", rest, re.MULTILINE))
@@ -68,13 +68,13 @@ def test_image_gets_what_it_runs_with() -> None:
 
 
 def test_tests_run_what_the_image_gets() -> None:
-    """What the image runs with is tested in the same versions."""
+    """The tests run with the same versions of packages as the image."""
     tested = read_pins("requirements-dev.txt")
     assert {name: version for name, (version, _) in PINS.items()} == {name: tested[name][0] for name in PINS}
 
 
 def test_oldest_is_the_oldest() -> None:
-    """The lock of the oldest versions has the lower end of each range in setup.cfg."""
+    """The lock of the oldest versions has the lowest version of each range in setup.cfg."""
     pins = read_pins("requirements-oldest.txt")
     for name, wanted in read_wanted().items():
         (lower,) = [Version(one.version) for one in wanted.specifier if one.operator == ">="]
@@ -83,7 +83,7 @@ def test_oldest_is_the_oldest() -> None:
 
 @pytest.mark.parametrize("name", PINS)
 def test_lock_is_closed(name: str) -> None:
-    """What a pinned package needs is pinned too, as far as the version that is installed here is the pinned one."""
+    """What a pinned package needs is pinned too; this is tested if the pinned version is the installed one."""
     if name == "setuptools" or version(name) != PINS[name][0]:
         pytest.skip("another version is installed here")
     needed = [Requirement(line) for line in requires(name) or ()]
@@ -93,7 +93,7 @@ def test_lock_is_closed(name: str) -> None:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_pin_is_hashed(lock: str) -> None:
-    """Each pin has the hashes of its files; there is no option, no address, no place of a machine."""
+    """Each pin has the hashes of its files; a lock has no option, no URL and no path of a machine."""
     pins = read_pins(lock)
     assert len(pins) == len(re.findall(r"^\S", read_lock(lock), re.MULTILINE))
     for name, (_, rest) in pins.items():
@@ -102,7 +102,7 @@ def test_every_pin_is_hashed(lock: str) -> None:
 
 
 def test_verbs_take_nothing_but_the_lock() -> None:
-    """What the Makefile's verbs install has the lock's hashes; only NEWEST=1 asks for what is new."""
+    """The Makefile installs the test tools by the lock's hashes; only NEWEST=1 installs the newest versions."""
     calls = re.findall(r"setup packages \$\(VENV\) (.*)$", (TOP / "Makefile").read_text(), re.MULTILINE)
     tools, *others = calls
     assert tools == ('$(if $(NEWEST),--upgrade setuptools ".[test]",--no-deps --require-hashes --requirement $(LOCK))')
@@ -110,7 +110,7 @@ def test_verbs_take_nothing_but_the_lock() -> None:
 
 
 def test_image_takes_nothing_but_the_lock() -> None:
-    """Pip is called twice to install: from the lock by hashes, wheels alone, and for this package without an index."""
+    """Pip installs twice: first only wheels, from the lock and by hashes, then this package without an index."""
     if not (TOP / "Dockerfile").exists():
         pytest.skip("the tests run without the image's sources")
     text = (TOP / "Dockerfile").read_text().replace("\\\n", "")
@@ -130,7 +130,7 @@ AUDITS = {
 
 @pytest.mark.parametrize("case", AUDITS)
 def test_audit_says_what_it_knows(case: str, tmp_path: Path) -> None:
-    """An audit is good only where every package was looked up and nothing is known; else it says in a line why not."""
+    """An audit succeeds only if every package was looked up and nothing is known; else one line says why not."""
     packages, code, told = AUDITS[case]
     program = tmp_path / "pip-audit"
     program.write_text("#!/bin/sh\n" + (f"echo '{json.dumps({'dependencies': packages})}'" if packages else "exit 1"))
@@ -142,7 +142,7 @@ def test_audit_says_what_it_knows(case: str, tmp_path: Path) -> None:
 
 
 def test_bill_reads_this_machine(tmp_path: Path) -> None:
-    """The bill's script names Debian's packages and Python's, with what is compiled into them, and their licences."""
+    """The bill of materials names Debian's and Python's packages, what is compiled into them, and their licences."""
     if not Path("/var/lib/dpkg/status").exists():
         pytest.skip("no system of Debian's packages")
     spec = importlib.util.spec_from_file_location("sbom", TOP / ".ci" / "sbom.py")

@@ -1,4 +1,4 @@
-"""The routing table of odd and greedy tenants: what is left out, what is told, and that everyone else goes on."""
+"""The routing table of odd and greedy tenants: what is left out, what is a problem, and that others are served."""
 
 import base64
 import json
@@ -33,7 +33,7 @@ def how(authority: Authority, nginx_binary: str) -> Settings:
 
 
 def build(how: Settings, *greedy: Object) -> RoutingTable:
-    """Build the table of a tenant beside a good one, which must be served as ever."""
+    """Build the table of a tenant beside a good tenant, which must still be served."""
     table = build_table(normalise(listing([*GOOD, *greedy]), how), how, NOW)
     assert [len(host.locations) for host in table.routes.hosts if host.name == "good.dev"] == [2]
     return table
@@ -44,7 +44,7 @@ def entries(number: int) -> list[Object]:
 
 
 def test_hosts_and_paths_are_limited(how: Settings) -> None:
-    """A Namespace gets as many locations as the setting says: paths beyond it and then hosts are left out, and told."""
+    """A Namespace gets as many locations as the setting allows: paths and then hosts beyond it are a problem."""
     hosts: dict[str, object] = {f"h{place:04}.dev": {} for place in range(600)}
     table = build(how, namespace("greedy", hosts), pod("greedy", "web-0", "10.0.0.1", entries(600), DECLARED))
     served = [host for host in table.routes.hosts if host.namespace == "greedy"]
@@ -53,7 +53,7 @@ def test_hosts_and_paths_are_limited(how: Settings) -> None:
 
 
 def test_servers_are_limited(how: Settings) -> None:
-    """The Pods and paths of a Namespace together are limited too: its youngest Pods are left out, and told."""
+    """The Pods and paths of a Namespace together are limited too: its youngest Pods are left out, and are problems."""
     pods = [
         pod(
             "greedy",
@@ -75,8 +75,8 @@ def test_servers_are_limited(how: Settings) -> None:
 
 
 def test_a_thousand_hosts(how: Settings) -> None:
-    """More hosts than a Namespace may have are left out, and those that remain load even if all their names collide."""
-    # Of these every one has the same hash in nginx: 31 * ord("a") + ord("n") == 31 * ord("c") + ord("0").
+    """Hosts beyond a Namespace's limit are left out; the others are kept, even if all their names collide in nginx."""
+    # All of these have the same hash in nginx: 31 * ord("a") + ord("n") == 31 * ord("c") + ord("0").
     hosts: dict[str, object] = {
         "".join("an" if number >> bit & 1 else "c0" for bit in range(11)) + ".dev": {} for number in range(2000)
     }
@@ -86,7 +86,7 @@ def test_a_thousand_hosts(how: Settings) -> None:
 
 @pytest.mark.parametrize("wildcard", ["", "*."])
 def test_names_that_collide_in_nginx(how: Settings, tmp_path: Path, nginx_binary: str, wildcard: str) -> None:
-    """However many hosts have names that nginx hashes alike, it loads: the youngest lose theirs, and are told."""
+    """Nginx loads even if many names have the same hash: the youngest Namespaces lose hosts, and get problems."""
     names = ["".join("an" if number >> bit & 1 else "c0" for bit in range(13)) for number in range(8000)]
     homes = [
         namespace(
@@ -104,14 +104,14 @@ def test_names_that_collide_in_nginx(how: Settings, tmp_path: Path, nginx_binary
 
 @pytest.mark.parametrize("paths", [entries(1000), [7] * 5000, [{"basePath": "/", "containerPort": 1}] * 5000])
 def test_problems_of_one_object_are_told_in_few_lines(how: Settings, paths: list[object]) -> None:
-    """However many problems an object has, the log gets a few lines of them."""
+    """However many problems an object has, only a few of them are reported."""
     table = build(how, namespace("greedy", "{}"), pod("greedy", "web-0", "10.0.0.1", paths, []))
     assert len(table.problems) == 21
     assert "more problems" in str(table.problems)
 
 
 def test_problems_of_one_namespace_are_limited(how: Settings) -> None:
-    """Many faulty objects of one Namespace give a few lines too, and another's are all told."""
+    """Many faulty objects of one Namespace give only some problems too, and all those of another are reported."""
     pods = [pod("greedy", f"web-{number}", "10.0.0.1", [7], DECLARED) for number in range(1000)]
     table = build(how, namespace("greedy", "{}"), *pods, namespace("other", "{}"), pod("other", "web", "10.0.0.2", [7]))
     told = [problem.resource for problem in table.problems]
@@ -121,7 +121,7 @@ def test_problems_of_one_namespace_are_limited(how: Settings) -> None:
 
 
 def test_nonsense_is_read_to_an_end(how: Settings) -> None:
-    """Of an annotation that is full of faults the rest is left out, told, and costs nothing."""
+    """If an annotation is full of faults, the rest of it is left out: it is a problem, and costs no time."""
     hosts: dict[str, object] = {f"-{place:06}": {} for place in range(20_000)}
     for wrong in ([7] * 500_000, [{"basePath": "/odd", "containerPort": 3000, **hosts}]):
         right: list[object] = [*entries(1), *wrong, {"basePath": "/last", "containerPort": 3000}]
@@ -152,7 +152,7 @@ MAPPED = ["::ffff:127.0.0.1", "::ffff:10.0.0.1", "fe80::1%eth0", "0127.0.0.1", "
 
 @pytest.mark.parametrize("ip", DENIED + MAPPED)
 def test_addresses_that_no_pod_has(how: Settings, ip: str) -> None:
-    """A Pod with an address of this machine, its link, its cloud or the API server is left out, and told."""
+    """A Pod with an address of this machine, its link, its cloud or the API server is left out, and is a problem."""
     how = replace(how, deny_pod_cidrs=read_settings({"KUBERNETES_SERVICE_HOST": "10.96.0.1"}).deny_pod_cidrs)
     table = build(how, namespace("odd", {"odd.dev": {}}), pod("odd", "web-0", ip, entries(3), DECLARED))
     assert {upstream.namespace for upstream in table.routes.upstreams} == {"good"}
@@ -176,13 +176,13 @@ def test_addresses_that_no_pod_has(how: Settings, ip: str) -> None:
     ],
 )
 def test_addresses_that_pods_have(how: Settings, ip: str) -> None:
-    """Any other address may be a Pod's, a node's too."""
+    """Any other address may be a Pod's address, even that of a node."""
     table = build(how, namespace("odd", {"odd.dev": {}}), pod("odd", "web-0", ip, entries(1), DECLARED))
     assert len(table.routes.upstreams) == 2
 
 
 def test_denied_addresses_are_a_setting(how: Settings) -> None:
-    """DENY_POD_CIDRS names other ranges, such as the nodes' for Pods on the nodes' network; none turns it off."""
+    """DENY_POD_CIDRS names other ranges, such as the nodes', to deny Pods on their network; `none` turns it off."""
     addresses = {"10.0.0.1": "10.0.0.0/30", "127.0.0.1": "10.0.0.0/30,::/0", "::1": "none"}
     served = []
     for ip, ranges in addresses.items():
@@ -193,7 +193,7 @@ def test_denied_addresses_are_a_setting(how: Settings) -> None:
 
 
 def test_null_is_no_text(how: Settings) -> None:
-    """A null in labels, annotations or data counts as no text and refuses nothing."""
+    """A null in labels, annotations or data counts as no text, and the object is not refused."""
     odd = [namespace("odd", {"odd.dev": {}}), pod("odd", "web-0", "10.0.0.1", entries(1), DECLARED), secret("odd")]
     odd[0]["metadata"]["labels"]["x"] = odd[0]["metadata"]["annotations"]["x"] = None
     odd[2]["data"] = {"api-key": None}
@@ -206,7 +206,7 @@ def test_null_is_no_text(how: Settings) -> None:
 
 @pytest.mark.parametrize("port", ["nosuch", 0, -1, 70000])
 def test_probe_without_a_port(how: Settings, port: object) -> None:
-    """A probe whose port is not declared is asked on the port that serves."""
+    """A probe whose port is not declared uses the port that serves."""
     probed = pod("odd", "web-0", "10.0.0.1", entries(1), [{"containerPort": 3000}])
     probed["spec"]["containers"][0]["readinessProbe"] = {"httpGet": {"port": port, "path": "/ok"}}
     table = build(replace(how, health_checks=True), namespace("odd", {"odd.dev": {}}), probed)
@@ -216,7 +216,7 @@ def test_probe_without_a_port(how: Settings, port: object) -> None:
 
 
 def test_probe_out_of_range(how: Settings) -> None:
-    """A probe with numbers that nginx cannot hold is no health check, and told."""
+    """A probe with numbers that nginx cannot store is not used for a health check, and is a problem."""
     probed = pod("odd", "web-0", "10.0.0.1", entries(1), [{"containerPort": 3000}])
     probed["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 3000}, "periodSeconds": -3}
     table = build(replace(how, health_checks=True), namespace("odd", {"odd.dev": {}}), probed)
@@ -247,7 +247,7 @@ ODD_REGEXES = [
 
 @pytest.mark.parametrize("regex", ODD_REGEXES)
 def test_regular_expressions_that_could_harm(how: Settings, regex: str) -> None:
-    """What PCRE reads in another way than Python, or could take long over, is left out."""
+    """An expression that PCRE reads in another way than Python, or that PCRE could take long to match, is left out."""
     paths = [{"basePath": regex, "containerPort": 3000}]
     table = build(
         replace(how, allow_regex_paths=True),
@@ -257,7 +257,7 @@ def test_regular_expressions_that_could_harm(how: Settings, regex: str) -> None:
 
 
 def serve_tls(how: Settings, tmp_path: Path, binary: str, certificate: bytes, key: bytes) -> RoutingTable:
-    """Build the table of a host with this certificate; nginx must take what is rendered of it."""
+    """Build the table of a host with this certificate; nginx must accept what is rendered from it."""
     table = build(how, namespace("odd", {"odd.dev": tls()}), secret("odd", ssl_crt=certificate, ssl_key=key))
     write_files(render(table.routes, how), tmp_path)
     check_tree(binary, tmp_path)
@@ -265,7 +265,7 @@ def serve_tls(how: Settings, tmp_path: Path, binary: str, certificate: bytes, ke
 
 
 def patch(pem: bytes, old: bytes, new: bytes) -> bytes:
-    """Exchange bytes within a PEM's DER."""
+    """Replace bytes in the DER of a PEM."""
     der = base64.b64decode(b"".join(pem.splitlines()[1:-1]))
     assert old in der
     return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der.replace(old, new)) + b"-----END CERTIFICATE-----\n"
@@ -274,16 +274,16 @@ def patch(pem: bytes, old: bytes, new: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x09"),  # a version that there is not
+        (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x09"),  # a version that does not exist
         (b"\x2a\x86\x48\xce\x3d\x04\x03\x02", b"\x2a\x86\x48\xce\x3d\x04\x03\x01"),  # signed with SHA-224
-        (b"\x0c\x07odd.dev", b"\x0c\x07\xff\xff\xff.dev"),  # a subject that is no UTF-8
+        (b"\x0c\x07odd.dev", b"\x0c\x07\xff\xff\xff.dev"),  # a subject that is not UTF-8
         (b"\x0c\x07odd.dev", b"\x01\x07odd.dev"),  # a subject that is a boolean
     ],
 )
 def test_certificates_that_would_stop_nginx(
     how: Settings, tmp_path: Path, nginx_binary: str, authority: Authority, old: bytes, new: bytes
 ) -> None:
-    """A certificate that nginx could not read leaves out its own host alone."""
+    """If nginx could not read a certificate, only the host with this certificate is left out."""
     certificate, key = authority.issue("odd.dev")
     assert serve_tls(how, tmp_path / "good", nginx_binary, certificate, key).problems == ()
     table = serve_tls(how, tmp_path / "odd", nginx_binary, patch(certificate, old, new), key)
@@ -291,7 +291,7 @@ def test_certificates_that_would_stop_nginx(
 
 
 def test_huge_key(how: Settings, tmp_path: Path, nginx_binary: str, authority: Authority) -> None:
-    """Nobody looks for the factors of a tenant's key: one of two huge primes is soon left out."""
+    """A key of two huge primes is left out soon, because no code searches for the factors of a tenant's key."""
     first, second, public = 2**4253 - 1, 2**4423 - 1, 65537
     private = pow(public, -1, (first - 1) * (second - 1))
     numbers = rsa.RSAPrivateNumbers(
@@ -306,7 +306,7 @@ def test_huge_key(how: Settings, tmp_path: Path, nginx_binary: str, authority: A
 
 
 def test_json_that_is_odd(how: Settings) -> None:
-    """Whatever JSON an annotation holds, it is told and left out."""
+    """An annotation with odd JSON is left out, and is a problem."""
     for text in ("[" * 100_000, "NaN", '"\\ud800"', "9" * 5000, "", "null", json.dumps({"a": {"ssl": {"a": [[]]}}})):
         table = build(how, namespace("odd", text), pod("odd", "web-0", "10.0.0.1", text or " ", DECLARED))
         assert {problem.resource.name for problem in table.problems} >= {"odd"}

@@ -1,4 +1,4 @@
-"""Files on disk: their modes, and that each is whole at every moment."""
+"""Files on disk: their modes, and that each file is complete at every moment."""
 
 import os
 import resource
@@ -12,7 +12,7 @@ import pytest
 from reconciler.disk.trees import read_files, replace_file, try_lock, write_files
 from reconciler.values.files import SECRET, File
 
-# Writes files over and over until nobody reads what it prints, or until it is killed.
+# Writes a file again and again until its output is no longer read, or until it is killed.
 WRITER = """
 import itertools, pathlib, sys
 from reconciler.disk.trees import write_files
@@ -41,7 +41,7 @@ def umask(request):
 
 @contextmanager
 def small_files():
-    """Let no file grow over 1,000 bytes for a moment, as a full disk would."""
+    """Let no file grow over 1,000 bytes while the block runs, as a full disk would."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
@@ -74,14 +74,14 @@ def test_a_new_mode_replaces_the_old_one(tmp_path, before, after):
 
 
 def test_write_and_read_back(tmp_path):
-    """What was written below a folder is read back by the same paths, whatever bytes it holds."""
+    """Files that are written below a folder are read back by the same paths, whatever bytes they hold."""
     files = {"a": File(b"\0\xff\r\n"), "b/c/d.conf": File(b""), "b/e": File(b"x" * 100_000)}
     write_files(files, tmp_path / "new/folder")
     assert read_files(tmp_path / "new/folder") == files
 
 
 def test_absolute_paths_go_where_they_say(tmp_path):
-    """A file with an absolute path is written there, and read back only when it is asked for."""
+    """A file with an absolute path is written there, and is read back only if it is named."""
     outside = str(tmp_path / "outside/key")
     files = {"inside": File(b"1"), outside: File(b"2")}
     write_files(files, tmp_path / "tree")
@@ -91,19 +91,19 @@ def test_absolute_paths_go_where_they_say(tmp_path):
 
 
 def test_absent_files_outside_are_passed_over(tmp_path):
-    """A file outside the tree that is not there is not read back."""
+    """A file outside the tree that does not exist is not read back."""
     assert read_files(tmp_path, [str(tmp_path / "absent")]) == {}
 
 
 def test_nothing_is_left_beside(tmp_path):
-    """Writing leaves the files alone in their folder."""
+    """Writing leaves no other files in the folder."""
     write_files({"a": File(b"1"), "b": File(b"2")}, tmp_path)
     write_files({"a": File(b"3")}, tmp_path)
     assert names(tmp_path) == ["a", "b"]
 
 
 def test_a_link_is_replaced_and_not_followed(tmp_path):
-    """A link in a file's place is replaced; what it led to stays."""
+    """A link in place of a file is replaced; the target of the link stays."""
     tmp_path.joinpath("target").write_bytes(b"old")
     tmp_path.joinpath("link").symlink_to("target")
     replace_file(tmp_path / "link", File(b"new"))
@@ -112,7 +112,7 @@ def test_a_link_is_replaced_and_not_followed(tmp_path):
 
 
 def test_a_folder_in_the_way(tmp_path):
-    """A file that cannot take its place leaves nothing behind."""
+    """A file that cannot be moved to its place leaves nothing behind."""
     tmp_path.joinpath("file").mkdir()
     with pytest.raises(IsADirectoryError):
         replace_file(tmp_path / "file", File(b"new"))
@@ -120,7 +120,7 @@ def test_a_folder_in_the_way(tmp_path):
 
 
 def test_no_folder(tmp_path):
-    """A file whose folder is not there is not written."""
+    """A file whose folder does not exist is not written."""
     with pytest.raises(FileNotFoundError):
         replace_file(tmp_path / "absent/file", File(b""))
 
@@ -134,7 +134,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
 
 
 def test_a_reader_sees_whole_files(tmp_path):
-    """Whoever reads while a file is written again and again sees one whole content or another."""
+    """While a file is written again and again, every read gets one complete content or another."""
     contents = [b"a" * 300_000, b"b" * 300_000]
     target = tmp_path / "file"
     replace_file(target, File(contents[0]))
@@ -154,7 +154,7 @@ def test_a_reader_sees_whole_files(tmp_path):
 
 @pytest.mark.parametrize("turns", [1, 2, 3, 5, 8])
 def test_a_killed_writer_leaves_a_whole_file(tmp_path, turns):
-    """A process killed while it writes leaves one whole file, and no half-written one that others can read."""
+    """A process killed while it writes leaves one complete file, and no half-written file that others can read."""
     with subprocess.Popen([sys.executable, "-c", WRITER, tmp_path], stdout=subprocess.PIPE) as writer:
         for _ in range(turns):
             writer.stdout.readline()
@@ -177,7 +177,7 @@ def test_a_lock_is_held_once(tmp_path):
 
 
 def test_a_lock_ends_with_its_process(tmp_path):
-    """A lock that another process holds is refused, and free once that process was killed."""
+    """A lock that another process holds is refused, and is free once that process is killed."""
     handle = os.open(tmp_path, os.O_RDONLY)
     command = [sys.executable, "-c", LOCKER, tmp_path]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:

@@ -1,4 +1,4 @@
-"""Answers of an API server that hold what no answer should: the daemon says so, and serves what it served."""
+"""Unreadable answers of an API server: the daemon reports an error, and serves what it served before."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from support.running_daemon import RunningDaemon
 
 _HEAD = b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":['
 _DEEP = b'{"metadata":{"name":"a","managedFields":' + b"[" * 200_000
-# How deep is too deep differs between versions of Python; what is never closed is an error in all of them.
+# The deepest nesting differs between versions of Python; an array that is never closed is an error in all of them.
 ANSWERS = {
     "nested too deeply": (_HEAD + _DEEP, "error: list pods: the answer is "),
     "nested too deeply, behind a wrong item": (_HEAD + b'{"metadata":1},' + _DEEP, "error: list pods: the answer is "),
@@ -22,7 +22,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("case", ANSWERS)
 def test_unreadable_answer(server: ApiServer, launch: Callable[..., RunningDaemon], port: int, case: str) -> None:
-    """It is an error of one line; what was served is served on, and the next good answer counts."""
+    """An unreadable answer is an error of one line; nginx serves as before until the next good answer."""
     body, told = ANSWERS[case]
     server.load([namespace("a", {"a.dev": {}}), web("a", port)])
     daemon = launch()

@@ -1,4 +1,4 @@
-"""The main job on the recorded story: nineteen Lists of a real API server, through a real nginx, asked after each."""
+"""The recorded story: nineteen Lists of a real API server go to a real nginx, with requests after each of them."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from support.story import STORY, Stage
 
 
 def test_story(router: Callable[..., Router], backends: Backends) -> None:
-    """After every step of the story each request gets the status and the Pods that it must get, and no others."""
+    """After every step of the story, each request gets the expected status and the expected Pods, and no others."""
     here, stage = router(), Stage(backends)
     for step, asks in STORY.items():
         here.serve(*stage.read(step))

@@ -1,4 +1,4 @@
-"""nginx's processes: which of them take connections, also in the moments in which they come and go."""
+"""nginx's processes: which of them take connections, even while they start and end."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ Start = Callable[..., Router]
 
 @contextmanager
 def titled(title: str) -> Iterator[psutil.Process]:
-    """Run a process that has a title, as nginx gives them."""
+    """Run a process with a title, as nginx sets it."""
     command = ["bash", "-c", 'exec -a "$0" sleep 60', title]
     with subprocess.Popen(command) as process:
         wait_until(lambda: process.pid and title in read_title(psutil.Process(process.pid)))
@@ -33,13 +33,13 @@ def titled(title: str) -> Iterator[psutil.Process]:
     [("nginx: worker process", True), ("nginx: worker process is shutting down", False)],
 )
 def test_title(title: str, takes: bool) -> None:
-    """A worker says in its title that it only finishes what it serves."""
+    """A worker's title shows whether it only finishes what it serves."""
     with titled(title) as process:
         assert takes_connections(process) is takes
 
 
 def test_exiting_worker_takes_no_connections() -> None:
-    """A process that is exiting has no title, and one that is gone neither; both take no connections."""
+    """A process that is exiting, or is gone, has no title and takes no connections."""
     exited = subprocess.Popen([sys.executable, "-c", ""])
     process = psutil.Process(exited.pid)
     wait_until(lambda: process.status() == psutil.STATUS_ZOMBIE)
@@ -50,7 +50,7 @@ def test_exiting_worker_takes_no_connections() -> None:
 
 
 def test_number_of_another_process() -> None:
-    """A process that got the number of one that is gone is not taken for it."""
+    """A process that got the number of an ended process is not mistaken for it."""
     process = psutil.Process(os.getpid())
     process._ident = (process.pid, 0.0)
     assert not takes_connections(process)
@@ -66,7 +66,7 @@ def test_children_of_nobody() -> None:
 
 
 def test_workers_of_a_reload(router: Start) -> None:
-    """After a reload has been proven only new workers take connections, and none of the old ones does."""
+    """After a reload has been proven, only new workers take connections, and no old worker does."""
     here = router()
     here.serve(namespace("a", {"a0.dev": {}}))
     master = here.nginx.pid
@@ -82,7 +82,7 @@ def test_workers_of_a_reload(router: Start) -> None:
 
 
 def test_oldest_leaves_first() -> None:
-    """Of the workers that only finish what they serve the oldest is the first."""
+    """Among the workers that only finish what they serve, the oldest is the first."""
     with titled("nginx: worker process is shutting down") as first:
         time.sleep(0.05)  # the kernel counts starts in hundredths of a second
         with titled("nginx: worker process is shutting down") as second:

@@ -1,4 +1,4 @@
 """The edge to an API server.
 
-Credentials, connections, Lists. Knows the loop and the wings below it, but neither disk nor status.
+Credentials, connections and Lists. It imports from `loop` and the wings below, but not from `disk` or `status`.
 """

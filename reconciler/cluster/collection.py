@@ -1,4 +1,4 @@
-"""One kind of object as an API server lists it, read again only when its collection has changed."""
+"""The objects of one kind, as an API server lists them; they are read again only if the collection has changed."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -17,11 +17,11 @@ from reconciler.loop.ports import SourceError
 from reconciler.values.messages import excerpt
 
 _Known = Mapping[tuple[str | None, str], Item]
-# http.client makes a ValueError of a chunk with a negative length.
+# http.client raises ValueError for a chunk with a negative length.
 _FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
 _MOST_PAGES = 10_000
-_PIECE = 1 << 20  # bytes of a body: little beside what is made of it
-# No object has this name, phase or type: a list of nothing tells the version of the whole collection.
+_PIECE = 1 << 20  # bytes of a body that are read at a time: little memory beside the decoded objects
+# No object has this name, phase or type. A filter for it gives an empty List with the version of the whole collection.
 _NOBODY = "-"
 
 
@@ -42,7 +42,7 @@ class _StatusError(Exception):
 
 
 class Collection(Generic[Item]):
-    """The objects of one kind, in one Namespace or in all of them, as `filters` select them."""
+    """The objects of one kind that `filters` select, in one Namespace or in all of them."""
 
     def __init__(self, connection: Connection, timeout: float, kind: type[Item], filters: Mapping[str, Any]) -> None:
         self.complaints: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Collection(Generic[Item]):
         self._kind: type[Item] = kind
         self._filters = filters
         self._pages = Pages(kind)
-        self._known = ""  # the version of the cache that stands for what was read
+        self._known = ""  # while the API server's cache has this version, `_items` are up to date
         self._newest = ""
         self._items: tuple[Item, ...] = ()
 
@@ -60,9 +60,10 @@ class Collection(Generic[Item]):
         return f"{self._kind.__name__.lower()}s"
 
     def read(self, consistently: bool) -> tuple[Item, ...]:
-        """List the objects: the very same tuple if nothing has changed. ClusterError if they cannot be had whole.
+        """List the objects, or give the last tuple again if the API server's cache has not changed.
 
-        `consistently`: what is true now, and not what the API server's cache holds.
+        `consistently`: list the current state in any case, and not the API server's cache. ClusterError if the objects
+        cannot be listed completely.
         """
         try:
             cached = self._ask_version() if self._known or consistently else ""
@@ -75,32 +76,35 @@ class Collection(Generic[Item]):
         return self._items
 
     def _read_cache(self, cached: str) -> None:
-        """List from the API server's cache, but not from one that is older than what was seen already."""
+        """List from the API server's cache, but accept no version that is older than the newest List so far."""
         newer = {"resourceVersion": self._newest, "resourceVersionMatch": "NotOlderThan"}
         try:
             self._known = self._read_all(newer if self._newest else {"resourceVersion": "0"})
         except _StatusError as error:
             if error.status != HTTPStatus.GATEWAY_TIMEOUT:
                 raise
-            # This API server does not know yet what another one has told us.
+            # The cache of this API server is still older than a List from another API server.
             self._read_consistently(cached)
 
     def _read_consistently(self, cached: str) -> None:
-        """List what is true now. While the cache stays at the version that it had before, nothing has changed."""
+        """List the current state.
+
+        The cache had the version `cached` before that. While it keeps this version, it holds nothing newer.
+        """
         self._read_all({})
         self._known = cached
 
     def _ask_version(self) -> str:
-        """Ask for the version of the whole collection: a list of nothing, from the API server's cache."""
+        """Read the version of the whole collection from an empty List of the API server's cache."""
         fields = self._filters.get("field_selector")
-        # A Secret may be listed only by its name; a second field then makes sure that none is.
+        # dispatcher may list Secrets only by their name, so the name stays; a second field makes the List empty.
         other = "type" if self._kind.__name__ == "Secret" else "status.phase"
         nothing = f"{fields},{other}={_NOBODY}" if fields else f"metadata.name={_NOBODY}"
         page = self._get({**self._filters, "field_selector": nothing}, {"resourceVersion": "0"}, {})
         return page.metadata.resource_version
 
     def _read_all(self, params: dict[str, str]) -> str:
-        """Read all pages, and give their version. Nothing counts before the last page is there."""
+        """Read all pages, and give their version. Nothing is kept before the last page has arrived."""
         items: list[Item] = []
         complaints: list[str] = []
         known = {(item.metadata.namespace, item.metadata.name): item for item in self._items}
@@ -134,12 +138,12 @@ class Collection(Generic[Item]):
         except PageError as error:
             raise ClusterError(f"list {self._name}: {error}") from None
         except TimeoutError:
-            raise ClusterError(f"list {self._name}: no whole answer within {self._timeout} s") from None
+            raise ClusterError(f"list {self._name}: no complete answer within {self._timeout} s") from None
         except _FAILURES as error:
             raise ClusterError(f"list {self._name}: {_find_reason(error)}") from None
 
     def _explain(self, error: _StatusError) -> ClusterError:
-        """Say what an answer means to the person who operates this."""
+        """Explain an error response to the person who operates dispatcher."""
         text = f"list {self._name}: {error.text}"
         if error.status == HTTPStatus.UNAUTHORIZED:
             text += "; the API server does not accept our credentials"
@@ -161,7 +165,7 @@ def _execute(query: Query, params: dict[str, str]) -> requests.Response:
 
 
 def _read_message(response: requests.Response) -> str:
-    """Read the message of a Status, if the answer is one."""
+    """Read the message of a Status, if the answer is a Status."""
     with suppress(RecursionError, *_FAILURES):
         status = json.loads(response.raw.read(65536) or b"null")
         if isinstance(status, dict) and isinstance(status.get("message"), str):
@@ -170,7 +174,7 @@ def _read_message(response: requests.Response) -> str:
 
 
 def _find_reason(error: BaseException) -> str:
-    """Find the first cause of an error: libraries wrap it in texts with memory addresses, which change each time."""
+    """Find the first cause of an error: libraries wrap it in texts with memory addresses, which differ each time."""
     causes: Iterator[BaseException | None] = iter(
         (getattr(error, "reason", None), error.__cause__, error.__context__, *error.args)
     )

@@ -1,4 +1,4 @@
-"""Requests to the API server: pykube's client, with TLS, proxy, and a deadline of our own."""
+"""Requests to the API server: pykube's client with our own TLS, proxy handling and deadlines."""
 
 import os
 import ssl
@@ -19,7 +19,7 @@ from reconciler.cluster.deadline import TlsSocket, deadline, use_pools
 
 
 class _Adapter(KubernetesHTTPAdapter):  # type: ignore[misc]
-    """pykube's adapter, with TLS and sockets of ours and without what pykube reads of users and clusters."""
+    """pykube's adapter with our own TLS and sockets. It ignores what pykube reads about users and clusters."""
 
     def __init__(self, config: pykube.KubeConfig, access: Access) -> None:
         self._access = access
@@ -27,12 +27,15 @@ class _Adapter(KubernetesHTTPAdapter):  # type: ignore[misc]
         super().__init__(config)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Make connections ours."""
+        """Use our own TLS options and sockets."""
         super().init_poolmanager(*args, **options, **self._options())
         use_pools(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        """Make connections through a proxy ours; a TLS proxy is verified as the API server is, as kubectl does it."""
+        """Use our own TLS options for a proxy, and our own sockets unless it is a SOCKS proxy.
+
+        A TLS proxy is verified in the same way as the API server, as in kubectl.
+        """
         if proxy.startswith("socks"):
             return super().proxy_manager_for(proxy, **options, **self._options())
         manager = super().proxy_manager_for(proxy, proxy_ssl_context=self._tls, **options, **self._options())
@@ -40,21 +43,21 @@ class _Adapter(KubernetesHTTPAdapter):  # type: ignore[misc]
         return manager
 
     def build_connection_pool_key_attributes(self, *args: Any, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Say nothing of TLS, which the pools know already."""
+        """Leave out the attributes of TLS: the pools have them already."""
         return super().build_connection_pool_key_attributes(*args, **options)[0], {}
 
     def cert_verify(self, *_: object) -> None:
-        """Leave the pool's certificates alone: requests would add a bundle of its own to them."""
+        """Do nothing: requests would add its own bundle to the pool's certificates."""
 
     def add_headers(self, request: requests.PreparedRequest, **_: object) -> None:
-        """Add the headers of impersonation, of which there may be several with one name."""
+        """Add the headers of impersonation; several of them may have the same name."""
         headers = urllib3.HTTPHeaderDict(request.headers)
         for name, value in self._access.headers:
             headers.add(name, value)
         request.headers = headers  # type: ignore[assignment]
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        """Send a request once. A redirect is a failure: credentials are for one server alone."""
+        """Send a request once. A redirect is an error, because the credentials are for one server only."""
         response: requests.Response = super().send(request, **options)
         if response.is_redirect:
             response.close()
@@ -62,7 +65,7 @@ class _Adapter(KubernetesHTTPAdapter):  # type: ignore[misc]
         return response
 
     def _setup_request_certificates(self, *_: object) -> None:
-        """Leave to the pools what pykube would write to files."""
+        """Do nothing: pykube would write certificates to files, but the pools have them already."""
 
     def _options(self) -> dict[str, Any]:
         verify = "CERT_NONE" if self._access.insecure else "CERT_REQUIRED"
@@ -74,7 +77,7 @@ class _Adapter(KubernetesHTTPAdapter):  # type: ignore[misc]
 
 
 class Connection:
-    """pykube's client for one API server: `api`, whose session keeps its connections and follows the credentials."""
+    """pykube's client `api` for one API server; its session keeps connections and uses the newest credentials."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
@@ -88,20 +91,20 @@ class Connection:
             {
                 "User-Agent": f"dispatcher/{__version__}",
                 "Accept": "application/json",
-                "Accept-Encoding": "identity",  # compressing costs the API server more than the bytes cost anybody
+                "Accept-Encoding": "identity",  # compression would cost the API server more than it saves
             }
         )
         self._follow(self._access)
 
     def deadline(self, seconds: float) -> AbstractContextManager[None]:
-        """End whatever this thread does at the API server inside in `seconds`, all of it together, by TimeoutError.
+        """Raise TimeoutError if all requests of this thread in the block together take more than `seconds`.
 
-        Looking for the server's name is the one thing that takes as long as the resolver takes.
+        Only resolving the server's name is not limited: it takes as long as the resolver takes.
         """
         return deadline(seconds)
 
     def renew(self, refused: bool = False) -> bool:
-        """Renew the credentials and go on with them if they differ: tell whether. CredentialsError changes nothing."""
+        """Renew the credentials and use them; tell whether they differ. CredentialsError changes nothing."""
         self._credentials.renew(refused)
         access = self._credentials.access
         if access == self._access:
@@ -133,12 +136,12 @@ class Connection:
 
 
 def make_context(access: Access) -> ssl.SSLContext:
-    """Make the TLS of a connection. CredentialsError where a certificate or key cannot be used."""
+    """Make the TLS context of a connection. CredentialsError if a certificate or key cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sslsocket_class = TlsSocket
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.hostname_checks_common_name = False
-    # An intermediate authority is enough, as it is for kubectl: https://pkg.go.dev/crypto/x509#VerifyOptions
+    # As in kubectl, it is enough to trust an intermediate authority: https://pkg.go.dev/crypto/x509#VerifyOptions
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if access.insecure:
         context.check_hostname = False
@@ -166,7 +169,10 @@ def _trust(context: ssl.SSLContext, ca: Pem) -> None:
 
 
 def _trust_system(context: ssl.SSLContext) -> None:
-    """Trust what the system trusts; not by OpenSSL's variables, for SSL_CERT_DIR may name the tenants' folder."""
+    """Trust what the system trusts, but ignore OpenSSL's variables.
+
+    SSL_CERT_DIR may name the folder of the tenants' certificates.
+    """
     paths = ssl.get_default_verify_paths()
     file = paths.openssl_cafile if Path(paths.openssl_cafile).is_file() else None
     folder = paths.openssl_capath if Path(paths.openssl_capath).is_dir() else None
@@ -175,12 +181,12 @@ def _trust_system(context: ssl.SSLContext) -> None:
 
 
 def _load_pair(context: ssl.SSLContext, certificate: Pem, key: Pem) -> None:
-    """Load a client certificate; OpenSSL wants a file, and gets one that lies in memory and in no folder."""
+    """Load a client certificate. OpenSSL needs a file, so it gets one that is in memory and in no folder."""
     handle = os.memfd_create("client")
     try:
         with os.fdopen(handle, "wb", closefd=False) as stream:
             stream.write(certificate.content + b"\n" + key.content)
-        # Without a passphrase OpenSSL would ask on the terminal for one.
+        # Without this passphrase OpenSSL would prompt for one on the terminal.
         context.load_cert_chain(f"/proc/self/fd/{handle}", password="")
     except (ssl.SSLError, ValueError):
         raise CredentialsError(f"{key.origin}: is not a PEM of an unencrypted key of {certificate.origin}") from None

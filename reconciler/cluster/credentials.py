@@ -1,4 +1,4 @@
-"""Where the API server is, and who we are there: as kubectl finds it, or as a Pod does."""
+"""The API server's address and our credentials, found as kubectl or a Pod finds them."""
 
 import base64
 import binascii
@@ -30,7 +30,7 @@ _HEADER_CHARACTERS = "!#$%&'*+-.^_`|~"
 
 
 class Pem(Value, frozen=True):
-    """Certificates or a key, and where they are from."""
+    """Certificates or a key, and where they come from."""
 
     content: bytes
     origin: str
@@ -40,7 +40,7 @@ class Pem(Value, frozen=True):
 
 
 class Access(Value, frozen=True):
-    """All that a request needs: no `ca` means the system's trust store; `proxy` and `headers` may be empty."""
+    """All that a request needs. No `ca` means the system's trust store; `proxy` and `headers` may be empty."""
 
     server: str
     ca: Pem | None
@@ -57,7 +57,7 @@ class Access(Value, frozen=True):
 
 
 class Credentials:
-    """The way to one API server, which is read anew by `renew`; `access` holds what was read last."""
+    """Address and credentials of one API server: `renew` reads them again, and `access` holds what was read last."""
 
     def __init__(self, find: Callable[[str], Context], ask: Callable[[Context], Issued | None]) -> None:
         self._find = find
@@ -71,12 +71,12 @@ class Credentials:
 
     @property
     def in_cluster(self) -> bool:
-        """Whether we are a Pod of the cluster."""
+        """Whether this process runs in a Pod of the cluster."""
         return not self._context.name
 
     @property
     def account_folder(self) -> str:
-        """The folder of a Pod's service account; empty where we are none."""
+        """The folder of the Pod's service account; empty if this process does not run in a Pod."""
         return str(Path(self._context.user.token_file or "").parent) if self.in_cluster else ""
 
     @property
@@ -85,10 +85,10 @@ class Credentials:
         return self.access.server
 
     def renew(self, refused: bool) -> bool:
-        """Read files again, and ask a plugin whose credentials are expired; tell whether anything differs from before.
+        """Read the files again, run a plugin whose credentials have expired, and tell whether anything differs.
 
-        `refused`: the API server answered 401, so that the kubeconfig is read again and a plugin asked in any case. The
-        context stays the one of the beginning: another cluster's routes are not what anybody waits for then.
+        `refused`: the API server answered 401. Then the kubeconfig is read again, and a plugin is run in any case. The
+        context does not change, because nobody expects the routes of another cluster.
         CredentialsError leaves everything as it was.
         """
         context = self._find(self._context.name) if refused else self._context
@@ -101,11 +101,11 @@ class Credentials:
 
 
 def find_credentials(environment: Mapping[str, str], plugin_seconds: float = PLUGIN_SECONDS) -> Credentials | None:
-    """Find the files that KUBECONFIG names, else a Pod's service account, else ~/.kube/config; None without any.
+    """Find credentials in KUBECONFIG's files, else in a Pod's service account, else in ~/.kube/config; else give None.
 
-    A Pod is where KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are set. Its service account lies in
-    SERVICE_ACCOUNT_DIR, or where a variable DISPATCHER_SERVICE_ACCOUNT_DIR says, which is for tests.
-    CredentialsError says what is wrong with what was found.
+    This process runs in a Pod if KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are set. The service account is in
+    SERVICE_ACCOUNT_DIR. For tests, the variable DISPATCHER_SERVICE_ACCOUNT_DIR names another folder.
+    CredentialsError says what is wrong with the credentials that were found.
     """
 
     def ask(context: Context) -> Issued | None:
@@ -125,7 +125,7 @@ def find_credentials(environment: Mapping[str, str], plugin_seconds: float = PLU
 
 
 def find_account_folders(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Name the folder of a Pod's service account, for which no nginx has a use; nothing where there is none."""
+    """Give the folder of a Pod's service account, which no nginx needs; nothing if it does not exist."""
     folder = _account_folder(environment)
     return (str(folder),) if folder.is_dir() else ()
 
@@ -162,7 +162,9 @@ def _read_ca(context: Context) -> Pem | None:
     cluster, origin = context.cluster, context.cluster_origin
     ca = _read_pem(cluster, "certificate_authority", origin)
     if ca and cluster.insecure_skip_tls_verify:
-        raise CredentialsError(f"{origin}: insecure-skip-tls-verify and a certificate-authority; allowed: one of them")
+        raise CredentialsError(
+            f"{origin}: insecure-skip-tls-verify and certificate-authority are both set; allowed: one of them"
+        )
     return ca
 
 
@@ -182,7 +184,7 @@ def _read_pair(user: User, issued: Issued | None, origin: str) -> tuple[Pem | No
 
 
 def _read_pem(entry: Cluster | User, name: str, origin: str) -> Pem | None:
-    """Read what stands in an entry itself, which wins, or in the file that it names."""
+    """Read the data in an entry itself, or else the file that the entry names."""
     shown = name.replace("_", "-")
     if data := getattr(entry, f"{name}_data"):
         try:
@@ -194,7 +196,10 @@ def _read_pem(entry: Cluster | User, name: str, origin: str) -> Pem | None:
 
 
 def _read_file(path: str, origin: str) -> bytes:
-    """Read a file; its path is not told, for who takes the field for the secret itself must not find that in a log."""
+    """Read a file. The message of an error does not contain its path.
+
+    A person may have put the secret itself into the field, and it must not be logged.
+    """
     try:
         return Path(path).read_bytes()
     except (OSError, ValueError) as error:
@@ -202,7 +207,7 @@ def _read_file(path: str, origin: str) -> bytes:
 
 
 def _authorize(user: User, issued: Issued | None, origin: str) -> str:
-    """Give the value of Authorization; a token's file wins over the token, as in kubectl."""
+    """Give the value of the header Authorization. A token's file wins over the token, as in kubectl."""
     if user.auth_provider is not None:
         raise CredentialsError(f"{origin}: auth-provider was removed in Kubernetes 1.26; allowed: exec")
     if user.token_file:
@@ -216,7 +221,7 @@ def _authorize(user: User, issued: Issued | None, origin: str) -> str:
         token, origin = issued.token, f"{origin}: exec: token"
     else:
         return ""
-    # requests would show in its message what it refuses as a header.
+    # Checked here, because the message of requests shows a header that requests refuses.
     if not re.fullmatch(r"[!-~]+", token.strip()):
         raise CredentialsError(f"{origin}: is empty, or has characters that no token has")
     return f"Bearer {token.strip()}"
@@ -229,7 +234,7 @@ def _impersonate(user: User, origin: str) -> tuple[tuple[str, str], ...]:
     for key, values in sorted((user.impersonate_extra or {}).items()):
         headers += [(f"Impersonate-Extra-{quote(key, safe=_HEADER_CHARACTERS)}", value) for value in values]
     if headers and not user.impersonate:
-        raise CredentialsError(f"{origin}: as is missing beside as-uid, as-groups or as-user-extra")
+        raise CredentialsError(f"{origin}: as is missing; as-uid, as-groups and as-user-extra need it")
     if user.impersonate:
         headers.insert(0, ("Impersonate-User", user.impersonate))
     if not all(re.fullmatch(r"[!-~](?:[ -~]*[!-~])?", value) for _, value in headers):
@@ -238,12 +243,12 @@ def _impersonate(user: User, origin: str) -> tuple[tuple[str, str], ...]:
 
 
 def _find_exec(user: User) -> Exec | None:
-    """Find the plugin to ask, if there is nothing that kubectl prefers to it."""
+    """Find the plugin to run, unless the user has something that kubectl prefers to a plugin."""
     return None if user.token or user.token_file or user.username or user.auth_provider is not None else user.exec
 
 
 def _describe_cluster(context: Context) -> dict[str, Any]:
-    """Make what a plugin may be told of the cluster."""
+    """Collect what a plugin may know about the cluster."""
     cluster, ca = context.cluster, _read_ca(context)
     extension = next((each.extension for each in cluster.extensions or () if each.name == _EXEC_EXTENSION), None)
     told: dict[str, Any] = {

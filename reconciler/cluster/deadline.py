@@ -1,4 +1,4 @@
-"""Deadlines: sockets for urllib3 that end every wait, from the first to the last, when a block's time is over."""
+"""Deadlines: sockets for urllib3 that end every wait, from the first to the last, when the time of a block is over."""
 
 import socket
 import ssl
@@ -13,12 +13,12 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-# When the innermost deadline of this thread is, by the monotonic clock.
+# The time of this thread's current deadline, by the monotonic clock.
 _ends: ContextVar[float | None] = ContextVar("ends", default=None)
 
 
 def _left() -> float | None:
-    """Give the seconds that are left, None without a deadline. TimeoutError when there are none."""
+    """Give the seconds that are left, or None without a deadline. TimeoutError if the deadline has passed."""
     ends = _ends.get()
     if ends is None:
         return None
@@ -28,13 +28,13 @@ def _left() -> float | None:
 
 
 def _limit(sock: socket.socket) -> None:
-    """Let a socket wait no longer than what is left: a time-out of its own starts anew with every byte."""
+    """Limit a socket's wait to the time that is left: its own timeout starts again with every byte."""
     if (left := _left()) is not None:
         sock.settimeout(left)
 
 
 class _Socket(socket.socket):
-    """A socket each of whose waits ends at the deadline."""
+    """A socket that never waits longer than until the deadline."""
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         _limit(self)
@@ -46,7 +46,7 @@ class _Socket(socket.socket):
 
 
 class TlsSocket(ssl.SSLSocket):
-    """The same with TLS; whatever reads or writes comes to these."""
+    """The same with TLS. Every read or write calls one of these methods."""
 
     def do_handshake(self, block: bool = False) -> None:
         """Shake hands."""
@@ -65,8 +65,11 @@ class TlsSocket(ssl.SSLSocket):
 
 
 def _connect(connection: HTTPConnection) -> socket.socket:
-    """Connect to the first address that answers; each gets its share of what is left, as one may be a black hole."""
-    # The name as it was given: a dot at its end keeps the resolver from adding domains.
+    """Connect to the first address that answers.
+
+    Each address gets its share of the time that is left, because an address may never answer.
+    """
+    # The name is used as it was given: a dot at its end keeps the resolver from adding domains.
     host = connection._dns_host.strip("[]")
     addresses = socket.getaddrinfo(host, connection.port, type=socket.SOCK_STREAM)
     while addresses:
@@ -88,7 +91,7 @@ def _connect(connection: HTTPConnection) -> socket.socket:
 
 
 def _open(connection: HTTPConnection) -> socket.socket:
-    """Connect, and fail with the errors that urllib3 expects here."""
+    """Connect, and raise the errors that urllib3 expects here."""
     try:
         return _connect(connection)
     except socket.gaierror as error:
@@ -118,13 +121,13 @@ class _HttpsPool(HTTPSConnectionPool):
 
 
 def use_pools(manager: urllib3.PoolManager) -> None:
-    """Let a manager make its connections from these sockets; TLS needs `TlsSocket` in its context besides."""
+    """Make a manager use these sockets for its connections. For TLS, its context needs `TlsSocket` too."""
     manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """End all waits of this thread inside in `seconds`, all of them together, by TimeoutError."""
+    """Raise TimeoutError if all waits of this thread in the block together take more than `seconds`."""
     ends = time.monotonic() + seconds
     before = _ends.get()
     mine = _ends.set(ends if before is None else min(before, ends))
@@ -133,6 +136,6 @@ def deadline(seconds: float) -> Iterator[None]:
     except (OSError, urllib3.exceptions.HTTPError):
         if time.monotonic() < ends:
             raise
-        raise TimeoutError(f"no whole answer in {seconds:g} seconds") from None
+        raise TimeoutError(f"no complete answer in {seconds:g} seconds") from None
     finally:
         _ends.reset(mine)

@@ -1,4 +1,4 @@
-"""Exec plugins: commands that print credentials, run as kubectl runs them but never with a person to ask."""
+"""Exec plugins: commands that print credentials. They run as in kubectl, but never interactively."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ _MODES = ("Never", "IfAvailable")
 
 
 class Issued(Value, frozen=True, rename="camel"):
-    """What a plugin gave: a token, or a client certificate and its key as PEM."""
+    """What a plugin printed: a token, or a client certificate and its key as PEM."""
 
     token: str | None = None
     client_certificate_data: str | None = None
@@ -32,7 +32,7 @@ class Issued(Value, frozen=True, rename="camel"):
         return f"Issued(expiration_timestamp={self.expiration_timestamp})"
 
     def is_expired(self) -> bool:
-        """Tell whether it is no longer good."""
+        """Tell whether it has expired."""
         return self.expiration_timestamp is not None and self.expiration_timestamp.timestamp() <= time.time()
 
 
@@ -48,7 +48,7 @@ class _ExecCredential(Value, frozen=True, rename="camel"):
 
 
 class Plugin(Value, frozen=True):
-    """A plugin, the entry that names it, and the environment and seconds that it gets."""
+    """A plugin: the entry that names it, its environment, and the seconds that it may take."""
 
     entry: Exec
     origin: str
@@ -60,7 +60,10 @@ class Plugin(Value, frozen=True):
 
 
 def run_plugin(plugin: Plugin, cluster: Mapping[str, Any] | None) -> Issued:
-    """Ask a plugin for credentials, telling it of the cluster if it wants that. CredentialsError says why not."""
+    """Run a plugin and give the credentials that it prints. CredentialsError says why it gives none.
+
+    The plugin gets `cluster` if its entry sets provideClusterInfo.
+    """
     entry, where = plugin.entry, f"{plugin.origin}: exec {plugin.entry.command!a}"
     if entry.api_version not in _VERSIONS:
         raise CredentialsError(
@@ -81,10 +84,10 @@ def _describe(entry: Exec, cluster: Mapping[str, Any] | None) -> str:
 
 
 def _run(plugin: Plugin, where: str, info: str) -> bytes:
-    """Run the command in a session of its own, where it has no terminal and all its children can be ended."""
+    """Run the command in its own session: it has no terminal there, and all its children can be killed."""
     variables = {each.name: each.value for each in plugin.entry.env or ()}
     try:
-        with subprocess.Popen(  # noqa: S603  whoever writes the kubeconfig says what is run
+        with subprocess.Popen(  # noqa: S603  the author of the kubeconfig decides what is run
             [plugin.entry.command, *(plugin.entry.args or ())],
             env={**plugin.environment, **variables, "KUBERNETES_EXEC_INFO": info},
             stdin=subprocess.DEVNULL,
@@ -103,7 +106,7 @@ def _run(plugin: Plugin, where: str, info: str) -> bytes:
 
 
 def _collect(process: subprocess.Popen[bytes], seconds: float, where: str) -> bytes:
-    """Read what a plugin prints until it ends; one that takes longer is killed with all its children."""
+    """Read what a plugin prints until it ends. Kill it and all its children after `seconds`."""
     try:
         return process.communicate(timeout=seconds)[0]
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""Kubeconfig files: read, merged as kubectl merges them, and cut down to the cluster and the user of one context."""
+"""Kubeconfig files: read, merged as in kubectl, and reduced to the cluster and the user of one context."""
 
 import os
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from reconciler.values.value import Value
 
 
 class CredentialsError(Exception):
-    """No way to the API server: one line with the file, variable or entry and what is wrong; never a secret."""
+    """The API server cannot be accessed: one line with the file, variable or entry and the fault; never a secret."""
 
 
 class _Entry(Value, frozen=True, rename="kebab"):
@@ -27,14 +27,14 @@ class _Entry(Value, frozen=True, rename="kebab"):
 
 
 class Extension(_Entry, frozen=True):
-    """What a cluster says to those who know its name."""
+    """Additional data of a cluster, for programs that know the name of the extension."""
 
     name: str
     extension: Any = None
 
 
 class Cluster(_Entry, frozen=True):
-    """Where an API server is and how to trust it; paths are absolute."""
+    """An API server's address and how to verify it; paths are absolute."""
 
     server: str | None = None
     certificate_authority: str | None = None
@@ -74,7 +74,7 @@ class Exec(_Entry, frozen=True, rename="camel"):
 
 
 class User(_Entry, frozen=True):
-    """Who somebody is; paths are absolute."""
+    """The credentials of a user; paths are absolute."""
 
     token: str | None = None
     token_file: str | None = msgspec.field(default=None, name="tokenFile")
@@ -115,7 +115,7 @@ class _File(_Entry, frozen=True):
 
 
 class Context(Value, frozen=True):
-    """A cluster and a user of it; the origins name the files and entries that they are from."""
+    """A cluster and a user of it; the origins name the files and entries from which they were read."""
 
     name: str
     cluster: Cluster
@@ -129,10 +129,10 @@ _Files = dict[str, _File]
 
 
 def read_context(paths: Iterable[str], name: str = "") -> Context:
-    """Read a context, by default the current one, of the files that are there. CredentialsError says why not."""
+    """Read a context, by default the current one, from the files that exist. CredentialsError says what is wrong."""
     files = {path: file for path in paths if path and (file := _read_file(Path(path)))}
     if not files:
-        # Who takes the variable for the content itself must not find that in a log.
+        # A person may have put the content itself into the variable, and it must not be logged.
         shown = excerpt(":".join(paths)) if all(map(FILE_PATH.accepts, paths)) else "..."
         raise CredentialsError(f"KUBECONFIG: {shown} names no file that exists")
     name = name or next((file.current_context for file in files.values() if file.current_context), "")
@@ -150,26 +150,26 @@ def read_context(paths: Iterable[str], name: str = "") -> Context:
 
 
 def check_server(server: str | None, origin: str) -> str:
-    """Give an API server's URL without a slash at its end. CredentialsError where it is none."""
+    """Give an API server's URL without a slash at its end. CredentialsError if it is not usable."""
     try:
         parts = urlsplit(server or "")
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         good = False
-    # A password would be read from here by requests, and stand in messages.
+    # requests would use a password in the URL, and messages would show it.
     if not good or "@" in parts.netloc or parts.query or not (server or "").isprintable():
         raise CredentialsError(f"{origin}: server is not usable; allowed: an http or https URL without a password")
     return (server or "").rstrip("/")
 
 
 def check_proxy(proxy: str | None, origin: str) -> str:
-    """Give a proxy's URL as requests wants it, empty for none. CredentialsError where it is not usable."""
+    """Give a proxy's URL as requests needs it; empty without a proxy. CredentialsError if it is not usable."""
     if not proxy:
         return ""
     try:
         parts = urlsplit(proxy)
         good = parts.scheme in ("http", "https", "socks5", "socks5h") and parts.hostname and parts.port != 0
-        # urllib3 ends a host at a backslash too, and would tell a piece of a password as a port.
+        # For urllib3 a backslash ends the host too. It would report a piece of a password as a port.
         good = good and "\\" not in proxy and bool(parse_url(proxy).host)
     except (ValueError, LocationParseError):
         good = False
@@ -179,11 +179,11 @@ def check_proxy(proxy: str | None, origin: str) -> str:
         return proxy
     if not find_spec("socks"):
         raise CredentialsError(f"{origin}: proxy-url is socks5, for which the package PySocks has to be installed")
-    return proxy.replace("socks5:", "socks5h:", 1)  # kubectl too lets the proxy look for the name
+    return proxy.replace("socks5:", "socks5h:", 1)  # as in kubectl, the proxy resolves the name
 
 
 def _find(files: _Files, kind: str, name: str) -> tuple[str, _Named]:
-    """Find an entry and say where it is; the first file that has one of that name wins."""
+    """Find an entry and its place; the first file that has an entry of that name wins."""
     for path, file in files.items():
         for entry in getattr(file, f"{kind}s") or ():
             if entry.name == name:
@@ -192,9 +192,9 @@ def _find(files: _Files, kind: str, name: str) -> tuple[str, _Named]:
 
 
 def _read_file(path: Path) -> _File | None:
-    """Read one file; None where there is none."""
+    """Read one file; None if it does not exist."""
     try:
-        # Only the line is told: what libyaml says of it may hold a piece of a password.
+        # Errors name only the line: libyaml's message may hold a piece of a password.
         document = yaml.load(path.read_bytes(), yaml.CSafeLoader)
         file = msgspec.convert({} if document is None else document, _File)
     except FileNotFoundError:
@@ -218,7 +218,7 @@ def _read_file(path: Path) -> _File | None:
 
 
 def _resolve(entry: _Named, kind: str, folder: Path) -> _Named:
-    """Make an entry's paths absolute; a command without a slash is looked for on the PATH instead."""
+    """Make an entry's paths absolute, except a command without a slash: it is searched on the PATH."""
     part = getattr(entry, kind) or {"cluster": Cluster, "user": User}[kind]()
     paths = {name: str(folder / path) for name in _PATHS if (path := getattr(part, name, None))}
     part = msgspec.structs.replace(part, **paths)

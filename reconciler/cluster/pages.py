@@ -1,4 +1,4 @@
-"""Pages: Lists as an API server writes them, decoded piece by piece as they arrive, so that none is in memory whole."""
+"""Pages: Lists of an API server, decoded piece by piece as they arrive, so that no List is in memory as a whole."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
@@ -12,14 +12,14 @@ from reconciler.values.messages import excerpt
 from reconciler.values.value import Value
 
 Item = TypeVar("Item", bound=Namespace | Pod | Secret)
-# What stands between two items of a List as Kubernetes writes it. No string contains this, because a quotation mark in
-# a string has a backslash, and no other list of these kinds has members that begin with metadata. Where it is not
-# found, nothing is cut.
+# The text between two items of a List, as Kubernetes writes it. No string contains it, because a quotation mark in a
+# string has a backslash. No other list in these kinds has members that begin with metadata. If the text is not found,
+# nothing is cut.
 _MEETING = b'},{"metadata":{'
 
 
 class PageError(ValueError):
-    """What arrived is not such a List: one line."""
+    """The answer is not a List that can be read: one line."""
 
 
 class Metadata(Struct, rename="camel"):
@@ -38,7 +38,7 @@ class Page(Value, Generic[Item], frozen=True):
 
 
 class _Part(Struct, Generic[Item], rename="camel"):
-    """Some items of a List, and the List's own fields if they stand before the first or after the last of its items."""
+    """Some items of a List, and the List's own fields if they are before its first or after its last item."""
 
     kind: str | None = None
     api_version: str | None = None
@@ -64,9 +64,9 @@ class Pages(Generic[Item]):
         self._part = msgspec.json.Decoder(_Part[kind])  # type: ignore[valid-type]
 
     def read(self, pieces: Iterable[bytes], known: Mapping[tuple[str | None, str], Item]) -> Page[Item]:
-        """Read a page. An item that equals a `known` one is that very object; one that cannot be read is a complaint.
+        """Read a page. An item that cannot be read becomes a complaint. PageError if anything else is wrong.
 
-        PageError if anything else is wrong.
+        An item that equals a `known` one is replaced by the known object.
         """
         own: dict[str, object] = {}
         items: list[Item] = []
@@ -77,13 +77,13 @@ class Pages(Generic[Item]):
                 own[name] = getattr(part, name) or own.get(name)
             items += (_keep(item, known) for item in part.items or ())
         if own["kind"] != self._kind or own["api_version"] != "v1":
-            raise PageError(f"the answer is a {excerpt(str(own['kind']))} and not a {self._kind}")
+            raise PageError(f"the answer is {excerpt(str(own['kind']))}, not {self._kind}")
         if not isinstance(own["metadata"], Metadata) or not own["metadata"].resource_version:
             raise PageError(f"the answer is not a {self._kind}: it has no resourceVersion")
         return Page(own["metadata"], items, complaints)
 
     def _decode(self, text: bytearray, complaints: list[str], first: int) -> _Part[Item]:
-        """Decode a part; `first` is the number of its first item. An object that cannot be read is left out alone."""
+        """Decode a part; `first` is the number of its first item. Only items that cannot be read are left out."""
         try:
             return self._decode_whole(text, complaints, first)
         except RecursionError:
@@ -113,7 +113,7 @@ class Pages(Generic[Item]):
 
 
 def _cut(pieces: Iterable[bytes]) -> Iterator[bytearray]:
-    """Cut a List between its items as its text arrives: each part is an object with some of them."""
+    """Cut a List between its items as its text arrives: each part is an object with some of the items."""
     text = bytearray()
     for piece in pieces:
         seen = max(0, len(text) - len(_MEETING))
@@ -125,6 +125,6 @@ def _cut(pieces: Iterable[bytes]) -> Iterator[bytearray]:
 
 
 def _keep(item: Item, known: Mapping[tuple[str | None, str], Item]) -> Item:
-    """Give the known object if it is equal: memory then holds it once, and comparing it later costs nothing."""
+    """Give the known object if it equals the item: memory then holds it once, and later comparisons cost nothing."""
     same = known.get((item.metadata.namespace, item.metadata.name))
     return same if same == item else item

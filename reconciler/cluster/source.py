@@ -16,7 +16,7 @@ from reconciler.settings import Settings
 
 
 class ClusterSource:
-    """Reads what is to be routed. What has not changed since the last time is neither listed nor normalised again.
+    """Reads what is to be routed. What has not changed since the last read is not listed or normalised again.
 
     `see` is called with each Listing that was read; it may raise SourceError.
     """
@@ -47,15 +47,16 @@ class ClusterSource:
 
     @property
     def complaints(self) -> tuple[str, ...]:
-        """The objects of the last reading that cannot be read and are left out, a line each."""
+        """The objects that the last read left out because they cannot be decoded, one line each."""
         lines = [one.complaints for one in self._namespaces]
         lines += [one.complaints for one in self._pods] + [one.complaints for one in self._secrets]
         return tuple(chain.from_iterable(lines))
 
     def read(self, *, consistently: bool = False) -> Snapshot:
-        """Read the cluster: the very same Snapshot if nothing has changed. ClusterError if it cannot be had whole.
+        """Read the cluster, or give the last Snapshot again if no collection was listed again.
 
-        `consistently`: what is true now, and not what an API server's cache holds.
+        `consistently`: read the current state, and not an API server's cache. ClusterError if the cluster cannot be
+        read completely.
         """
         if self._list(consistently):
             self._snapshot = self._normaliser.normalise(self._listing)
@@ -72,7 +73,7 @@ class ClusterSource:
         except CredentialsError as error:
             raise ClusterError(str(error)) from None
         parts: list[tuple[object, ...]] = [*namespaces, *pods, *secrets]
-        # Compared by identity, which costs nothing. Old ones are kept, so that a new one is at another address.
+        # Compared by identity, which costs nothing. Old tuples are kept, so that no new one has the same address.
         if len(parts) == len(self._parts) and not any(map(is_not, parts, self._parts)):
             return False
         self._parts = parts

@@ -1,5 +1,5 @@
 """The edge to disks.
 
-Recordings are read and written, artefacts and folders of releases are kept here. Knows the loop and the wings below
-it, but neither cluster nor status.
+It reads and writes recordings, and keeps artefacts and folders of releases. It imports from `loop` and the wings
+below, but not from `cluster` or `status`.
 """

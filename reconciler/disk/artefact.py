@@ -1,4 +1,4 @@
-"""The artefact for CI: a rendered tree in a folder, replaced as a whole, and read back to be compared with."""
+"""The artefact for CI: a rendered tree in a folder, replaced as a whole, and read back for comparison."""
 
 import ctypes
 import errno
@@ -25,10 +25,10 @@ class ArtefactError(SinkError):
 
 
 class NotAnArtefactError(ArtefactError):
-    """A folder that holds something else: a person's mistake, and not a failure."""
+    """A folder that holds something else: a person's mistake, not a failure."""
 
 
-# Tests a tree on disk. RefusedError says why it cannot be taken.
+# Tests a tree on disk. RefusedError says why the tree is refused.
 Test = Callable[[Path], None]
 
 
@@ -41,7 +41,7 @@ class Artefact:
         self._salt = os.urandom(16)
 
     def apply(self, files: Files, _: Snapshot = NOTHING) -> str:
-        """Write the tree beside the folder, test it and move it into place. A failure leaves the old one whole."""
+        """Write the tree beside the folder, test it and move it into place. A failure leaves the old tree unchanged."""
         try:
             self._check_replaceable()
             self._folder.parent.mkdir(parents=True, exist_ok=True)
@@ -60,11 +60,11 @@ class Artefact:
         return name_release(files, self._salt)
 
     def check(self, files: Files) -> None:
-        """Test a tree without keeping it; RefusedError is the test's."""
+        """Test a tree without keeping it. RefusedError if the test refuses it."""
         Nowhere(self._test).apply(files)
 
     def _check_replaceable(self) -> None:
-        """Refuse to replace anything but an artefact: its files would be lost."""
+        """Refuse to replace a folder that is neither empty nor an artefact: its files would be lost."""
         found = {path.name for path in self._folder.iterdir()} if self._folder.is_dir() else set()
         if found and (ROUTES_FILE not in found or found & SERVING):
             raise NotAnArtefactError(
@@ -73,30 +73,30 @@ class Artefact:
 
 
 class Nowhere:
-    """A sink that keeps nothing; `test` is called with each tree, which is on disk only that long."""
+    """A sink that keeps nothing. `test` is called with each tree, which is on disk only during the test."""
 
     def __init__(self, test: Test | None = None) -> None:
         self._test = test
         self._salt = os.urandom(16)
 
     def apply(self, files: Files, _: Snapshot = NOTHING) -> str:
-        """Test the tree. ArtefactError if it cannot be written for that."""
+        """Test the tree. ArtefactError if it cannot be written for the test."""
         if self._test:
             try:
                 with tempfile.TemporaryDirectory(prefix="dispatcher-") as folder:
                     write_files({path: file for path, file in files.items() if not path.startswith("/")}, Path(folder))
                     self._test(Path(folder))
             except OSError as error:
-                raise ArtefactError(f"no tree can be written to test it: {error.strerror}") from None
+                raise ArtefactError(f"the tree cannot be written to be tested: {error.strerror}") from None
         return name_release(files, self._salt)
 
     def check(self, files: Files) -> None:
-        """Test a tree; RefusedError is the test's."""
+        """Test a tree. RefusedError if the test refuses it."""
         self.apply(files)
 
 
 def read_artefact(folder: Path, outside: Iterable[str]) -> Files:
-    """Read an artefact back, and those of its files that lie outside. ArtefactError if the folder holds none."""
+    """Read an artefact back, and its files `outside` of the folder. ArtefactError if the folder is not an artefact."""
     try:
         if not (folder / ROUTES_FILE).is_file():
             raise NotAnArtefactError(f"{folder}: is not an artefact; an artefact holds {ROUTES_FILE}")
@@ -107,7 +107,7 @@ def read_artefact(folder: Path, outside: Iterable[str]) -> Files:
 
 @contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
-    """Give a new folder beside `folder`, and remove it afterwards; what a killed run left there is removed too."""
+    """Give a new folder beside `folder`, and remove it afterwards. Remove what killed runs left there too."""
     for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.staged"):
         with suppress(OSError), _locked(left) as mine:  # another run may be removing it too
             if mine:
@@ -122,7 +122,7 @@ def _staging(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _restoring(files: Files) -> Iterator[None]:
-    """Put back what Files replace outside of their tree, if the block fails or a signal ends it."""
+    """Restore what the Files replaced outside of their tree, if the block fails or a signal ends it."""
     with ExitStack() as undoing:
         undoing.callback(restore_files, keep_outside(files))
         yield
@@ -131,7 +131,7 @@ def _restoring(files: Files) -> Iterator[None]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Hold a folder's lock, or tell that another process does."""
+    """Hold a folder's lock during the block. Give False if another process holds it."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield try_lock(handle)
@@ -140,7 +140,7 @@ def _locked(folder: Path) -> Iterator[bool]:
 
 
 def _exchange(new: Path, folder: Path) -> None:
-    """Exchange `new` and `folder` in one step, or in two where the file system cannot."""
+    """Exchange `new` and `folder` in one step, or in several if the file system cannot do it in one."""
     new.chmod(0o755)
     if not folder.exists() or not any(folder.iterdir()):
         os.rename(new, folder)

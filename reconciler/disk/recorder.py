@@ -1,4 +1,4 @@
-"""Writes recordings: a Listing as a numbered file of a folder, and another file for each change."""
+"""Writes recordings: a Listing as a numbered file in a folder, and a new file for each change."""
 
 import re
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _Object = Namespace | Pod | ListedSecret
 
 
 class Recorder:
-    """Writes a Listing if it differs from the last one. Without `with_secrets` values of Secrets are replaced."""
+    """Writes a Listing if it differs from the last one. Without `with_secrets`, values of Secrets are replaced."""
 
     def __init__(self, folder: Path, settings: Settings, *, with_secrets: bool) -> None:
         self._folder = folder
@@ -36,7 +36,7 @@ class Recorder:
         self._content = b""
 
     def write(self, listing: Listing) -> Path | None:
-        """Write the next recording and give its path; None if nothing changed. RecordingError if that fails."""
+        """Write the next recording and give its path; None if nothing changed. RecordingError if writing fails."""
         if listing == self._listing:
             return None
         content = self._format(listing)
@@ -54,7 +54,7 @@ class Recorder:
         return path
 
     def _format(self, listing: Listing) -> bytes:
-        """Write a List; equal objects in any order give equal bytes."""
+        """Format a Listing as a List in JSON. The order of its objects makes no difference."""
         objects = {
             (kind, item.metadata.namespace or "", item.metadata.name): item for kind, item in _name_kinds(listing)
         }
@@ -88,7 +88,7 @@ def _name_kinds(listing: Listing) -> Iterator[tuple[str, _Object]]:
 
 
 def _drop_absent(value: Any) -> Any:
-    """Turn structs into what JSON is made of, without what is absent; a null in a tenant's own map is kept."""
+    """Turn structs into JSON types, without the fields that are None. A null in a tenant's own map is kept."""
     if isinstance(value, Struct):
         pairs = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
         return {name: _drop_absent(part) for name, field in pairs if (part := getattr(value, field)) is not None}

@@ -1,6 +1,6 @@
 """Recordings: a Listing as JSON or YAML on disk, as `kubectl get namespaces,pods,secrets -A -o json` prints it.
 
-What is wrong is told in our own words: those of a YAML or JSON library change with its version.
+Errors have our own messages, because the messages of a YAML or JSON library change with its version.
 """
 
 import json
@@ -36,7 +36,7 @@ class _Fault(Exception):
 
 
 class _Header(Struct, rename="camel"):
-    """What any object or List of the API begins with."""
+    """The header of any object or List of the API."""
 
     kind: str
     api_version: str = ""
@@ -45,7 +45,7 @@ class _Header(Struct, rename="camel"):
 
 
 class _ItemHeader(Struct, rename="camel"):
-    """What an item of a List begins with; in a PodList the items name no kind."""
+    """The header of an item of a List. In a PodList the items have no kind."""
 
     kind: str = ""
     api_version: str = ""
@@ -53,7 +53,7 @@ class _ItemHeader(Struct, rename="camel"):
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML as Kubernetes reads it: what looks like a date stays text."""
+    """Reads YAML as Kubernetes does: text that looks like a date stays text."""
 
     yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
@@ -62,7 +62,7 @@ class _Loader(yaml.CSafeLoader):
 
 
 def find_recordings(paths: list[str]) -> list[str]:
-    """Name the recordings in files and folders, a folder's sorted by name. RecordingError if a folder has none."""
+    """List the recordings in files and folders, a folder's sorted by name. RecordingError if a folder has none."""
     return [found for path in paths for found in ([path] if path == STANDARD_INPUT else _find(path))]
 
 
@@ -106,7 +106,7 @@ def _read_objects(path: str) -> Iterator[tuple[str, _Object]]:
 
 
 def _split(data: bytes) -> list[bytes]:
-    """Split a file into its documents, as JSON."""
+    """Split a file into its documents, each as JSON."""
     if not data.strip():
         raise _Fault(_EMPTY)
     if not data.lstrip().startswith((b"{", b"[")):
@@ -138,7 +138,7 @@ def _split_yaml(data: bytes) -> list[bytes]:
         raise _Fault(_TOO_DEEP if nested else f"{_show_place(error.problem_mark)}is not YAML") from None
     except (yaml.YAMLError, UnicodeError):
         raise _Fault("is not UTF-8 text") from None
-    except (AttributeError, LookupError, TypeError, ValueError, RecursionError):  # PyYAML lets these through
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError):  # PyYAML raises these too
         raise _Fault("has YAML that JSON cannot hold") from None
     if not encoded:
         raise _Fault(_EMPTY)
@@ -150,18 +150,18 @@ def _show_place(mark: Any) -> str:
 
 
 def _check_events(data: bytes) -> None:
-    """Refuse aliases, and nesting so deep that libyaml's composer, which is recursive, would run out of stack."""
+    """Refuse aliases, and nesting too deep for the stack: PyYAML's composer for libyaml is recursive."""
     depth = 0
     for event in yaml.parse(data, _Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST:
             raise _Fault(_TOO_DEEP)
-        if isinstance(event, yaml.AliasEvent):  # a few of them can stand for gigabytes
-            raise _Fault(f"{_show_place(event.start_mark)}uses a YAML alias, which a recording must not")
+        if isinstance(event, yaml.AliasEvent):  # a few aliases can expand to gigabytes
+            raise _Fault(f"{_show_place(event.start_mark)}uses a YAML alias; aliases are not read")
 
 
 def _is_nested_deeply(data: bytes, mark: Any) -> bool:
-    """Tell whether more than _DEEPEST brackets are open at a place, counting those of its line alone."""
+    """Tell whether more than _DEEPEST brackets are open at a place. Only the brackets of its line count."""
     lines = data.decode("utf-8", "replace").splitlines() if mark else []
     text = lines[mark.line][: mark.column] if mark and mark.line < len(lines) else ""
     opened = sum(text.count(bracket) for bracket in "[{") - sum(text.count(bracket) for bracket in "]}")
@@ -187,7 +187,7 @@ def _read_document(document: bytes) -> Iterator[tuple[str, _Object]]:
 
 
 def _read_item(item: Raw, around: _Header | None, where: str) -> Iterator[tuple[str, _Object]]:
-    """Read an object; in a List such as a PodList it may leave its kind and version to the List around it."""
+    """Read an object. An item without kind or version, as in a PodList, gets those of the List around it."""
     try:
         header = msgspec.json.decode(item, type=_ItemHeader)
         kind = header.kind or (around.kind.removesuffix("List") if around else "")
@@ -210,7 +210,7 @@ def _name_of(metadata: Any) -> str:
 
 
 def _put_in_namespace(item: _Object) -> _Object:
-    """Put an object that names no Namespace into "default", as the API server does."""
+    """Put an object without a Namespace into "default", as the API server does."""
     if isinstance(item, Namespace) or item.metadata.namespace:
         return item
     return msgspec.structs.replace(item, metadata=msgspec.structs.replace(item.metadata, namespace="default"))

@@ -1,4 +1,4 @@
-"""Redaction: stand-ins for the values of Secrets, which routing treats as the originals and which tell nothing."""
+"""Redaction: stand-ins for the values of Secrets. Routing treats them like the originals, but they reveal nothing."""
 
 import base64
 import binascii
@@ -25,15 +25,15 @@ from reconciler.values.value import Value
 
 _BROKEN = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 _LONGEST_NAME = 64
-_EARLIEST = datetime(1950, 1, 1, tzinfo=UTC)  # what is parsed may be older, what is written may not
+_EARLIEST = datetime(1950, 1, 1, tzinfo=UTC)  # earlier dates can be parsed, but not written
 _KEPT = (x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage)
 # Certificates that Python and OpenSSL load may still hold names and extensions that Python cannot read.
 _UNREADABLE = (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
-_Extension = tuple[x509.ExtensionType, bool]  # and whether it is critical
+_Extension = tuple[x509.ExtensionType, bool]  # the extension, and whether it is critical
 
 
 class _Facts(Value, frozen=True):
-    """What a certificate's stand-in is made of; `public` is its key, times are in UTC."""
+    """The facts of a certificate that its stand-in needs. `public` is its public key; times are in UTC."""
 
     der: bytes
     public: bytes
@@ -45,20 +45,20 @@ class _Facts(Value, frozen=True):
 
 
 class StandIns:
-    """Replaces what Secrets hold, for as long as it lives equal by equal and different by different values.
+    """Replaces the values of Secrets. One object gives equal values equal stand-ins, different values different ones.
 
-    `salt` is 32 random bytes that must be stored nowhere, for whoever has it can try values against their stand-ins;
-    `key_field` is the field with the API key; a rotation's other keys are told from it.
+    `salt` is 32 random bytes. It must not be stored: with it, anybody can try values against their stand-ins.
+    `key_field` is the field with the API key; the fields of a rotation's other keys are recognised by it.
     """
 
     def __init__(self, salt: bytes, key_field: str) -> None:
         self._salt = salt
         self._key_field = key_field
-        # Signatures are random, so what was made once is kept. It grows no faster than the recordings on disk.
+        # Signatures are random, so each stand-in is kept. This map grows no faster than the recordings on disk.
         self._pems: dict[bytes, bytes] = {}
 
     def replace(self, secret: Secret) -> Secret:
-        """Give a Secret of the same fields with a stand-in for each value."""
+        """Give a Secret with the same fields and a stand-in for each value."""
         data, written = secret.data or {}, secret.string_data or {}
         return replace(
             secret,
@@ -92,29 +92,32 @@ class StandIns:
     def _replace_pem(self, value: bytes) -> bytes:
         digest = self._digest(value, b"pem")
         if digest not in self._pems:
-            # The text before is dropped where the PEM is read; by it even PEMs of the same key differ.
+            # Readers drop the text before a PEM. It makes stand-ins differ, even those of PEMs with the same key.
             pem = self._replace_chain(value) + self._replace_key(value)
             self._pems[digest] = b"stand-in %s\n%s" % (digest.hex().encode(), pem or _BROKEN)
         return self._pems[digest]
 
     def _replace_chain(self, value: bytes) -> bytes:
-        """Write certificates that are served as those of a PEM are; nothing where those are not served."""
+        """Write certificates that are served like those of a PEM; nothing if those cannot be served."""
         try:
             certificates = x509.load_pem_x509_certificates(parse_chain(value).pem)
         except CertificateError:
             return b""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of names that are too long; they are replaced
+            warnings.simplefilter("ignore")  # about names that are too long: they are replaced
             facts = [_read_facts(certificate) for certificate in certificates]
             signers = {fact.subject: self._derive_key(fact.public) for fact in reversed(facts)}
             made = [self._make_certificate(fact, signers.get(fact.issuer)) for fact in facts]
         return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in made)
 
     def _make_certificate(self, facts: _Facts, signer: ec.EllipticCurvePrivateKey | None) -> x509.Certificate:
-        """Make a certificate of a new key, signed by its issuer's where that is in the chain, else by one more."""
+        """Make a certificate for a new key, and sign it with `signer`, the new key of its issuer.
+
+        If the issuer is not in the chain, another new key signs it.
+        """
         public = self._derive_key(facts.public).public_key()
         signer = signer or self._derive_key(facts.issuer.public_bytes())
-        # By its arguments, for it may end before it begins, as the one that it stands in for.
+        # The constructor gets the dates: methods would check their order, but an original may end before it begins.
         builder = x509.CertificateBuilder(
             self._replace_name(facts.issuer),
             self._replace_name(facts.subject),
@@ -136,25 +139,25 @@ class StandIns:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text) for text in legal])
 
     def _replace_key(self, value: bytes) -> bytes:
-        """Write the key that belongs to what stands in for a key's certificate; nothing where there is no key."""
+        """Write the key that belongs to the stand-in of the key's certificate; nothing if no key can be read."""
         if len(value) > LONGEST_PEM:
             return b""
         try:
             key = serialization.load_pem_private_key(value, password=None, unsafe_skip_rsa_key_validation=True)
         except TypeError:
             return self._encrypted
-        except (ValueError, UnsupportedAlgorithm, InternalError):  # the last of Ed448 keys of a wrong length
+        except (ValueError, UnsupportedAlgorithm, InternalError):  # InternalError: Ed448 keys of a wrong length
             return b""
         return _write_key(self._derive_key(_write_public(key.public_key())), serialization.NoEncryption())
 
     @cached_property
     def _encrypted(self) -> bytes:
-        """Any key, encrypted: one is enough, for making it is slow and nobody can read it."""
+        """An encrypted key. One is enough for all, because making it is slow and nobody can read it."""
         passphrase = self._digest(b"", b"passphrase").hex().encode()
         return _write_key(self._derive_key(b""), serialization.BestAvailableEncryption(passphrase))
 
     def _derive_key(self, public: bytes) -> ec.EllipticCurvePrivateKey:
-        """Derive a key from a public one: the key of a certificate and that of its private key are the same."""
+        """Derive a new key from a public key: a certificate and its private key then get the same new key."""
         number = int.from_bytes(blake2b(public, key=self._salt, person=b"key", digest_size=31).digest())
         return ec.derive_private_key(number + 1, ec.SECP256R1())
 
@@ -177,7 +180,7 @@ def _read_facts(certificate: x509.Certificate) -> _Facts:
 
 
 def _keep(extensions: x509.Extensions) -> Iterator[_Extension]:
-    """Keep what a certificate is for: of its names those of hosts, which are public."""
+    """Keep the extensions that say what a certificate is for, and its names of hosts, which are public."""
     for extension in extensions:
         value = extension.value
         if isinstance(value, _KEPT):

@@ -1,6 +1,6 @@
-"""Releases: a folder of trees that are named by their content, one of which is live.
+"""Releases: a folder of trees that are named by their content. One of them is live.
 
-Every method raises OSError where a disk does.
+Every method raises OSError if a disk operation fails.
 """
 
 import os
@@ -19,8 +19,8 @@ from reconciler.values.value import Value
 
 CURRENT = "current"
 _KEPT = 3
-# Beside the tree itself a release holds the server that answers its name, the digest of its files, and the Snapshot
-# that it was made of.
+# Besides the tree, a release holds the nginx server that answers the release's name, the digest of its files, and the
+# Snapshot from which it was made.
 _OWN = "release/"
 _DIGEST = f"{_OWN}digest"
 _SNAPSHOT = f"{_OWN}snapshot"
@@ -28,7 +28,7 @@ _OUTSIDE = "run/outside"
 
 
 class Release(Value, frozen=True):
-    """A release as it was read back. Its Snapshot is NOTHING if this version of the program cannot read it."""
+    """A release that was read back. Its Snapshot is NOTHING if this version of the program cannot read it."""
 
     name: str
     files: Files
@@ -60,7 +60,7 @@ class Releases:
         return self._folder / "releases" / name
 
     def stage(self, name: str, files: Files, snapshot: Snapshot) -> None:
-        """Write a release: its folder is complete when it appears. One that exists and is whole is left as it is."""
+        """Write a release: its folder is complete when it appears. An existing, complete release is left as it is."""
         release = self.path(name)
         if self._is_whole(release):
             os.utime(release)  # it is the newest again: releases are pruned by age
@@ -79,7 +79,7 @@ class Releases:
             staged.chmod(0o755)
             os.rename(staged, release)
         finally:
-            shutil.rmtree(staged, ignore_errors=True)  # unless it has been moved
+            shutil.rmtree(staged, ignore_errors=True)  # does nothing after the move
 
     def swap(self, name: str | None) -> None:
         """Make a release the live one, in one step; with None no release is live."""
@@ -100,27 +100,27 @@ class Releases:
             return None
 
     def remove(self, name: str) -> None:
-        """Remove a release that failed, so that it is written anew the next time."""
+        """Remove a release that failed, so that it is written again the next time."""
         shutil.rmtree(self.path(name), ignore_errors=True)
 
     def prune(self, name: str | None, others: int = _KEPT - 1) -> None:
-        """Keep this release and the youngest `others`, to fall back on; remove the rest, and what is half-written."""
+        """Keep this release and the youngest `others` as fallbacks. Remove the rest and what is half-written."""
         kept = {name, *[path.name for path in self._by_age() if path.name != name][:others]}
         for path in (self._folder / "releases").iterdir():
             if path.name not in kept:
                 shutil.rmtree(path, ignore_errors=True)
 
     def find_whole(self) -> Iterator[Release]:
-        """Read the releases whose files are all as they were written: the live one first, then the youngest.
+        """Read the releases whose files are all as they were written: the live one first, then by age, youngest first.
 
-        After a loss of power a release's folder may exist without the content of its files.
+        After a power failure a release's folder may exist without the content of its files.
         """
         for name in dict.fromkeys([*([self.live] if self.live else []), *(path.name for path in self._by_age())]):
             if self._is_whole(self.path(name)):
                 yield Release(name, self._read(self.path(name)), self._read_snapshot(self.path(name)))
 
     def read_outside(self) -> set[str]:
-        """Read which files outside of the folder belong to it, also those that a former process wrote."""
+        """Read which files outside of the folder belong to it, including those that a former process wrote."""
         with suppress(msgspec.MsgspecError):
             if kept := read_file(self._folder / _OUTSIDE):
                 return msgspec.json.decode(kept.content, type=set[str])
@@ -137,7 +137,7 @@ class Releases:
         return sorted(whole, key=lambda path: path.stat().st_mtime, reverse=True)
 
     def _is_whole(self, release: Path) -> bool:
-        with suppress(OSError):  # a release that cannot be read is passed over
+        with suppress(OSError):  # a release that cannot be read is skipped
             digest = read_file(release / _DIGEST)
             return digest is not None and self.name(self._read(release)).encode() == digest.content
         return False
@@ -154,7 +154,7 @@ class Releases:
         return NOTHING
 
     def _read_salt(self) -> bytes:
-        """Read the secret by which release names are keyed; it is made when the folder is first used."""
+        """Read the salt, a secret key for release names. It is made when the folder is first used."""
         salt = self._folder / "run" / "salt"
         if not salt.is_file() or salt.stat().st_size == 0:
             replace_file(salt, File(os.urandom(16), SECRET))

@@ -1,6 +1,6 @@
-"""Trees on disk: Files are written so that nobody else can read a secret at any moment, and read back.
+"""Trees on disk: Files are written and read back. Nobody else can read a secret at any moment.
 
-Every function raises OSError where a disk does.
+Every function raises OSError if a disk operation fails.
 """
 
 import errno
@@ -13,12 +13,12 @@ from pathlib import Path
 
 from reconciler.values.files import File, Files
 
-# Folders of a folder from which nginx serves releases; an artefact never has them.
+# Subfolders of a folder from which nginx serves releases; an artefact never has them.
 SERVING = frozenset(("releases", "run"))
 
 
 def write_files(files: Files, folder: Path) -> None:
-    """Write Files below `folder`, or where an absolute path says. Each file appears whole or not at all."""
+    """Write Files below `folder`, or to their absolute paths. Each file appears complete or not at all."""
     for path, file in files.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +26,7 @@ def write_files(files: Files, folder: Path) -> None:
 
 
 def replace_file(target: Path, file: File) -> None:
-    """Write one file beside its place and move it there."""
+    """Write one file beside its target, then move it to the target."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     with ExitStack() as undo:
         undo.callback(os.unlink, name)
@@ -38,7 +38,7 @@ def replace_file(target: Path, file: File) -> None:
 
 
 def read_files(folder: Path, outside: Iterable[str] = ()) -> Files:
-    """Read a tree back, and those of the files `outside` it that exist. A link could lead anywhere: it is an error."""
+    """Read a tree back, and the files `outside` it that exist. A link is an error, because it could lead anywhere."""
     inside = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if not path.is_dir()}
     return {name: File(_read_plain(path)) for name, path in inside.items()} | {
         path: File(Path(path).read_bytes()) for path in outside if Path(path).is_file()
@@ -47,7 +47,7 @@ def read_files(folder: Path, outside: Iterable[str] = ()) -> Files:
 
 def _read_plain(path: Path) -> bytes:
     if path.is_symlink() or not path.is_file():
-        raise OSError(errno.ELOOP, "is a link or something else than a file", str(path))
+        raise OSError(errno.ELOOP, "is not a plain file", str(path))
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
         return stream.read()
 
@@ -82,7 +82,7 @@ def remove_file(path: Path) -> None:
 
 
 def try_lock(handle: int) -> bool:
-    """Take the lock of an open file or folder, unless another process holds it; closing the handle releases it."""
+    """Try to lock an open file or folder: False if another process holds the lock. Closing the handle releases it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

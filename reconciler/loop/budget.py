@@ -1,4 +1,4 @@
-"""Budgets: how often one Namespace's changes may go live, so that nobody makes nginx reload all the time."""
+"""Budgets: how often one Namespace's changes may go live, so that it cannot make nginx reload all the time."""
 
 import msgspec
 
@@ -9,23 +9,23 @@ _MINUTE = 60.0
 
 
 class Balance(Value, frozen=True):
-    """How many changes a Namespace had left at a time, which is in seconds since the epoch."""
+    """The number of changes `left` that a Namespace had at the time `at`, in seconds since the epoch."""
 
     left: float
     at: float
 
 
 class Budget(Value, frozen=True):
-    """How many of its `most` changes each Namespace has left. What was used comes back evenly, all of it in a minute.
+    """How many changes each Namespace has left, of at most `most`. Used changes come back evenly, `most` a minute.
 
-    `balances` holds, by name, only the Namespaces that have used some. If `most` is 0 there is no limit.
+    `balances` holds, by name, only the Namespaces that do not have all changes left. If `most` is 0, there is no limit.
     """
 
     most: int
     balances: dict[str, Balance] = {}
 
     def charge(self, changed: tuple[Held, ...], now: float) -> "Budget":
-        """Charge the Namespaces whose changes go live. A Namespace that has everything left is forgotten."""
+        """Charge the Namespaces whose changes go live. Forget each Namespace that has all its changes left."""
         if not self.most:
             return self
         names = {one.name for one in changed}
@@ -39,6 +39,7 @@ class Budget(Value, frozen=True):
             msgspec.structs.replace(
                 one,
                 why=f"it may change {self.most} times a minute, and has changed more often",
+                expected="fewer changes (MAX_CHANGES_PER_NAMESPACE)",
                 until=now + (1 - left) * _MINUTE / self.most,
             )
             for one in changed
@@ -46,7 +47,7 @@ class Budget(Value, frozen=True):
         )
 
     def _count(self, name: str, now: float) -> float:
-        """Count what a Namespace has left now."""
+        """Count the changes that a Namespace has left now."""
         most = float(self.most)
         balance = self.balances.get(name, Balance(most, now))
         return min(most, balance.left + max(0.0, now - balance.at) * most / _MINUTE)

@@ -14,14 +14,14 @@ from reconciler.routing.model import Host, Routes, RoutingTable, Size
 from reconciler.values.files import Files
 from reconciler.values.value import Value
 
-# Routes with a host that belongs to no Namespace: they are equal to no tenants' routes.
+# These routes have a host that belongs to no Namespace, so they never equal the routes of tenants.
 NOBODYS_ROUTES = Routes((Host("dispatcher.invalid", (), "", None, ()),), (), (), 512)
 
 
 class Cycle(Value, frozen=True):
     """What one cycle saw and did. If it is not `applied`, no route changed and the last release stays.
 
-    `size` is how much is routed; `refusal` is nginx's message if it refused the first tree that was tried.
+    `size` is how much is routed; `refusal` is nginx's message if nginx refused the first tree that was tried.
     """
 
     snapshot: Snapshot
@@ -37,7 +37,7 @@ class Cycle(Value, frozen=True):
 
     @property
     def served(self) -> Snapshot:
-        """The Snapshot with each held Namespace in the state that is served of it."""
+        """The Snapshot that is served: each held Namespace is in its last good state."""
         return hold(self.snapshot, self.held)
 
     def stands_for(self, snapshot: Snapshot, now: float) -> bool:
@@ -45,14 +45,14 @@ class Cycle(Value, frozen=True):
         return snapshot.digest == self.snapshot.digest and now < self.table.good_until
 
     def rest(self) -> "Cycle":
-        """Give the cycle that finds nothing to do after this one."""
+        """Give the cycle that follows this one if there is nothing to do."""
         return msgspec.structs.replace(self, changes=(), applied=False, refusal="")
 
 
 def recall(snapshot: Snapshot, files: Files, most_changes: int) -> Cycle | None:
-    """Make the cycle to go on from where a former process left these serving: the next cycle applies in any case.
+    """Make the cycle from which the loop continues, if a former process left these files serving.
 
-    None if another version of this program made the files, so that they cannot be compared.
+    The next cycle applies in any case. None if another version of this program made the files: they cannot be compared.
     """
     try:
         compare({}, files)

@@ -1,6 +1,6 @@
-"""Events: what happens in the loop and at its edges, as values. Each is told once, and observers read them.
+"""Events: what happens in the loop and at its edges, as values. Each event is passed once to all observers.
 
-Kubernetes has Events too; where both are meant, those are called Kubernetes Events.
+Kubernetes has Events too: this project calls them Kubernetes Events.
 """
 
 from collections.abc import Mapping
@@ -26,34 +26,35 @@ class Resumed(Value, frozen=True):
 
 
 class Turned(Value, frozen=True):
-    """The loop is alive: it begins to wait, or one more trial of a long search."""
+    """The loop is alive: it begins to wait, or it gives a tree to the sink, as in each trial of a long search."""
 
 
 class Applied(Value, frozen=True):
-    """A cycle changed routes, and the new release serves; `last` is the cycle before it."""
+    """A cycle changed routes, and the new release is served; `last` is the cycle before it."""
 
     cycle: Cycle
     last: Cycle | None
 
 
 class Idle(Value, frozen=True):
-    """A cycle changed no route; problems may have changed all the same. `last` is the cycle before it."""
+    """A cycle changed no route, but problems may have changed. `last` is the cycle before it."""
 
     cycle: Cycle
     last: Cycle | None
 
 
 class Refused(Value, frozen=True):
-    """nginx refused a tree, and these Namespaces are held back for it."""
+    """nginx refused a tree because of `why`. The Namespaces in `held` are held back now."""
 
     why: str
     held: tuple[str, ...]
 
 
 class Failed(Value, frozen=True):
-    """A cycle failed, and what was served is served on. It is tried again, and told each time that it fails.
+    """A cycle failed, and the last release is still served. It is tried again; each failure is an event.
 
-    `port` is where: "source" or "sink". A `busy` source asks for a pause, of `retry_after` seconds if it says so.
+    `port` is what failed: "source" or "sink". A `busy` source needs a pause; `retry_after` is the number of seconds
+    that it requested, 0 if it requested none.
     """
 
     port: str
@@ -63,50 +64,50 @@ class Failed(Value, frozen=True):
 
 
 class Recovered(Value, frozen=True):
-    """A cycle is well after one or more that failed."""
+    """A cycle succeeded after one or more cycles that failed."""
 
 
 class LeftOut(Value, frozen=True):
-    """The source left out objects that cannot be read: a line for each, as far as it was not told the last time."""
+    """The source left out objects that cannot be read. `complaints` are the lines that are new since last time."""
 
     complaints: tuple[str, ...]
 
 
 class Reloaded(Value, frozen=True):
-    """nginx serves another release: how long each phase took, in seconds, in order."""
+    """nginx serves another release. `phases` gives, in order, the name of each phase and its seconds."""
 
     release: str
     phases: tuple[tuple[str, float], ...]
 
 
 class NginxStarted(Value, frozen=True):
-    """nginx runs; `again`: after it had ended by itself."""
+    """nginx was started; `again` is True if it had ended by itself before."""
 
     release: str
     again: bool
 
 
 class NginxEnded(Value, frozen=True):
-    """nginx ended without being asked to; it is started again. `how` is in words."""
+    """nginx ended by itself; it is started again. `how` says in words how it ended."""
 
     how: str
 
 
 class NginxFailed(Value, frozen=True):
-    """nginx cannot be started again. It is tried again, and told each time that it fails."""
+    """nginx ended by itself and cannot be started. The start is tried again; each failure is an event."""
 
     why: str
 
 
 class FormerUnserved(Value, frozen=True):
-    """A former release that was to be served cannot be."""
+    """A former release was to be served again, but it cannot be served."""
 
     release: str
     why: str
 
 
 class MemoryShort(Value, frozen=True):
-    """The container's memory is short: workers of former releases are ended. It is told once for each shortage."""
+    """The container's memory is short: nginx's workers of former releases are ended. One event for each shortage."""
 
 
 class Recorded(Value, frozen=True):
@@ -116,7 +117,7 @@ class Recorded(Value, frozen=True):
 
 
 class ShuttingDown(Value, frozen=True):
-    """A signal stops the daemon: nginx finishes what it serves, for at most this number of seconds."""
+    """A signal stops the daemon: nginx finishes what it serves, for at most `patience` seconds."""
 
     patience: float
 

@@ -17,8 +17,8 @@ _LONGEST_REASON = 200
 class Held(Value, frozen=True):
     """A Namespace that is held back at its last good state: what it wants, what is served of it, and why.
 
-    `wanted` is None if it is to go, `good` is None if nothing of it is served. It is tried again when it changes, and
-    at the time `until`, in seconds since the epoch.
+    `wanted` is None if the Namespace is to be removed; `good` is None if nothing of it is served. The Namespace is
+    tried again when it changes, and at the time `until`, in seconds since the epoch.
     """
 
     name: str
@@ -26,12 +26,13 @@ class Held(Value, frozen=True):
     good: Namespace | None
     why: str
     until: float
+    expected: str = "what nginx accepts"
 
     @property
     def problem(self) -> Problem:
-        """What people are told while it is held."""
+        """The problem that is reported while the Namespace is held."""
         served = "its last good state is served" if self.good else "none of it is served"
-        return problem_of(self.name, "its change", f"is held back, {served}: {self.why}", "what nginx accepts")
+        return problem_of(self.name, "its change", f"is held back, {served}: {self.why}", self.expected)
 
 
 def hold(snapshot: Snapshot, held: tuple[Held, ...]) -> Snapshot:
@@ -48,13 +49,16 @@ def hold(snapshot: Snapshot, held: tuple[Held, ...]) -> Snapshot:
 
 
 def keep_held(held: Iterable[Held], snapshot: Snapshot, now: float) -> tuple[Held, ...]:
-    """Keep those held that still want what nginx refused; a Namespace that changed or is to go is tried again."""
+    """Keep holding the Namespaces that did not change; `now` is in seconds since the epoch.
+
+    A Namespace is tried again if it changed, if it is to be removed, or if its time `until` has come.
+    """
     present = {namespace.name: namespace for namespace in snapshot.namespaces}
     return tuple(one for one in held if one.wanted and present.get(one.name) == one.wanted and now < one.until)
 
 
 def find_changed(served: Snapshot, wanted: Snapshot, why: str, until: float) -> tuple[Held, ...]:
-    """List the Namespaces that came, went or differ from what is served, in the form in which they would be held."""
+    """List the Namespaces that came, went or differ from what is served, each as the Held that would hold it back."""
     before = {namespace.name: namespace for namespace in served.namespaces}
     after = {namespace.name: namespace for namespace in wanted.namespaces}
     return tuple(
@@ -73,9 +77,9 @@ def find_offenders(
 ) -> tuple[Held, ...]:
     """Find which of the changed Namespaces have to be held; `works` tries a tree with some of them held.
 
-    If the tree works without the suspects, only they are searched. The search halves the group: about 2 log2(n) trials
-    for one offender among n. Namespaces that were not tried within the number of `trials` are held too, but only until
-    the time `retry`, in seconds since the epoch.
+    If the tree works while all suspects are held, only the suspects are searched. The search halves groups: it finds
+    one offender among n in about 2 log2(n) trials. If it ends because of the number of `trials`, the Namespaces that it
+    has not reached are held too, but only until the time `retry`, in seconds since the epoch.
     """
     suspected = tuple(one for one in changed if one.name in suspects)
     found = bool(suspected) and works(suspected)
@@ -103,7 +107,10 @@ def _wait(one: Held, retry: float) -> Held:
 
 
 def find_suspects(message: str, files: Files, routes: Routes) -> frozenset[str]:
-    """Name the Namespaces that nginx's message is about: those of a host in it, or in the line that it names."""
+    """Name the Namespaces that nginx's message is about.
+
+    They own a host or an upstream named in the message, or in the part of nginx.conf that the message points to.
+    """
     text = f"{message} {_read_block(message, files)}"
     words = set(re.split(r"[^a-z0-9.*-]+", text))
     owners = {host.namespace for host in routes.hosts if host.name in words}
@@ -111,7 +118,7 @@ def find_suspects(message: str, files: Files, routes: Routes) -> frozenset[str]:
 
 
 def _read_block(message: str, files: Files) -> str:
-    """Give the line of nginx.conf that a message names, with the lines before it from the start of its block."""
+    """Give the lines of nginx.conf from the start of a block to the line that a message names."""
     found = re.search(r" in \S*nginx\.conf:(\d+)", message)
     if not found:
         return ""

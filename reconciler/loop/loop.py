@@ -1,4 +1,4 @@
-"""The loop: turn by turn it reads a source and brings a sink to what it says, and tells what came of it."""
+"""The loop: each turn reads a source, makes a sink serve what the source describes, and reports the result."""
 
 from reconciler.loop.cycle import Cycle
 from reconciler.loop.events import Applied, Event, Failed, Idle, LeftOut, Recovered, Refused
@@ -9,7 +9,7 @@ from reconciler.objects.snapshot import Snapshot
 
 
 class Loop:
-    """Remembers the last cycle, once the sink took it. `former` is what a former process left serving."""
+    """Remembers a cycle only after the sink took it. `former` is the cycle that a former process left serving."""
 
     def __init__(self, source: Source, sink: Sink, stages: Stages, tell: Tell, former: Cycle | None = None) -> None:
         self._source = source
@@ -22,7 +22,7 @@ class Loop:
         self._failed = False
 
     def turn(self, now: float) -> Event:
-        """Run one cycle, tell what came of it, and give that too; `now` is in seconds since the epoch."""
+        """Run one cycle, report its result as an event, and return it; `now` is in seconds since the epoch."""
         try:
             event = self._run(now)
         except SourceError as error:
@@ -57,7 +57,10 @@ class Loop:
         return snapshot
 
     def _confirm(self, plan: Plan) -> Plan:
-        """If much would go, do not believe a cache: read what is true now, but only once while it cannot be applied."""
+        """If much would be removed, do not trust a cache: read the current state, and plan again.
+
+        The same Snapshot is confirmed only once: it comes back each turn while it cannot be applied.
+        """
         if not plan.is_sudden_loss or plan.snapshot.digest == self._confirmed:
             return plan
         snapshot = self._read(consistently=True)

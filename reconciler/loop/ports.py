@@ -7,14 +7,14 @@ from reconciler.loop.events import Event
 from reconciler.objects.snapshot import Snapshot
 from reconciler.values.files import Files
 
-# Tells an event to whoever observes.
+# Passes an event to all observers.
 Tell = Callable[[Event], None]
 
 
 class SourceError(Exception):
-    """A source could not be read: one line, without secrets.
+    """A source could not be read. The message is one line, without secrets.
 
-    `busy`: it asks not to be read again soon; `retry_after` is for how many seconds, 0 if it did not say.
+    A `busy` source must not be read again soon. `retry_after` is the number of seconds to wait, 0 if it gave none.
     """
 
     def __init__(self, text: str, *, busy: bool = False, retry_after: float = 0.0) -> None:
@@ -24,11 +24,11 @@ class SourceError(Exception):
 
 
 class SinkError(Exception):
-    """A sink did not take a tree, and the last one stays in place: one line, without secrets."""
+    """A sink did not take a tree, and the last one stays in place. The message is one line, without secrets."""
 
 
 class RefusedError(SinkError):
-    """The sink works, but refuses this one tree; `tested`: its test says so, and nothing was touched."""
+    """The sink works, but refuses this tree. If `tested`, its test refused the tree, and nothing was changed."""
 
     def __init__(self, text: str, *, tested: bool) -> None:
         super().__init__(text)
@@ -40,12 +40,12 @@ class Source(Protocol):
 
     @property
     def complaints(self) -> tuple[str, ...]:
-        """What the last reading left out because it cannot be read, a line each."""
+        """The objects that the last reading left out because they cannot be read, a line each."""
 
     def read(self, *, consistently: bool = False) -> Snapshot:
-        """Read a Snapshot. SourceError if it cannot be had whole: an error never looks like an empty cluster.
+        """Read a Snapshot. SourceError if it cannot be read completely: an error never looks like an empty cluster.
 
-        `consistently`: what is true now, and not what a cache remembers.
+        If `consistently`, read the current state, and not the state that a cache holds.
         """
 
 
@@ -53,9 +53,9 @@ class Sink(Protocol):
     """Where trees go."""
 
     def apply(self, files: Files, snapshot: Snapshot) -> str:
-        """Take a tree and the Snapshot that it was made of, and give its release's name.
+        """Take a tree and the Snapshot from which it was made, and give its release's name.
 
-        SinkError leaves the last tree in place.
+        If there is a SinkError, the last tree stays in place.
         """
 
     def check(self, files: Files) -> None:
@@ -63,7 +63,7 @@ class Sink(Protocol):
 
 
 class Observer(Protocol):
-    """Who is told events, one at a time, from any thread. An observer neither slows the loop nor fails."""
+    """Receives events, one at a time, from any thread. An observer neither slows the loop nor fails."""
 
     def observe(self, event: Event) -> None:
         """Take note of an event."""

@@ -15,8 +15,8 @@ from reconciler.objects.diff import Change, diff
 from reconciler.objects.snapshot import NOTHING, Snapshot
 from reconciler.routing.model import RoutingTable
 
-# A tree that passes its test and still does not go live may fail because of the machine. So it is tried again after
-# this number of seconds, and few trials are made of it: each is a reload that has to time out.
+# If a tree passes its test but does not go live, the machine may be the cause. So it is tried again after _RETRY
+# seconds, and with only _RELOADS trials: each trial may be a reload that has to time out.
 _RETRY = 60.0
 _TRIALS, _RELOADS = 200, 8
 
@@ -32,7 +32,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one cycle is to do. Nothing is rendered or applied yet, so that it can be looked at and refused."""
+    """What one cycle is to do. Nothing is rendered or applied yet, so that the plan can be examined and replaced."""
 
     snapshot: Snapshot
     changes: tuple[Change, ...]
@@ -42,16 +42,16 @@ class Plan:
 
     @property
     def is_sudden_loss(self) -> bool:
-        """Whether much of what is routed would go."""
+        """Whether much of what is routed would be removed."""
         return self.last is not None and is_sudden_loss(self.last.size, self.draft.table.routes.size)
 
 
 def reconcile(snapshot: Snapshot, stages: Stages, sink: Sink, last: Cycle | None, now: float) -> Cycle:
-    """Bring a sink to what a Snapshot asks for. `last` is the cycle before; `now` is in seconds since the epoch.
+    """Make a sink serve what a Snapshot describes. `last` is the cycle before; `now` is in seconds since the epoch.
 
-    Two gates: an equal digest saves the work, equal routes save the release. SinkError leaves `last` the last cycle;
-    but if the sink refuses a tree, the Namespaces to blame are held at their last good state, and all others' changes
-    are applied.
+    There are two gates: if the digest is equal, no work is done; if the routes are equal, no release is made. After a
+    SinkError, `last` is still the last cycle. But if the sink refuses a tree, the Namespaces to blame are held at their
+    last good state, and the changes of all others are applied.
     """
     if last and last.stands_for(snapshot, now):
         return last.rest()
@@ -59,7 +59,7 @@ def reconcile(snapshot: Snapshot, stages: Stages, sink: Sink, last: Cycle | None
 
 
 def make_plan(snapshot: Snapshot, stages: Stages, last: Cycle | None, now: float) -> Plan:
-    """Find out what is to be done: what changed, who has to wait, and which routes there are to be."""
+    """Plan a cycle: find what changed, which Namespaces have to wait, and which routes are to be served."""
     changes = diff(last.snapshot if last else None, snapshot)
     draft = _draft(snapshot, keep_held(last.held, snapshot, now) if last else (), stages, now)
     if last and draft.table.routes != last.table.routes:
@@ -80,7 +80,7 @@ def carry_out(plan: Plan, stages: Stages, sink: Sink) -> Cycle:
 
 
 def _draft(snapshot: Snapshot, held: tuple[Held, ...], stages: Stages, now: float) -> Draft:
-    """Build the table of what is served of a Snapshot; in it each held Namespace is a problem."""
+    """Build the routing table of a Snapshot in which some Namespaces are held; each of them is a problem."""
     served = hold(snapshot, held)
     table = stages.build_table(served, now)
     problems = sorted([*table.problems, *(one.problem for one in held)])
@@ -89,7 +89,7 @@ def _draft(snapshot: Snapshot, held: tuple[Held, ...], stages: Stages, now: floa
 
 
 def _charge(plan: Plan, stages: Stages) -> Budget:
-    """Charge the Namespaces whose changes are applied: also those that are refused. The first cycle costs nothing."""
+    """Charge the Namespaces whose changes are applied, even if they are refused. The first cycle costs nothing."""
     last, draft = plan.last, plan.draft
     if not last:
         return Budget(stages.settings.max_changes)
@@ -99,7 +99,7 @@ def _charge(plan: Plan, stages: Stages) -> Budget:
 
 
 def _apply(plan: Plan, draft: Draft, budget: Budget, stages: Stages, sink: Sink) -> Cycle:
-    """Have the sink take a draft, unless its routes are those of the last release."""
+    """Give a draft to the sink, unless its routes are those of the last release."""
     last, table = plan.last, draft.table
     if last and table.routes == last.table.routes:
         files, release, applied, size = last.files, last.release, False, last.size
@@ -110,7 +110,7 @@ def _apply(plan: Plan, draft: Draft, budget: Budget, stages: Stages, sink: Sink)
 
 
 def _isolate(plan: Plan, refusal: RefusedError, stages: Stages, sink: Sink) -> Draft:
-    """Hold the Namespaces because of which a draft is refused. If no change is to blame, the refusal is raised."""
+    """Hold the Namespaces that are to blame for a refusal. If no change is to blame, raise the refusal."""
     last, draft = plan.last, plan.draft
 
     def try_holding(also: tuple[Held, ...]) -> bool:
@@ -120,7 +120,7 @@ def _isolate(plan: Plan, refusal: RefusedError, stages: Stages, sink: Sink) -> D
     is_first = not (last and last.release)
     if is_first and not refusal.tested:
         raise refusal
-    # What a running nginx says quotes clients, who could make anybody a suspect.
+    # The messages of a running nginx quote clients, so a client could make any Namespace a suspect.
     files = stages.render(draft.table.routes)
     suspects = find_suspects(str(refusal), files, draft.table.routes) if refusal.tested else frozenset[str]()
     retry = plan.now + _RETRY
@@ -129,7 +129,7 @@ def _isolate(plan: Plan, refusal: RefusedError, stages: Stages, sink: Sink) -> D
     if refusal.tested and not (last and try_holding(changed)):
         if not is_first:
             raise refusal
-        # What a former process served may not be good with the settings and the nginx of this one. If even a tree
+        # What a former process served may not work with the settings and the nginx of this process. If even a tree
         # without tenants is refused, the settings are to blame.
         sink.check(stages.render(NOBODYS_ROUTES))
         changed = find_changed(NOTHING, draft.served, str(refusal), math.inf)
@@ -138,7 +138,7 @@ def _isolate(plan: Plan, refusal: RefusedError, stages: Stages, sink: Sink) -> D
 
 
 def _is_taken(draft: Draft, tested: bool, stages: Stages, sink: Sink) -> bool:
-    """Try a draft: by the sink's test alone if that can tell, else by applying it."""
+    """Try a draft: if the sink's test refused a tree (`tested`), by this test alone, else by applying the draft."""
     files = stages.render(draft.table.routes)
     try:
         if tested:

@@ -9,7 +9,7 @@ from reconciler.values.files import Files
 
 
 class Stages:
-    """Builds tables and renders trees. It remembers its last results, so whoever runs a loop has one of its own."""
+    """Builds tables and renders trees. It remembers its last results, so each loop needs an instance of its own."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -4,4 +4,4 @@ OK, DIFFERENT, WRONG_INPUT, FAILED = 0, 1, 2, 3
 
 
 class UsageError(Exception):
-    """Arguments that do not go together, or not with where the command runs: one line."""
+    """Arguments that do not fit together, or do not fit where the command runs. The message is one line."""

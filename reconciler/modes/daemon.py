@@ -19,7 +19,7 @@ _LONGEST_RETRY_AFTER = 300.0
 
 
 class InterruptibleSource:
-    """A source whose reading the first signal to stop interrupts: it raises Stopped."""
+    """A source that raises Stopped if the first signal to stop comes while it reads."""
 
     def __init__(self, source: Source, signals: Signals) -> None:
         self._source = source
@@ -37,7 +37,7 @@ class InterruptibleSource:
 
 
 class AttendedSink:
-    """A sink that looks at signals, and tells that the loop is alive, before each of the many trials of a search."""
+    """A sink that reports that the loop is alive, and checks for signals, before each tree: a search tries many."""
 
     def __init__(self, sink: Sink, signals: Signals, tell: Tell) -> None:
         self._sink = sink
@@ -45,12 +45,12 @@ class AttendedSink:
         self._tell = tell
 
     def apply(self, files: Files, snapshot: Snapshot) -> str:
-        """Hand a tree on. Stopped if a signal to stop has come."""
+        """Pass a tree to the sink. Stopped if a signal to stop has come."""
         self._attend()
         return self._sink.apply(files, snapshot)
 
     def check(self, files: Files) -> None:
-        """Have a tree tested. Stopped if a signal to stop has come."""
+        """Let the sink test a tree. Stopped if a signal to stop has come."""
         self._attend()
         self._sink.check(files)
 
@@ -60,7 +60,7 @@ class AttendedSink:
 
 
 class Daemon:
-    """Turns a loop. `keep_house` is called between turns, when nothing that the daemon started is being waited for."""
+    """Turns a loop. It calls `keep_house` between turns, when it waits for no process that it started."""
 
     def __init__(
         self, loop: Loop, settings: Settings, tell: Tell, keep_house: Callable[[], None] = lambda: None
@@ -77,7 +77,7 @@ class Daemon:
         interval = self._settings.reconcile_interval
         scheduler = schedule.Scheduler()
         scheduler.every(interval).seconds.do(self._turn, signals)
-        # So that the nodes of a cluster do not all ask at once.
+        # A random delay, so that the routers of a cluster do not all read the API server at once.
         signals.wait(random.uniform(0, interval))  # noqa: S311
         scheduler.run_all()
         while not signals.stopping:
@@ -102,12 +102,16 @@ class Daemon:
             return
 
     def _pause_after(self, event: Event) -> None:
-        """Leave nginx alone after a reload, and a busy API server: as long as it asks for, else longer each time."""
+        """Set the earliest time of the next turn.
+
+        After a reload, the pause is MIN_RELOAD_INTERVAL. For a busy API server, it is the time that the server
+        requested, or a time that grows with each failure if that is longer.
+        """
         settings = self._settings
         if isinstance(event, Failed):
             if event.busy:
                 doubled = min(_LONGEST_BACK_OFF, settings.reconcile_interval * 2.0**self._busy)
-                # Not the same on all nodes.
+                # A random part, so that the pause is not the same on all nodes.
                 pause = doubled * random.uniform(0.5, 1.0)  # noqa: S311
                 self._not_before = time.monotonic() + max(min(event.retry_after, _LONGEST_RETRY_AFTER), pause)
                 self._busy = min(self._busy + 1, 10)

@@ -32,7 +32,7 @@ _FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 def follow(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
-    """Follow the cluster, with an nginx in a Pod or if --serve is given."""
+    """Follow the cluster. In a Pod, or if --serve is given, run an nginx that serves it."""
     credentials = require_credentials(environment)
     serves = given.serve or credentials.in_cluster
     if given.output and not serves:
@@ -70,13 +70,13 @@ def follow(given: argparse.Namespace, settings: Settings, log: Log, environment:
 def _longest_turn(settings: Settings) -> float:
     """Give the longest time in seconds that a turn may take.
 
-    All lists may take their whole time, twice, and so may nginx, with a tree whose test takes nearly a minute too.
+    All lists may take their whole timeout, twice. So may nginx, with a tree whose test takes nearly a minute.
     """
     return 360.0 + 8 * (settings.api_timeout + settings.reload_timeout) + settings.reconcile_interval
 
 
 def _serve_former(nginx: NginxSink, settings: Settings, tell: Tell) -> Cycle | None:
-    """Serve what a former process left, else only the default servers: give the cycle to go on from."""
+    """Serve what a former process left, or else only the default servers. Give the cycle to continue from."""
     try:
         resumed = nginx.resume()
         if not resumed:
@@ -93,13 +93,14 @@ def _serve_former(nginx: NginxSink, settings: Settings, tell: Tell) -> Cycle | N
 def _find_hidden(credentials: Credentials, settings: Settings, log: Log) -> tuple[str, ...]:
     """Name the folder of the Pod's token, which nginx must not read.
 
-    A process that is kept from it cannot gain privileges. Where a low port needs one, the port is more important.
+    A process that must not read a folder cannot gain privileges. If nginx needs a privilege for a low port, the port is
+    more important, and no folder is hidden.
     """
     if not credentials.account_folder:
         return ()
     low = min(settings.port, settings.ssl_port) < int(_FIRST_FREE_PORT.read_text())
     gains = "NoNewPrivs:\t1" not in Path("/proc/self/status").read_text()
     if low and gains and os.geteuid():
-        log.tell_warning("nginx can read the Pod's token: with allowPrivilegeEscalation: false it could not")
+        log.tell_warning("nginx can read the Pod's token: set allowPrivilegeEscalation: false to prevent this")
         return ()
     return (credentials.account_folder,)

@@ -1,4 +1,4 @@
-"""Handing events to observers."""
+"""Passing events to observers."""
 
 import threading
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from reconciler.loop.ports import Observer, Tell
 
 
 def tell_all(observers: Iterable[Observer]) -> Tell:
-    """Make the function that tells an event to all observers, in order; events of several threads come one by one."""
+    """Make the function that passes an event to all observers, in order. It passes events of all threads one by one."""
     known, turn = tuple(observers), threading.RLock()
 
     def tell(event: Event) -> None:

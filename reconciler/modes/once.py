@@ -1,4 +1,4 @@
-"""--once: one cycle over a cluster or recordings, for CI: a tree that is written, compared or printed."""
+"""--once: one cycle for CI, over a cluster or recordings. The tree is written, compared or printed."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Recording: the cluster as it is, or each change of it until a signal comes, written as recordings."""
+"""Recording: write the cluster as it is, or each change of it until a signal comes, as recordings."""
 
 import argparse
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ def record(given: argparse.Namespace, settings: Settings, log: Log, environment:
     def write(listing: Listing) -> None:
         try:
             path = recorder.write(listing)
-        except RecordingError as error:  # it is tried again, unlike a recording that cannot be read
+        except RecordingError as error:  # writing is tried again; reading a recording is not
             raise SourceError(str(error)) from None
         if path:
             tell(Recorded(str(path)))

@@ -1,4 +1,4 @@
-"""Replay: recordings in order, and for each what the loop did; with a real nginx if it is asked for."""
+"""Replay: run recordings in order, and print for each what the loop did; with --serve, a real nginx serves them."""
 
 import argparse
 import dataclasses
@@ -24,16 +24,16 @@ from reconciler.status.log import Log
 
 
 def replay(given: argparse.Namespace, settings: Settings, log: Log) -> int:
-    """Run recordings in order, and tell for each what the loop did."""
+    """Run recordings in order, and print for each what the loop did."""
     paths = find_recordings(given.paths)
-    settings = dataclasses.replace(settings, max_changes=0)  # what was minutes apart comes at once here
+    settings = dataclasses.replace(settings, max_changes=0)  # recordings that were made minutes apart run at once here
     with ExitStack() as stack:
         settings, sink = _prepare(given, settings, log, stack)
         return _run(given, paths, settings, sink, log)
 
 
 def _prepare(given: argparse.Namespace, settings: Settings, log: Log, stack: ExitStack) -> tuple[Settings, Sink]:
-    """Make the sink; what it needs is undone with the stack."""
+    """Make the sink. When the stack closes, it ends and removes what the sink needs."""
     if not given.serve:
         return prepare(given, settings, log)
     folder = given.output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dispatcher-")))
@@ -61,7 +61,7 @@ def _run(given: argparse.Namespace, paths: list[str], settings: Settings, sink: 
 
 
 def _serve_on(settings: Settings, log: Log) -> None:
-    """Go on serving until a signal comes, which is how this ends well."""
+    """Go on serving until a signal comes, which is the normal end."""
     try:
         log.tell_serving(settings.port)
         while True:

@@ -1,4 +1,4 @@
-"""Signals: what SIGTERM, SIGINT, SIGQUIT and SIGHUP ask of the daemon."""
+"""Signals: what SIGTERM, SIGINT, SIGQUIT and SIGHUP make the daemon do."""
 
 import os
 import select
@@ -9,7 +9,7 @@ from types import FrameType
 
 
 class Stopped(BaseException):
-    """A signal to stop came; like KeyboardInterrupt it is nobody's error."""
+    """A signal to stop came. Like KeyboardInterrupt, it is not an error."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -17,41 +17,44 @@ class Stopped(BaseException):
 
 
 class Signals:
-    """SIGTERM, SIGINT or SIGQUIT: stop when the work at hand is done; a second one: now. SIGHUP: reconcile now."""
+    """Handles SIGTERM, SIGINT and SIGQUIT, which stop the daemon, and SIGHUP, which makes it reconcile now.
+
+    After the first signal to stop, the daemon finishes its current work; after the second one, it stops at once.
+    """
 
     def __init__(self) -> None:
         self.stopping = False
         self.hurry = False
         self._now = False
         self._interruptible = False
-        # A pipe and no threading.Event: that one's lock is not for handlers, which may come while it is held.
+        # A pipe, because a threading.Event has a lock: a signal handler may run while the lock is held.
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def install(self) -> None:
-        """Take the signals from now on."""
+        """Handle the signals from now on."""
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # it ends a wait, so that an orphan can be reaped
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, self._take)
 
     def wait(self, seconds: float) -> None:
-        """Wait so long, or until a signal comes."""
+        """Wait for this number of seconds, or until a signal comes."""
         if not (self.stopping or self._now) and select.select([self._read], [], [], seconds)[0]:
             os.read(self._read, 4096)
 
     def take_hang_up(self) -> bool:
-        """Tell whether a SIGHUP has come since this was last asked."""
+        """Tell whether a SIGHUP has come since the last call."""
         came, self._now = self._now, False
         return came
 
     def check(self) -> None:
-        """Raise Stopped where a signal to stop has come."""
+        """Raise Stopped if a signal to stop has come."""
         if self.stopping:
             raise Stopped(signal.SIGTERM)
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Let the first signal to stop raise Stopped too, in work that may be left at any point."""
+        """Let the first signal to stop raise Stopped too, in work that may be interrupted at any point."""
         self._interruptible = True
         try:
             self.check()

@@ -1,4 +1,4 @@
-"""Sinks as the arguments ask for them: an artefact, nowhere, or a running nginx; and which nginx there is."""
+"""Sinks that the arguments choose: an artefact, nowhere, or a running nginx. Also finds out nginx's version."""
 
 import argparse
 import dataclasses
@@ -25,21 +25,21 @@ class Printed:
         self._sink = sink
 
     def apply(self, files: Files, snapshot: Snapshot = NOTHING) -> str:
-        """Hand a tree on, and print it if it was taken."""
+        """Pass a tree to the sink, and print its nginx.conf if the sink took it."""
         name = self._sink.apply(files, snapshot)
         sys.stdout.buffer.write(files["nginx.conf"].content)
         sys.stdout.flush()
         return name
 
     def check(self, files: Files) -> None:
-        """Have a tree tested."""
+        """Let the sink test a tree."""
         self._sink.check(files)
 
 
 def prepare(
     given: argparse.Namespace, settings: Settings, log: Log, hidden: tuple[str, ...] = ()
 ) -> tuple[Settings, Sink]:
-    """Find out which nginx there is, and make the sink that writes and tests trees.
+    """Find out nginx's version, and make the sink that writes and tests trees.
 
     nginx cannot read what lies in the folders `hidden`.
     """
@@ -59,13 +59,13 @@ def prepare(
 def prepare_serving(
     folder: Path, settings: Settings, tell: Tell, hidden: tuple[str, ...] = ()
 ) -> tuple[Settings, NginxSink]:
-    """Make the sink that serves from `folder`; it has to be stopped. nginx cannot read what lies in `hidden`."""
+    """Make the sink that serves from `folder`. The caller has to stop it. nginx cannot read what lies in `hidden`."""
     binary = find_binary(settings.nginx_binary) or settings.nginx_binary
     settings = dataclasses.replace(_know_version(settings, binary, hidden), nginx_binary=binary)
     return settings, NginxSink(folder, settings, tell, hidden)
 
 
 def _know_version(settings: Settings, binary: str | None, hidden: tuple[str, ...] = ()) -> Settings:
-    """Take the version of NGINX_VERSION, else ask nginx, else assume one whose configuration most nginx can read."""
+    """Take the version of NGINX_VERSION, else ask nginx, else assume one whose configuration most versions can read."""
     version = settings.nginx_version or (find_version(binary, hidden) if binary else _DEFAULT_VERSION)
     return dataclasses.replace(settings, nginx_version=version)

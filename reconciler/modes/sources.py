@@ -1,4 +1,4 @@
-"""Sources as the environment gives them: the cluster that kubectl would reach, or the one that this Pod is in."""
+"""Sources: the cluster that kubectl would reach, the cluster of this Pod, or recordings."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from reconciler.settings import Settings
 
 
 def require_credentials(environment: Mapping[str, str]) -> Credentials:
-    """Find the way to a cluster. CredentialsError says what is wrong with it; UsageError if there is none."""
+    """Find the credentials for a cluster. CredentialsError says what is wrong; UsageError if there are none."""
     credentials = find_credentials(environment)
     if credentials:
         return credentials

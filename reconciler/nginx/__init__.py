@@ -1,5 +1,5 @@
 """The sink that serves.
 
-nginx as a program and as a running process, its sandbox, how a release goes live, is proven and is rolled back. Knows
-disk, the loop and the wings below.
+It holds nginx as a program and as a running process, its sandbox, and how a release goes live, is proven and is rolled
+back. It imports from `disk`, `loop` and the wings below.
 """

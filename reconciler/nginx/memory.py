@@ -6,9 +6,9 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def is_short(cgroup: Path) -> bool:
-    """Tell whether more than four fifths of the limit are in use; without a limit, or without such files, they are not.
+    """Tell whether more than four fifths of the limit are in use: False without a limit, or without cgroup files.
 
-    Files that nobody has read for a while do not count: the kernel lets go of them before it kills anybody.
+    Cached files that were not read for a while do not count: the kernel drops them before it kills a process.
     """
     try:
         limit = (cgroup / "memory.max").read_text().strip()

@@ -1,4 +1,4 @@
-"""The nginx process: started, reloaded, made to prove which release it serves, and ended."""
+"""The nginx process: start it, reload it, prove which release it serves, and end it."""
 
 import os
 import signal
@@ -20,15 +20,16 @@ from reconciler.values.messages import escape
 
 _POLL = 0.01
 _STRAYS_TIMEOUT = 5.0
-# nginx asks for memory in pieces of 16 kB. From one heap, as glibc would have it, nothing goes back to the system when
-# a reload frees the old configuration: the master and its workers would hold the memory of two for good.
+# nginx allocates memory in pieces of 16 kB. By default glibc takes them from one heap, and gives nothing back to the
+# system when a reload frees the old configuration. The master and its workers would keep the memory of two
+# configurations for good.
 _MEMORY = {"MALLOC_MMAP_THRESHOLD_": "16000"}
 
 
 class Process:
-    """nginx in the foreground as our child, with `folder` as its prefix; it runs the tree that `tree` names there.
+    """nginx in the foreground as our child. Its prefix is `folder`, and it runs the tree that `tree` names there.
 
-    It cannot read what lies in the folders `hidden`.
+    It cannot read anything in the folders `hidden`.
     """
 
     def __init__(self, binary: str, folder: Path, tree: str, hidden: tuple[str, ...] = ()) -> None:
@@ -42,12 +43,12 @@ class Process:
 
     @property
     def pid(self) -> int | None:
-        """The master's process number, while it runs."""
+        """The master's process ID; None if it does not run."""
         return self._child.pid if self._child and self._child.poll() is None else None
 
     @property
     def ending(self) -> str | None:
-        """How it ended, in words; None while it runs, or before it was started."""
+        """How nginx ended, in words; None while it runs, or before it was started."""
         code = self._child.poll() if self._child else None
         if code is None:
             return None
@@ -56,7 +57,7 @@ class Process:
         return f"{how}: {self._complaint}" if self._complaint else how
 
     def load(self) -> set[psutil.Process]:
-        """Have nginx read its tree: by a signal if it runs, else by starting it. Give the workers that are to leave."""
+        """Make nginx read its tree: by a signal if it runs, else by starting it. Give the workers that are to exit."""
         self._complaint = ""
         if master := self.pid:
             workers = find_workers(master)
@@ -66,7 +67,7 @@ class Process:
         return set()
 
     def start(self) -> None:
-        """End what a killed nginx left running here, which has the ports, and start nginx. NginxError if that fails."""
+        """End the processes that a killed nginx left on the ports, and start nginx. NginxError if that fails."""
         self._end_strays()
         (self._folder / SOCKET).unlink(missing_ok=True)  # a killed nginx leaves it, and the next could not bind it
         arguments = ("-e", "stderr", "-p", f"{self._folder}/", "-c", f"{self._tree}/nginx.conf", "-g", "daemon off;")
@@ -75,7 +76,7 @@ class Process:
             self._child = subprocess.Popen(  # noqa: S603  the binary is a setting
                 command, cwd=self._folder, env=_MEMORY | keep_environment(),
                 stderr=subprocess.PIPE, text=True, errors="replace",
-                start_new_session=True,  # a terminal's Ctrl-C is for us; nginx is to finish what it serves
+                start_new_session=True,  # Ctrl-C in a terminal must reach only us: nginx is to finish its requests
             )  # fmt: skip
         except OSError as error:
             raise NginxError(f"{self._binary} cannot be run: {error.strerror}") from None
@@ -85,7 +86,7 @@ class Process:
     def prove(self, name: str, old: Iterable[psutil.Process], timeout: float) -> None:
         """Wait until nginx answers the release's name, and none of its `old` workers takes connections any more.
 
-        A reload that is refused shows in nothing else. NginxError after `timeout` seconds.
+        Nothing else shows that nginx refused a reload. NginxError after `timeout` seconds.
         """
         until = time.monotonic() + timeout
         while time.monotonic() < until:
@@ -94,11 +95,11 @@ class Process:
             if ask_release(self._folder) == name and not any(map(takes_connections, old)):
                 return
             time.sleep(_POLL)
-        said = self._complaint or "it said nothing"
+        said = self._complaint or "nginx reported no error"
         raise NginxError(f"nginx did not serve release {name} within {timeout:.0f} s: {said}")
 
     def end_oldest(self) -> bool:
-        """End the oldest of the workers that only finish what they serve; False if there is none."""
+        """End the oldest worker that is shutting down. False if there is none."""
         master = self.pid
         leaving = find_leaving(master) if master else []
         if leaving:
@@ -106,7 +107,7 @@ class Process:
         return bool(leaving)
 
     def stop(self, patience: float) -> None:
-        """End nginx: let it finish what it serves for `patience` seconds, then make it drop the rest."""
+        """End nginx: let it finish its requests for `patience` seconds, then make it drop the rest."""
         for how, seconds in ((signal.SIGQUIT, patience), (signal.SIGTERM, 2.0)):
             if self._child and self._child.poll() is None:
                 self._child.send_signal(how)
@@ -126,17 +127,17 @@ class Process:
             self._reader.join()
 
     def _pass_on(self, stream: IO[str]) -> None:
-        """Pass on what nginx says to standard error, and remember what first kept it from running."""
+        """Copy what nginx writes to our standard error, and remember the first message that kept it from running."""
         with stream:
             for line in stream:
                 self._complaint = self._complaint or read_complaint(line, self._folder / self._tree) or ""
-                with suppress(OSError):  # the disk may be full: nginx must be read all the same
+                with suppress(OSError):  # the disk may be full, but nginx's output must be read
                     sys.stderr.write(f"{escape(clean(line.rstrip()))}\n")
 
     def _end_strays(self) -> None:
-        """Make nginx processes that serve this folder, but are not ours, close the ports and finish what they serve.
+        """Make other nginx processes that still serve this folder close the ports and finish their requests.
 
-        A killed dispatcher leaves its whole nginx behind, and a killed master its workers; all of them go on serving.
+        A killed dispatcher leaves its whole nginx, and a killed master leaves its workers. All of them go on serving.
         NginxError if they cannot be ended.
         """
         until = time.monotonic() + _STRAYS_TIMEOUT
@@ -149,7 +150,7 @@ class Process:
             if time.monotonic() > until + _STRAYS_TIMEOUT:
                 pids = sorted(process.pid for process in serving)
                 raise NginxError(f"nginx processes that serve here cannot be ended: {pids}")
-            time.sleep(_POLL / 10)  # from when the last of them has closed the ports, nobody listens until nginx starts
+            time.sleep(_POLL / 10)  # short: nothing listens from the last closed port until nginx starts
 
 
 def _send(process: psutil.Process, number: signal.Signals) -> None:

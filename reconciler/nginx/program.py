@@ -1,4 +1,4 @@
-"""nginx as a program: where it is, its version and modules, and its test of a tree."""
+"""nginx as a program: its path, its version and modules, and its test of a tree."""
 
 import os
 import re
@@ -30,7 +30,7 @@ class _LateError(NginxError):
 
 
 def find_version(binary: str, hidden: tuple[str, ...] = ()) -> tuple[int, ...]:
-    """Ask nginx for its version, such as (1, 26, 3). NginxError if there is no nginx."""
+    """Read nginx's version, such as (1, 26, 3). NginxError if `binary` cannot be run or is not nginx."""
     printed = _run(binary, hidden, "-v")
     found = re.search(r"nginx version: \S+?/(\d+)\.(\d+)\.(\d+)", printed.stderr)
     if not found:
@@ -39,13 +39,13 @@ def find_version(binary: str, hidden: tuple[str, ...] = ()) -> tuple[int, ...]:
 
 
 def find_binary(name: str) -> str | None:
-    """Find nginx by its file or its name, also in folders that a user's PATH leaves out. None if there is none."""
+    """Find nginx by its path or name, also in folders that a user's PATH may lack. None if it is not found."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/local/nginx/sbin")
     return os.path.abspath(found) if found else None
 
 
 def check_modules(binary: str, settings: Settings, hidden: tuple[str, ...] = ()) -> None:
-    """Make sure that nginx has the modules that the settings need. NginxError names the one that is missing."""
+    """Make sure that nginx has the modules that the settings need. NginxError names a missing module."""
     built = _run(binary, hidden, "-V").stderr
     wanted = {
         "http_auth_request": True,
@@ -60,7 +60,7 @@ def check_modules(binary: str, settings: Settings, hidden: tuple[str, ...] = ())
 
 
 def check_tree(binary: str, tree: Path, hidden: tuple[str, ...] = ()) -> None:
-    """Test a tree with `nginx -t`. RefusedError says what is wrong. A port that is taken is not the tree's fault."""
+    """Test a tree with `nginx -t`. RefusedError says what is wrong. A port that is in use is not the tree's fault."""
     with _scratch() as scratch:
         refusals = [line for line in run_test(binary, scratch, tree, hidden) if "bind() to " not in line]
     if refusals:
@@ -80,7 +80,7 @@ def _scratch() -> Iterator[Path]:
 
 
 def run_test(binary: str, prefix: Path, tree: Path, hidden: tuple[str, ...] = ()) -> list[str]:
-    """Run `nginx -t` on a tree, with the folder `prefix` as nginx's own: what it finds wrong, a line each."""
+    """Run `nginx -t` on a tree, with `prefix` as nginx's prefix. Give the errors that it finds, one line each."""
     arguments = ("-t", "-q", "-e", "stderr", "-p", f"{prefix}/", "-c", f"{tree}/nginx.conf")
     try:
         tested = _run(binary, hidden, *arguments, folder=prefix)
@@ -91,23 +91,23 @@ def run_test(binary: str, prefix: Path, tree: Path, hidden: tuple[str, ...] = ()
 
 
 def read_complaint(line: str, tree: Path) -> str | None:
-    """Read what keeps nginx from running, without the tree's path and without a key. None if the line is another one.
+    """Read from a line what keeps nginx from running, without the tree's path and without a key. None for other lines.
 
-    Most lines quote clients, who may write anything; but nothing that they write begins a line.
+    Most lines quote clients, and clients may send anything. But their text is never at the beginning of a line.
     """
     found = _COMPLAINT.match(line)
     return escape(clean(found[1].strip()).removeprefix("nginx: ").replace(f"{tree}/", "")) if found else None
 
 
 def clean(line: str) -> str:
-    """Replace a line of nginx's that is about the file with API keys: it can hold a key."""
+    """Replace a line of nginx about the file with API keys, because it can hold a key."""
     return "nginx: api-keys.conf is malformed" if _KEYS_LINE.search(line) else line
 
 
 def make_command(binary: str, hidden: tuple[str, ...], *arguments: str) -> list[str]:
-    """Make the command that runs nginx so that it cannot read what lies in the folders `hidden`.
+    """Make the command that runs nginx so that it cannot read anything in the folders `hidden`.
 
-    That holds for `nginx -t` too: it reads files that a running nginx could have written, and these may load code.
+    `nginx -t` needs this too: it reads files that a running nginx could have written, and these may load code.
     """
     if not hidden:
         return [binary, *arguments]

@@ -1,4 +1,4 @@
-"""How a running nginx is asked which release it serves: on a unix socket that each release's own server listens on."""
+"""Asks a running nginx which release it serves, on a unix socket. Each release has a server that listens on it."""
 
 import os
 import socket
@@ -9,10 +9,10 @@ SOCKET = "run/release.sock"
 
 
 def ask_release(folder: Path) -> str | None:
-    """Ask the nginx that runs in a folder for the name of its release; None if nobody answers."""
+    """Ask the nginx that runs in a folder for the name of its release; None if it does not answer."""
     path = folder / SOCKET
     try:
-        # The address of a unix socket holds 108 bytes. By way of an open folder any path is short enough.
+        # The address of a unix socket has at most 108 bytes. Through an open folder's handle, any path is short enough.
         handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
         return None

@@ -1,10 +1,10 @@
-"""Keep secrets from others: run a program that cannot read certain folders, and let nobody look into this process.
+"""Protects secrets: runs a program that cannot read certain folders, and lets nobody look into this process.
 
-`python confine.py FOLDER... -- PROGRAM ARGUMENT...` runs the program.
+`python sandbox.py FOLDER... -- PROGRAM ARGUMENT...` runs the program.
 
-It stands alone and needs only the standard library. nginx runs as the same user as we do, where no other can be had
-without a capability; Landlock (https://docs.kernel.org/userspace-api/landlock.html) keeps it from the token all the
-same. It also gets no core dumps, which would hold keys.
+This file is run alone and needs only the standard library. nginx runs as the same user as dispatcher, because another
+user would need a capability. Landlock (https://docs.kernel.org/userspace-api/landlock.html) keeps nginx from the token
+nevertheless. nginx also writes no core dumps, which would hold keys.
 """
 
 import ctypes
@@ -23,9 +23,9 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def shield() -> None:
-    """Let no core dump be made of this process, nobody of the same user look into it, and nobody else write its files.
+    """Prevent core dumps of this process, inspection by the same user, and write access to its files by other users.
 
-    It holds credentials and keys. A stricter umask stays.
+    This process holds credentials and keys. A stricter umask stays.
     """
     os.umask(os.umask(0o077) | 0o022)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -33,11 +33,11 @@ def shield() -> None:
 
 
 def hide(folders: list[str]) -> None:
-    """Let this process and its children read everything but these folders, from now on. OSError where it cannot be."""
+    """Prevent this process and its children from reading these folders from now on. OSError if that is not possible."""
     rules = _call(_CREATE_RULESET, struct.pack("=Q", _READ_FILE | _READ_DIR), 8, 0)
     for path in _list_others([Path(folder).resolve() for folder in folders], Path("/")):
         _allow(rules, path)
-    # Without privileges the kernel wants to be told that none will be gained.
+    # An unprivileged process must first promise the kernel that it will gain no new privileges.
     if _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl")
     _call(_RESTRICT_SELF, rules, 0)
@@ -45,7 +45,7 @@ def hide(folders: list[str]) -> None:
 
 
 def _list_others(hidden: list[Path], folder: Path) -> Iterator[Path]:
-    """List what lies in a folder, and in those on the way to what is hidden, but for that itself."""
+    """List a folder's entries without hidden ones. Replace an entry that contains a hidden one by its own entries."""
     for path in folder.iterdir():
         if any(path in each.parents for each in hidden):
             yield from _list_others(hidden, path)
@@ -56,7 +56,7 @@ def _list_others(hidden: list[Path], folder: Path) -> Iterator[Path]:
 def _allow(rules: int, path: Path) -> None:
     try:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except OSError:  # what cannot be opened now cannot be later
+    except OSError:  # what cannot be opened now cannot be opened later
         return
     try:
         access = _READ_FILE | (_READ_DIR if path.is_dir() else 0)
@@ -73,7 +73,7 @@ def _call(number: int, *arguments: object) -> int:
 
 
 def main() -> None:
-    """Confine this process and become the program."""
+    """Confine this process and replace it by the program."""
     split = sys.argv.index("--")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if folders := sys.argv[1:split]:

@@ -1,4 +1,4 @@
-"""The sink that serves: one release after the other goes live, and nginx is kept running."""
+"""The sink that serves: it makes one release after the other live, and keeps nginx running."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ from reconciler.rendering.tree import render_release
 from reconciler.settings import Settings
 from reconciler.values.files import File, Files
 
-# Seconds before nginx is started again, by how often it has ended within _STABLE seconds of its start.
+# Seconds before nginx is started again, by the number of times in a row that it ended within _STABLE seconds.
 _BACK_OFF = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _STABLE = 60.0
 _POLL = 0.2
@@ -32,9 +32,9 @@ _POLL = 0.2
 class NginxSink:
     """A sink that serves: each tree becomes a release below `folder`, and one nginx process runs it.
 
-    A tree is tested where it will lie, goes live by moving one link, and stays once the new workers answer its name.
-    Events are told from several threads. nginx cannot read what lies in the folders `hidden`. `cgroup` is the folder
-    in which the container's memory is shown.
+    A tree is tested in its final place, goes live by moving one link, and stays live if new workers answer its name.
+    Events are sent from several threads. nginx cannot read anything in the folders `hidden`. `cgroup` is the folder
+    that shows the container's memory.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class NginxSink:
 
     @property
     def pid(self) -> int | None:
-        """The process number of nginx's master, while it runs."""
+        """The process ID of nginx's master; None if it does not run."""
         return self._process.pid
 
     def apply(self, files: Files, snapshot: Snapshot = NOTHING) -> str:
-        """Serve a tree, and give the release's name. SinkError leaves the last release serving."""
+        """Serve a tree, and give the release's name. After SinkError the last release is still live."""
         name = self._releases.name(files)
         with self._turn, self._explaining(name):
             try:
@@ -77,7 +77,7 @@ class NginxSink:
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
-                self._releases.prune(self._releases.live, 0)  # a change is worth more than releases to fall back on
+                self._releases.prune(self._releases.live, 0)  # a change is worth more than the fallbacks
                 self._serve(name, files, snapshot)
         return name
 
@@ -97,8 +97,8 @@ class NginxSink:
     def resume(self) -> Release | None:
         """Serve the last good release that a former process left, and give it; None if there is none.
 
-        NginxError if there is one and it cannot be served. The live release is then tried again for as long as nothing
-        else is to be served.
+        NginxError if releases exist, but none can be served. The live release is then tried again until something else
+        is to be served.
         """
         with self._turn:
             try:
@@ -115,7 +115,7 @@ class NginxSink:
         raise NginxError("no former release can be served")
 
     def stop(self, patience: float | None = None) -> None:
-        """End nginx: let it finish what it serves for `patience` seconds, by default SHUTDOWN_TIMEOUT."""
+        """End nginx: let it finish its requests for `patience` seconds, by default SHUTDOWN_TIMEOUT."""
         self._over.set()
         try:
             with self._turn:
@@ -126,7 +126,7 @@ class NginxSink:
             self._releases.close()
 
     def reap_orphans(self) -> None:
-        """Reap what others left, if this is a container's first process; call it while no other child is waited for."""
+        """Reap orphans, if this is a container's first process. Call it only while no other child is waited for."""
         reap_orphans(self._process.pid)
 
     def _serve(self, name: str, files: Files, snapshot: Snapshot) -> None:
@@ -152,7 +152,7 @@ class NginxSink:
         self._clean_up(name, files)
 
     def _clean_up(self, name: str, files: Files) -> None:
-        """Remove what the release before has left: files outside of the folder, releases that are too old."""
+        """Remove what former releases left: files outside of the folder, and releases that are too old."""
         outside = {path for path in files if path.startswith("/")}
         for path in self._releases.read_outside() - outside:
             remove_file(Path(path))
@@ -161,7 +161,7 @@ class NginxSink:
         self._took = {name: self._took[name]}
 
     def _stage(self, name: str, files: Files, snapshot: Snapshot) -> dict[str, File | None]:
-        """Write a release, and those of its files that lie outside of the folder: give what lay there before."""
+        """Write a release and its files outside of the folder. Give the files that those replaced."""
         self._releases.stage(name, {**files, "release/name.conf": render_release(name, SOCKET)}, snapshot)
         outside = {path: file for path, file in files.items() if path.startswith("/")}
         replaced = keep_outside(files)
@@ -181,7 +181,7 @@ class NginxSink:
             raise RefusedError(f"nginx refuses release {name}: {refusals[0]}", tested=True)
 
     def _load(self, name: str) -> None:
-        """Have nginx serve the live release. What takes long to test may take as long to load."""
+        """Make nginx serve the live release. A release that takes long to test may take as long to load."""
         timeout = self._settings.reload_timeout + 2 * self._took.get(name, 0.0)
         running = self._process.pid
         old = self._process.load()
@@ -194,7 +194,7 @@ class NginxSink:
             self._ended = False
 
     def _roll_back(self, before: str | None, failed: str) -> None:
-        """Serve what was served before, perhaps by a former process. The failed release is removed."""
+        """Serve the release `before` again, perhaps one of a former process, and remove the failed one."""
         swapped = before != self._releases.live
         if swapped:
             self._releases.swap(before)
@@ -217,11 +217,11 @@ class NginxSink:
         return True
 
     def _keep_running(self) -> None:
-        """Start nginx again whenever it has ended without being asked to; later each time, unless it ran for long."""
+        """Start nginx again whenever it has ended by itself. The delay grows each time, unless nginx ran for long."""
         failures, started = 0, time.monotonic()
         while not self._over.wait(_POLL):
             self._make_room()
-            if self._process.ending is None:  # without the lock, so that room is made while a release goes live
+            if self._process.ending is None:  # no lock, so that memory is freed even while a release goes live
                 continue
             with self._turn:
                 how = self._process.ending
@@ -236,7 +236,7 @@ class NginxSink:
             self._start_again()
 
     def _make_room(self) -> None:
-        """If memory is short, end a worker that is leaving, before the kernel ends nginx for everyone."""
+        """End a worker that is shutting down if memory is short, before the kernel ends nginx for everyone."""
         if not is_short(self._cgroup):
             self._short = False
         elif self._process.end_oldest() and not self._short:
@@ -254,14 +254,14 @@ class NginxSink:
                 self._tell(NginxFailed(str(error)))
 
     def _find_live(self) -> str | None:
-        """Find the live release. A link that cannot be read counts as none, and must not end the watch."""
+        """Find the live release. A link that cannot be read counts as none: it must not end the watch thread."""
         with suppress(OSError):
             return self._releases.live
         return None
 
     @contextmanager
     def _explaining(self, name: str) -> Iterator[None]:
-        """Make a disk's error one that tells the folder and the release."""
+        """Turn an error of the disk into an NginxError that names the folder and the release."""
         try:
             yield
         except OSError as error:

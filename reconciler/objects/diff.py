@@ -12,7 +12,7 @@ Object = Namespace | Pod | Secret
 
 
 class Change(Value, frozen=True):
-    """One object that came (`old` is None), went (`new` is None) or differs; a Namespace stands without its objects."""
+    """One object that came (`old` is None), went (`new` is None) or differs. A Namespace has no Pods or Secret here."""
 
     resource: Resource
     old: Object | None
@@ -20,7 +20,7 @@ class Change(Value, frozen=True):
 
 
 def diff(old: Snapshot | None, new: Snapshot) -> tuple[Change, ...]:
-    """List the objects that came, went or differ since `old` (None: since before the first one), sorted by name."""
+    """List the objects that came, went or differ since `old`, sorted by name. If `old` is None, all objects came."""
     before = {namespace.name: namespace for namespace in old.namespaces} if old else {}
     after = {namespace.name: namespace for namespace in new.namespaces}
     return tuple(
@@ -34,7 +34,7 @@ def diff(old: Snapshot | None, new: Snapshot) -> tuple[Change, ...]:
 
 
 def explain(change: Change) -> str:
-    """Say in a few words what happened to the object; of a Secret only the names of its fields are told."""
+    """Say in a few words what happened to an object. Of a Secret, show only the names of its fields."""
     if change.old is None or change.new is None:
         return f"{change.resource} {'went' if change.old else 'came'}"
     difference = DeepDiff(_public(change.old), _public(change.new), view="tree")
@@ -54,5 +54,5 @@ def _parts(namespace: Namespace) -> Iterator[Object]:
 
 
 def _public(item: Object) -> dict[str, object]:
-    """Give an object as DeepDiff may see it: its values are compared and never shown."""
+    """Give an object in the form that DeepDiff compares. Its values are never shown."""
     return dict(item.data) if isinstance(item, Secret) else msgspec.structs.asdict(item)

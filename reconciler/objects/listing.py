@@ -10,13 +10,14 @@ from reconciler.values.patterns import DNS_LABEL, DNS_SUBDOMAIN
 from reconciler.values.selector import Selector
 from reconciler.values.value import Value
 
-# msgspec searches, so the pattern itself must match both ends; unlike $, \Z accepts no trailing line break.
+# msgspec searches for a pattern anywhere in a text, so the pattern itself must match both ends of the text; unlike $,
+# \Z accepts no trailing line break.
 NamespaceName = Annotated[str, Meta(pattern=rf"\A(?:{DNS_LABEL.expression})\Z", max_length=DNS_LABEL.longest)]
 ObjectName = Annotated[str, Meta(pattern=rf"\A(?:{DNS_SUBDOMAIN.expression})\Z", max_length=DNS_SUBDOMAIN.longest)]
 Int32 = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
 Texts = dict[str, str | None]  # null counts as no text, as in the API server
 Timestamp = Annotated[datetime, Meta(tz=True)]
-# What the fields may hold that have a pattern, for people.
+# For messages: what is allowed in the fields that have a pattern.
 ALLOWED = {"metadata.name": DNS_SUBDOMAIN.allowed, "metadata.namespace": DNS_LABEL.allowed}
 
 

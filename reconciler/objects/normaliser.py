@@ -36,7 +36,7 @@ class _Part(Value, frozen=True):
 
 
 class Normaliser:
-    """Makes Snapshots of Listings, for one source. A Namespace that is as it was in the last one is not read again."""
+    """Makes Snapshots from Listings, for one source. A Namespace that did not change is not read again."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -154,7 +154,7 @@ def _normalise_probe(container: kubernetes.Container) -> Probe | None:
         return None
     plain_http = isinstance(action, kubernetes.HttpGet) and (action.scheme or "HTTP") == "HTTP"
     named = {port.name: port.container_port for port in container.ports or () if port.name}
-    # Where a probe is silent Kubernetes' defaults hold:
+    # If a probe does not set a field, Kubernetes' default is used:
     # https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/#configure-probes
     return Probe(
         path=(action.path or "/") if plain_http and isinstance(action, kubernetes.HttpGet) else None,

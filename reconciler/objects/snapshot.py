@@ -15,7 +15,7 @@ class Resource(Value, frozen=True, order=True):
 
 
 class Probe(Value, frozen=True):
-    """A container's readiness probe, or else its liveness probe. Times are in seconds; port 0 is not declared."""
+    """A container's readiness probe, or else its liveness probe. Times are in seconds; port 0 means not declared."""
 
     path: str | None  # None for a TCP probe
     port: int
@@ -34,7 +34,7 @@ class Port(Value, frozen=True):
 
 
 class Pod(Value, frozen=True):
-    """A Pod that gets traffic. `created` is in seconds since the epoch, or infinite; `paths` is the annotation."""
+    """A Pod that gets traffic. `created` is in seconds since the epoch, or infinite; `paths` is an annotation."""
 
     namespace: str
     name: str
@@ -70,7 +70,7 @@ class Secret(Value, frozen=True):
 class Namespace(Value, frozen=True):
     """A routable Namespace with what routing reads of its objects.
 
-    `created` is in seconds since the epoch, or infinite; `hosts` is the annotation, None if there is none.
+    `created` is in seconds since the epoch, infinite if unknown; `hosts` is the annotation, None if there is none.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Namespace(Value, frozen=True):
 class Snapshot(Value, frozen=True):
     """What routing reads of a cluster; equal Snapshots have equal digests.
 
-    `strays` names the Namespaces that were not listed although routable Pods in them were.
+    `strays` names the Namespaces that were not listed although routable Pods in them were listed.
     """
 
     namespaces: tuple[Namespace, ...]

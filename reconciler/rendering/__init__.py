@@ -1,5 +1,5 @@
 """From a routing table to the files that nginx reads.
 
-Quoting, the tree of files, the routes file. Knows routing and the wings below it. Pure, except that it reads its
-templates.
+Quoting, the tree of files, the routes file. It imports only routing and the wings below it. It is pure, except that it
+reads its templates.
 """

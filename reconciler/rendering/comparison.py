@@ -16,7 +16,7 @@ from reconciler.values.value import Value
 _PEM_FILES = (CERTIFICATE, KEY, CLIENT_CERTIFICATE)
 _SECRETS = ("key", "certificate")
 _KEY_LINE = re.compile(rf'"?/({DNS_LABEL.expression})(/*)"? "?[A-Za-z0-9+/]+={{0,2}}"?;')
-# An item's kind and name, and all that is told of it.
+# An item's kind and name. The details of items are in _Items.
 _Item = tuple[str, str]
 _Items = dict[_Item, dict[str, Any]]
 
@@ -34,15 +34,15 @@ class RouteChange(Value, frozen=True, order=True):
 
 
 def compare(old: Files, new: Files) -> tuple[RouteChange, ...]:
-    """List what differs between two trees in routing terms, sorted. Of a secret only that it changed is told.
+    """List what differs between two trees in routing terms, sorted. Of a secret, show only that it changed.
 
-    RoutesError if this program did not make one of the trees.
+    RoutesError if a tree cannot be read because this program did not make it.
     """
     return compare_first(old, new, None)[0]
 
 
 def compare_first(old: Files, new: Files, most: int | None) -> tuple[tuple[RouteChange, ...], int]:
-    """List only the first differences, and give the number of the others: those are not explained, which saves time."""
+    """List the first `most` differences, and count the others. The others are not explained, which saves time."""
     before, after = ({*tree[ROUTES_FILE].content.splitlines()} if ROUTES_FILE in tree else set() for tree in (old, new))
     try:
         items = _read_items(before - after) | _read_secrets(old)
@@ -68,7 +68,7 @@ def _read_items(lines: set[bytes]) -> _Items:
 
 
 def _read_secrets(tree: Files) -> _Items:
-    """Read what may be told of secrets: a value is only a hash, which no other process can compute."""
+    """Read the secrets of a tree. Each value is only a hash, which no other process can compute."""
     keys = tree[API_KEYS_FILE].content.decode().splitlines() if API_KEYS_FILE in tree else []
     items: _Items = {}
     for line in keys:

@@ -1,4 +1,4 @@
-"""Headers: which of a request's go on to a Pod."""
+"""Headers: which headers of a request nginx passes on to a Pod."""
 
 import re
 from collections.abc import Iterator
@@ -7,14 +7,15 @@ from itertools import product
 from reconciler.settings import Settings
 
 _IDENTITY = ("X-SSL-Client-Verify", "X-SSL-Client-Subject-DN", "X-SSL-Client-Fingerprint", "X-SSL-Client-Serial")
-# What a Pod may read as a router's word and which this one does not say, and what is for one connection alone.
+# Headers that a Pod may trust because many routers write them, although this router does not; and headers that are only
+# for one connection.
 _NEVER = (
     "Forwarded", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Protocol", "X-Forwarded-Scheme",
     "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Original-URL", "X-Rewrite-URL", "Proxy", "Proxy-Authorization",
     "Proxy-Connection", "Trailer", "HTTP2-Settings", "X-Scheme", "X-Original-URI", "Front-End-Https", "Client-Cert",
     "Client-Cert-Chain", "X-Forwarded-Client-Cert", "X-SSL-Client-Cert", "X-SSL-Client-DN", "X-SSL-Client-S-DN",
 )  # fmt: skip
-# What nginx writes for a Pod, and no client in another spelling.
+# Headers that nginx writes for a Pod. A client's header in another spelling must not reach the Pod.
 _WRITTEN = (
     "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Request-ID", *_IDENTITY,
     "Content-Length", "Content-Type", "Transfer-Encoding",
@@ -22,7 +23,7 @@ _WRITTEN = (
 
 
 def find_hidden(settings: Settings) -> Iterator[str]:
-    """List the headers that do not go on to a Pod, in each spelling that nginx lets in."""
+    """List the headers that nginx does not pass on to a Pod, in each spelling that nginx accepts."""
     key = settings.api_key_header
     hidden = (*_NEVER, *(() if settings.ssl_cert else _IDENTITY), *(() if settings.api_key_forward else (key,)))
     if "_" in key:
@@ -32,7 +33,7 @@ def find_hidden(settings: Settings) -> Iterator[str]:
 
 
 def _spellings(header: str) -> Iterator[str]:
-    """Spell a header in each way that is the same one to nginx's variables, and to many a Pod."""
+    """Give all spellings of a header that are the same header to nginx's variables, and to many Pods."""
     first, *others = re.split("[-_]", header)
     for separators in product("-_", repeat=len(others)):
         yield first + "".join(map("".join, zip(separators, others, strict=True)))

@@ -45,7 +45,10 @@ def render_host(host: Host, settings: Settings) -> Token:
 
 
 def _view_key_check(host: Host, settings: Settings) -> tuple[_KeyCheck, ...]:
-    """Give the host's check of API keys, if it needs one: it compares as many keys as any of its Namespaces has."""
+    """Give the host's check of API keys, if it needs one.
+
+    It compares as many keys as the Namespace with the most keys has.
+    """
     more = [location.more_keys for location in host.locations if location.api_key and not location.closed]
     header = quoting.variable("http_" + settings.api_key_header.lower().replace("-", "_"))
     return (_KeyCheck(header, tuple(range(max(more)))),) if more else ()
@@ -55,7 +58,7 @@ def _view_default_location(settings: Settings) -> _Location:
     answer = settings.default_location_return
     if isinstance(answer, int):
         return _Location(quote("/"), returns=(answer,))
-    # The request's path is put behind the URI's, as behind a targetPath.
+    # nginx appends the request's path to the URI's path, as it does with a targetPath.
     joined = answer if answer.count("/") == 2 else answer.rstrip("/") + "/"
     return _Location(quote("/"), passes=(quote(joined),))
 

@@ -12,9 +12,10 @@ from reconciler.routing.server_names import bucket_size, power_of_two
 from reconciler.settings import Settings
 from reconciler.values.value import Value
 
-# At a reload an old worker keeps a client's connection that has been idle for less than this. So a client that uses its
-# connection at least that often loses no request, and is told with its next answer to close it. Most clients close what
-# is idle for more than 5 s themselves. An old worker and its memory stay that long after each reload.
+# At a reload, an old worker keeps a client's connection that has been idle for less than this time. So a client that
+# uses its connection at least this often loses no request; its next answer asks it to close the connection. Most
+# clients themselves close a connection that is idle for more than 5 s. An old worker and its memory stay for this time
+# after each reload.
 # https://nginx.org/en/docs/http/ngx_http_core_module.html#keepalive_min_timeout
 _KEEPALIVE_MIN_TIMEOUT = "10s"
 _KEEPALIVE_MIN_DIRECTIVE = (1, 27, 4)
@@ -44,7 +45,7 @@ class _Trust(Value, frozen=True):
 def render_main(routes: Routes, settings: Settings, upstreams: Iterable[Token], hosts: Iterable[Token]) -> Token:
     """Render nginx.conf around upstreams and hosts that are rendered already."""
     longest = max((len(host.name) for host in routes.hosts), default=0)
-    # Whoever speaks the PROXY protocol writes no headers: those that follow are the client's.
+    # A proxy that uses the PROXY protocol writes no headers: all headers are the client's.
     believed = settings.trusted_proxies and not settings.proxy_protocol
     return quoting.render(
         "nginx.conf.j2",
@@ -81,7 +82,7 @@ def _write_proxies(settings: Settings) -> tuple[Token, ...]:
 
 
 def _view_real_ip(settings: Settings) -> Iterator[_RealIp]:
-    """Give where the client's address is read from, and which peers are believed."""
+    """Give where nginx reads the client's address, and the proxies that it trusts for that."""
     proxies = _write_proxies(settings)
     if settings.proxy_protocol:
         yield _RealIp(quote("proxy_protocol"), proxies or (quote("0.0.0.0/0"), quote("::/0")))

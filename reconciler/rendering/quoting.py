@@ -1,4 +1,4 @@
-"""The text of an nginx configuration: the one room in which its strings are written."""
+"""The text of an nginx configuration: only this module writes its strings."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,8 @@ class Token(str):
 def quote(text: str, *, expands_variables: bool = True) -> Token:
     """Write `text` as one parameter of a directive, which nginx reads back as exactly `text`.
 
-    A `$` cannot be escaped where nginx expands variables: ValueError there, as for NUL and for what is too long.
+    A `$` cannot be escaped in a parameter in which nginx expands variables. ValueError for such a `$`, for NUL, and for
+    text that is too long.
     """
     if "\0" in text or (expands_variables and "$" in text):
         raise ValueError("nginx cannot hold this text")
@@ -36,30 +37,33 @@ def words(*parameters: str) -> Token:
 
 
 def join(*tokens: Token) -> Token:
-    """Put tokens behind one another, a blank between. TypeError for what is no token."""
+    """Join tokens with blanks between. TypeError for text that is not a token."""
     return Token(" ".join(map(_finalize, tokens)))
 
 
 def variable(name: str) -> Token:
-    """Write a variable. ValueError where nginx could not read the name."""
+    """Write a variable. ValueError if nginx could not read the name."""
     if not re.fullmatch(r"[a-z0-9_]+", name):
         raise ValueError("nginx has no variable of this name")
     return Token(f"${name}")
 
 
 def render(template: str, **values: object) -> Token:
-    """Render a template, which may write tokens and numbers alone: TypeError for what is anything else, or missing."""
+    """Render a template. It may write only tokens and numbers: TypeError for any other value, or a missing one."""
     return Token(_ENVIRONMENT.get_template(template).render(values))
 
 
 def _finalize(value: object) -> str:
-    """Refuse what did not pass through this room; the type is named and never the value, which may be a secret."""
+    """Refuse a value that this module did not write.
+
+    The message names the type and never the value, which may be a secret.
+    """
     if type(value) is Token or type(value) is int:
         return str(value)
     raise TypeError(f"a template may write tokens and numbers, not {type(value).__name__}")
 
 
-# Beside the module in a wheel, beside the package in a checkout.
+# The templates lie in the package in a wheel, and beside the package in a checkout.
 _PACKAGE = Path(__file__).parents[1]
 _PLACES = [_PACKAGE / "templates", _PACKAGE.parent / "templates"]
 _ENVIRONMENT = jinja2.Environment(

@@ -19,7 +19,7 @@ class RoutesError(ValueError):
 
 
 class RoutesWriter:
-    """Writes routes files for one loop. A host or upstream that is as it was in the last one is not written again."""
+    """Writes routes files for one loop. A host or upstream that did not change is not written again."""
 
     def __init__(self) -> None:
         self._hosts = Memo(_write_host)

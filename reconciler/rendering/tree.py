@@ -1,4 +1,4 @@
-"""From routes to Files: the tree that `nginx -p DIR -c nginx.conf` runs as it lies."""
+"""From routes to Files: the tree that `nginx -p DIR -c nginx.conf` can run as it is."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -28,7 +28,7 @@ class _ApiKey(Value, frozen=True):
 
 
 class TreeRenderer:
-    """Renders trees for one loop. An upstream or host that is as it was in the last one is not rendered again."""
+    """Renders trees for one loop. An upstream or host that did not change is not rendered again."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -52,7 +52,7 @@ class TreeRenderer:
 
 
 def render_release(name: str, socket: str) -> File:
-    """Render the server by which a running nginx tells its release's name on a unix socket."""
+    """Render the server with which a running nginx answers its release's name on a unix socket."""
     return File(_encode(quoting.render("release.conf.j2", name=quote(name), socket=quote(socket))))
 
 

@@ -28,9 +28,10 @@ from reconciler.values.value import Value
 
 HEAVIEST = 1_000_000
 _MOST_UNBOUNDED = 2
-# In how many ways PCRE may try an expression at one position of a path, not counting * and +.
+# The number of ways in which PCRE may try an expression at one position of a path, not counting * and +.
 _MOST_WAYS = 30
-# An annotation full of faults must cost the others little, and a fault takes longer to read than a good entry.
+# An annotation full of faults must not take much time from other Namespaces. Reading a fault takes longer than reading
+# a good entry.
 _MOST_FAULTS = 200
 _SSL_FIELDS = ("certificate", "certificateKey", "clientCertificate")
 
@@ -48,7 +49,7 @@ class Fault(Value, frozen=True, order=True):
 
 
 class TlsFields(Value, frozen=True):
-    """The fields of the routing Secret that hold a host's PEM texts. Without `client` clients are not verified."""
+    """The fields of the routing Secret that hold a host's PEM texts. Without `client`, clients are not verified."""
 
     certificate: str
     key: str
@@ -64,7 +65,7 @@ class HostOptions(Value, frozen=True):
 
 
 class PathEntry(Value, frozen=True):
-    """One entry of a Pod's paths. `path` is decoded as nginx matches it, or a regular expression.
+    """One entry of a Pod's paths. `path` is decoded as nginx matches it, or is a regular expression.
 
     `port` is a number or a port's name; `target` is sent as it is, and None leaves the request's URI as it is.
     """
@@ -85,7 +86,7 @@ class _Refused(Exception):
 
 
 def parse_hosts(text: str) -> tuple[tuple[HostOptions, ...], tuple[Fault, ...]]:
-    """Parse a hosts annotation, a JSON object of host to options: the hosts, sorted, and the faults in it."""
+    """Parse a hosts annotation, a JSON object of host to options. Give the hosts, sorted, and the faults."""
     hosts: dict[str, HostOptions] = {}
     faults: list[Fault] = []
     try:
@@ -105,7 +106,7 @@ def parse_hosts(text: str) -> tuple[tuple[HostOptions, ...], tuple[Fault, ...]]:
 
 
 def parse_paths(text: str, allow_regex: bool) -> tuple[tuple[PathEntry, ...], tuple[Fault, ...]]:
-    """Parse a paths annotation, a JSON array of entries: the good entries in order, and the faults of the others."""
+    """Parse a paths annotation, a JSON array of entries. Give the good entries, in order, and the faults."""
     entries: dict[tuple[Match, str], PathEntry] = {}
     faults: list[Fault] = []
     try:
@@ -255,10 +256,10 @@ def _parse_regex(text: str, what: str, allow_regex: bool) -> tuple[Match, str]:
 
 
 def _is_cheap(pattern: str) -> bool:
-    """Tell whether a regular expression is quick for every path that anybody can send.
+    """Tell whether a regular expression is quick for every path that a client can send.
 
-    Without a leading '^' it is tried at each position of a path; `*` and `+` would then take time quadratic in the
-    path's length, so they are allowed behind '^' only.
+    Without a leading '^', PCRE tries it at each position of a path; `*` and `+` would then take time quadratic in the
+    path's length, so they are allowed only after '^'.
     """
     bare = re.sub(r"\\.|\[[^]]*\]|(?<=\()\?", "", pattern)
     ways, alternatives = 2 ** bare.count("?"), [1]

@@ -1,4 +1,4 @@
-"""API keys: the fields of a Namespace's routing Secret -> the header values that a request may bring."""
+"""API keys: the fields of a Namespace's routing Secret -> the header values that are valid in a request."""
 
 import base64
 
@@ -8,21 +8,21 @@ from reconciler.routing.problems import Problem
 from reconciler.values.messages import excerpt
 
 LONGEST_KEY = 2048
-MOST_KEYS = 8  # during a rotation
+MOST_KEYS = 8  # several keys are valid only during a rotation
 
 
 def is_key_field(field: str, key_field: str) -> bool:
-    """Tell whether a Secret's field holds a valid API key: `key_field` itself, or that with a dot and anything."""
+    """Tell whether a Secret's field is for an API key: `key_field`, or `key_field` with a dot and any text after it."""
     return field == key_field or field.startswith(f"{key_field}.")
 
 
 def read_api_key(secret: Secret | None, key_field: str, problems: list[Problem]) -> ApiKey | None:
-    """Read the valid keys of a Namespace: one, or several during a rotation, the field `key_field` first."""
+    """Read the valid keys of a Namespace: one, or several during a rotation. The field `key_field` comes first."""
     fields = [(name, value) for name, value in secret.data if is_key_field(name, key_field)] if secret else []
     if not secret or not fields:
         return None
     usable = [(name, value) for name, value in fields if value and len(value) <= LONGEST_KEY]
-    effect = "it opens nothing" if usable else "all paths answer 403"
+    effect = "it is not valid" if usable else "all paths answer 403"
     for name, value in fields:
         if (name, value) not in usable:
             why = "is not base64" if value is None else "is too long" if value else "is empty"

@@ -1,4 +1,4 @@
-"""Limits: one Namespace's share of nginx's memory and time. What is beyond a limit is left out and is a problem."""
+"""Limits: one Namespace's share of nginx's memory and time. What exceeds a limit is left out and is a problem."""
 
 from collections.abc import Iterator
 
@@ -6,11 +6,11 @@ from reconciler.routing.model import Path, TenantHost
 from reconciler.routing.problems import Problem, problem_of
 from reconciler.settings import Settings
 
-MOST_REGEXES = 20  # for each request nginx tries one after the other
+MOST_REGEXES = 20  # nginx tries them one after the other for each request
 
 
 def limit_regexes(paths: tuple[Path, ...], namespace: str, problems: list[Problem]) -> tuple[Path, ...]:
-    """Drop the regular expressions behind the first MOST_REGEXES."""
+    """Keep the first MOST_REGEXES regular expressions, and drop the others."""
     regexes = [path for path in paths if path.match.is_regex]
     if len(regexes) > MOST_REGEXES:
         why = f"are {len(regexes)}; the first {MOST_REGEXES} by name are served"
@@ -20,7 +20,7 @@ def limit_regexes(paths: tuple[Path, ...], namespace: str, problems: list[Proble
 
 
 def limit_certificates(hosts: tuple[TenantHost, ...], namespace: str, settings: Settings) -> Iterator[TenantHost]:
-    """Refuse the hosts, last names first, whose certificates are beyond MAX_CERTIFICATES_PER_NAMESPACE."""
+    """Refuse the last hosts by name if there are more certificates than MAX_CERTIFICATES_PER_NAMESPACE."""
     left = settings.max_certificates
     for host in hosts:
         left -= host.tls.weight if host.tls else 0
@@ -36,7 +36,7 @@ def limit_certificates(hosts: tuple[TenantHost, ...], namespace: str, settings: 
 def limit_locations(
     hosts: tuple[TenantHost, ...], paths: tuple[Path, ...], namespace: str, settings: Settings, problems: list[Problem]
 ) -> tuple[tuple[TenantHost, ...], tuple[Path, ...]]:
-    """Drop the hosts and paths that are beyond MAX_HOSTS_ and MAX_LOCATIONS_PER_NAMESPACE.
+    """Drop the hosts and paths that exceed MAX_HOSTS_PER_NAMESPACE and MAX_LOCATIONS_PER_NAMESPACE.
 
     Each path is two locations on each host.
     """

@@ -50,17 +50,17 @@ class Path(Value, frozen=True):
 
     @property
     def match(self) -> Match:
-        """How it matches."""
+        """How the path matches requests."""
         return self.upstream.match
 
     @property
     def path(self) -> str:
-        """What it matches, decoded."""
+        """The path itself, decoded."""
         return self.upstream.path
 
 
 class Tls(Value, frozen=True):
-    """A host's certificates and key, as PEM. Without `client` clients are not verified."""
+    """A host's certificates and key, as PEM. Without `client`, clients are not verified."""
 
     chain: Chain
     key: bytes
@@ -71,14 +71,14 @@ class Tls(Value, frozen=True):
 
     @property
     def weight(self) -> int:
-        """The weight of its certificates."""
+        """The weight of all its certificates, as `Chain.weight` counts it."""
         return self.chain.weight + (self.client.weight if self.client else 0)
 
 
 class TenantHost(Value, frozen=True):
-    """A host that a Namespace names. If it cannot be served as asked for, `served` is False and `problem` says why.
+    """A host that a Namespace names. If it cannot be served as its options say, `served` is False.
 
-    The problem counts only if the Namespace owns the host.
+    `problem` then says why; it is reported only if the Namespace owns the host.
     """
 
     name: str
@@ -88,7 +88,7 @@ class TenantHost(Value, frozen=True):
 
 
 class ApiKey(Value, frozen=True):
-    """The header values that a request may bring; without any the Namespace is closed to everyone."""
+    """The header values that are valid in a request. If there are none, the Namespace is closed to everyone."""
 
     values: tuple[str, ...]
 
@@ -97,7 +97,7 @@ class ApiKey(Value, frozen=True):
 
 
 class Tenant(Value, frozen=True):
-    """What one Namespace asks for, sorted, and the problems in it. Without `api_key` requests need no key."""
+    """What one Namespace asks for, sorted, and the problems in it. Without `api_key`, requests need no key."""
 
     name: str
     created: float
@@ -124,7 +124,7 @@ class Location(Value, frozen=True):
 
 
 class Host(Value, frozen=True):
-    """A host and its locations, in serving order. `namespace` owns its options; `slots` are where nginx hashes it."""
+    """A host and its locations, in serving order. `namespace` owns it; `slots` are its places in nginx's hashes."""
 
     name: str
     slots: tuple[Slot, ...]
@@ -134,7 +134,7 @@ class Host(Value, frozen=True):
 
 
 class Size(Value, frozen=True):
-    """How much is routed."""
+    """How much is routed: the number of hosts and of Pods."""
 
     hosts: int
     pods: int
@@ -162,7 +162,10 @@ NO_ROUTES = Routes((), (), (), 512)
 
 
 class RoutingTable(Value, frozen=True):
-    """The routes, the problems, sorted, and until when (seconds since the epoch) time alone changes neither."""
+    """The routes and the sorted problems.
+
+    Until the time `good_until`, in seconds since the epoch, both stay the same if the Snapshot stays the same.
+    """
 
     routes: Routes
     problems: tuple[Problem, ...]

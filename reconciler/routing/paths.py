@@ -16,8 +16,8 @@ from reconciler.values.patterns import PROBE_PATH
 from reconciler.values.value import Value
 
 LONGEST_PROBE = 86400
-# A Pod behind a path is a server of an upstream. 20,000 servers cost a router 20 MiB, again in each generation of
-# nginx's workers.
+# Each Pod of a path is a server of an upstream. 20,000 servers take 20 MiB of a router's memory, and each generation of
+# nginx's workers takes that again.
 _SERVERS_A_LOCATION = 5
 
 
@@ -66,7 +66,7 @@ def _parse_entries(
 
 
 def _claim(pod: Pod, entries: tuple[PathEntry, ...], settings: Settings, problems: list[Problem]) -> Iterator[_Claim]:
-    """Give each of a Pod's entries its address and port. An entry whose port is not declared is left out."""
+    """Give a claim with address and port for each entry of a Pod. An entry whose port is not declared is left out."""
     address = _read_address(pod, settings, problems)
     if address is None:
         return
@@ -89,7 +89,7 @@ def _claim(pod: Pod, entries: tuple[PathEntry, ...], settings: Settings, problem
 
 
 def _read_address(pod: Pod, settings: Settings, problems: list[Problem]) -> str | None:
-    """Read a Pod's address; None if it has none that may be routed to."""
+    """Read a Pod's address; None if it is not an IP address, or if DENY_POD_CIDRS forbids it."""
     address = parse_address(pod.ip)
     if address is None:
         why = f"{excerpt(pod.ip)} is not an IP address"
@@ -102,7 +102,7 @@ def _read_address(pod: Pod, settings: Settings, problems: list[Problem]) -> str 
 
 
 def _read_check(pod: Pod, port: Port, problems: list[Problem]) -> Probe | None:
-    """Read the health check that is made of a port's probe; None without one, or with one that cannot be used."""
+    """Make a health check from a port's probe. None if the port has no probe, or one that cannot be used."""
     probe = port.probe
     if not probe:
         return None
@@ -113,12 +113,12 @@ def _read_check(pod: Pod, port: Port, problems: list[Problem]) -> Probe | None:
     if not all(1 <= number <= LONGEST_PROBE for number in (probe.period, probe.timeout, probe.rise, probe.fall)):
         problems.append(Problem(pod.resource, "probe", "has a number out of range", f"1 to {LONGEST_PROBE}"))
         return None
-    # The container may not declare the name of the probe's port; the nginx module needs a port in any case.
+    # The probe may name a port that the container does not declare; the nginx module needs a port in any case.
     return replace(probe, port=probe.port if 1 <= probe.port <= 65535 else port.number)
 
 
 def _tell_disagreements(claims: list[_Claim], settings: Settings, problems: list[Problem]) -> None:
-    """Tell where Pods of one path differ in what must be the same for all of them: the oldest Pod's counts."""
+    """Report where the Pods of one path disagree about it: what the older Pod has is used."""
     oldest = claims[0]
     seen: dict[str, str] = {}
     for claim in claims:
@@ -136,9 +136,9 @@ def _tell_disagreements(claims: list[_Claim], settings: Settings, problems: list
 
 
 def _upstream_name(namespace: str, match: Match, path: str) -> str:
-    """Name an upstream after its Namespace and path alone, so that names never collide nor change between renders.
+    """Name an upstream after its Namespace and path only: names never collide, and never change between renders.
 
-    The digest stands first because nginx compares each name with all others, from the front: it soon differs.
+    The digest comes first because nginx compares each name with all others, from the front: digests differ early.
     """
     digest = blake2b(f"{namespace} {match.value} {path}".encode("utf-8", "surrogateescape"), digest_size=16)
     return f"{digest.hexdigest()}.{namespace}"

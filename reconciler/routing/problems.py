@@ -7,12 +7,12 @@ from operator import attrgetter
 from reconciler.objects.snapshot import Resource
 from reconciler.values.value import Value
 
-# A tenant must not fill the log of everybody.
+# One tenant must not fill the log that all tenants share.
 _MOST_OF_AN_OBJECT, _MOST_OF_A_NAMESPACE = 20, 200
 
 
 class Problem(Value, frozen=True, order=True):
-    """One thing that is left out: of which object, what, why, and what is expected there. It never holds a secret."""
+    """One thing that is left out: its object, what it is, why, and what is expected there. It never holds a secret."""
 
     resource: Resource
     what: str
@@ -34,7 +34,7 @@ def problem_of(namespace: str, what: str, why: str, expected: str) -> Problem:
 
 
 def cut_problems(problems: Iterable[Problem]) -> list[Problem]:
-    """Sort problems, and keep the first ones of each object and of each Namespace; the rest is only counted."""
+    """Sort problems, and keep the first ones of each object and of each Namespace. Only count the others."""
     of_objects = _keep_first(set(problems), _MOST_OF_AN_OBJECT, attrgetter("resource"))
     return sorted(_keep_first(of_objects, _MOST_OF_A_NAMESPACE, attrgetter("namespace")))
 
@@ -44,4 +44,6 @@ def _keep_first(problems: Iterable[Problem], most: int, find: Callable[[Problem]
         found = tuple(group)
         yield from found[:most]
         if len(found) > most:
-            yield Problem(resource, "there", f"are {len(found) - most} more problems", "as above")
+            yield Problem(
+                resource, "there", f"are {len(found) - most} more problems", "the listed ones corrected first"
+            )

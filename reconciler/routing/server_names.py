@@ -1,4 +1,4 @@
-"""nginx's hashes of server names: how large they must be, and which names would not fit into a bucket of them."""
+"""nginx's hashes of server names: how large they must be, and which names do not fit into a bucket."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,7 +9,7 @@ from reconciler.values.value import Value
 Slot = tuple[str, int, str]
 _Bucket = tuple[str, int]
 
-# nginx refuses a bucket of 65,536 bytes less one cache line (ngx_hash_init in ngx_hash.c); we stop before that.
+# nginx refuses a bucket of 65,536 bytes minus one cache line (ngx_hash_init in ngx_hash.c); we stop before that.
 _FULL = 60_000
 _WORD = 8
 
@@ -17,7 +17,7 @@ _WORD = 8
 def find_slots(name: str) -> tuple[Slot, ...]:
     """Find where nginx stores a server name.
 
-    All exact names are in one hash. Of a wildcard name each label is in a hash of its own, from the right.
+    All exact names are in one hash. Each label of a wildcard name is in a hash of its own, from the right.
     """
     if not name.startswith("*."):
         return (("", _hash(name), name),)
@@ -52,8 +52,8 @@ def find_crowded(names: Sequence[Named], size: int) -> Iterator[str]:
     """Find the names to drop so that no bucket of a hash of `size` buckets is too full for nginx.
 
     Names are dropped from a bucket that is too full: first those of the owner with most bytes in it, then those that
-    come last in `names`. nginx's hash function is public, so anybody can find names that share a bucket with another
-    owner's; that owner must not lose its names by it.
+    come last in `names`. nginx's hash function is public, so anybody can find names that share a bucket with names
+    of another owner. The other owner must not lose its names because of that.
     """
     filled: dict[_Bucket, int] = defaultdict(int)
     stored: set[Slot] = set()
@@ -85,7 +85,7 @@ def _rank(names: Sequence[Named], size: int) -> Callable[[Named], int]:
 
 
 def _cost(slots: Iterable[Slot], size: int) -> dict[_Bucket, int]:
-    """Give the bytes that these take in each bucket."""
+    """Give the bytes that slots take in each bucket."""
     return {(level, key % size): _WORD + -(-(len(text) + 2) // _WORD) * _WORD for level, key, text in slots}
 
 

@@ -1,4 +1,4 @@
-"""From a Snapshot to the routing table: who serves what, in serving order, and every conflict as a problem."""
+"""From a Snapshot to the routing table: what each Namespace serves, in serving order, and conflicts as problems."""
 
 import math
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ from reconciler.values.value import Value
 
 # The Tenants that name a host, oldest first, each with what it asks for.
 _Claimants = tuple[tuple[Tenant, TenantHost], ...]
-# A location's modifier and path, by which nginx tells the locations of a server apart.
+# A location's modifier and path. Together they identify a location of a server.
 _LocationName = tuple[str, str]
 
 
 class _BuiltHost(Value, frozen=True):
-    """A host, None if it cannot be served, and the conflicts about it."""
+    """A host, which is None if it cannot be served, and the problems about it."""
 
     host: Host | None
     problems: tuple[Problem, ...]
@@ -38,14 +38,17 @@ class _Taken(Value, frozen=True):
 
 
 class TableBuilder:
-    """Builds routing tables for one loop. A Namespace or host that is as it was in the last one is not built again."""
+    """Builds routing tables for one loop. A Namespace or host that did not change is not built again."""
 
     def __init__(self, settings: Settings) -> None:
         self._tenants = Memo(partial(read_tenant, settings=settings, pems=PemCache()))
         self._hosts = Memo(_build_host)
 
     def build(self, snapshot: Snapshot, now: float) -> RoutingTable:
-        """Build the routing table of a Snapshot. `now`, in seconds since the epoch, is when certificates are judged."""
+        """Build the routing table of a Snapshot.
+
+        `now`, in seconds since the epoch, is the time for which the validity of certificates is checked.
+        """
         tenants = self._tenants.round({namespace.name: namespace for namespace in snapshot.namespaces}).values()
         claimants = _find_claimants(sorted(tenants, key=_age))
         built = self._hosts.round(claimants)
@@ -72,7 +75,7 @@ def _age(tenant: Tenant) -> tuple[float, str]:
 
 
 def _find_claimants(tenants: list[Tenant]) -> dict[str, _Claimants]:
-    """Group what Tenants ask for by host, sorted by the hosts' names; `tenants` are sorted oldest first."""
+    """Group the claims of Tenants by host, sorted by the hosts' names; `tenants` are sorted oldest first."""
     claims: dict[str, list[tuple[Tenant, TenantHost]]] = {}
     for tenant in tenants:
         for wish in tenant.hosts:
@@ -83,7 +86,7 @@ def _find_claimants(tenants: list[Tenant]) -> dict[str, _Claimants]:
 def _drop_crowded(
     hosts: list[Host], claimants: dict[str, _Claimants]
 ) -> tuple[int, tuple[Host, ...], tuple[Host, ...]]:
-    """Size nginx's hash of server names: its size, the hosts that fit, and those that do not."""
+    """Give the size of nginx's hash of server names, the hosts that fit into it, and those that do not."""
     size = hash_size(len(hosts))
     # The youngest Namespaces' hosts come last.
     in_order = sorted(hosts, key=lambda host: _age(claimants[host.name][0][0]))
@@ -98,7 +101,7 @@ def _build_host(claimants: _Claimants) -> _BuiltHost:
     (owner, wish), *others = claimants
     name = wish.name
     if not wish.served:
-        why = f"is left out: Namespace {owner.name}, which is older, asks for what cannot be served"
+        why = f"is left out: Namespace {owner.name}, which is older, has options that cannot be served"
         expected = "a host of this Namespace alone, or that Namespace corrected"
         conflicts = [problem_of(other.name, f"host {name}", why, expected) for other, _ in others]
         return _BuiltHost(None, tuple(conflicts + ([wish.problem] if wish.problem else [])))
@@ -121,7 +124,7 @@ def _build_locations(host: str, tenants: list[Tenant], problems: list[Problem]) 
         for path in sorted(tenant.paths, key=lambda path: path.match is not Match.EXACT):
             what = f"host {host} path {excerpt(path.match.value + path.path)}"
             if path.match.is_regex and tenant is not tenants[0]:
-                # nginx tries regular expressions before prefixes: a younger Namespace's could take all others' paths.
+                # nginx tries regular expressions before prefixes: one of a younger Namespace could take all paths.
                 why = f"is a regular expression, and Namespace {tenants[0].name}, which is older, has the host"
                 expected = "an absolute path, or a host of this Namespace alone"
                 problems.append(problem_of(tenant.name, what, why, expected))
@@ -141,8 +144,8 @@ def _build_locations(host: str, tenants: list[Tenant], problems: list[Problem]) 
 def _list_claims(tenant: Tenant, path: Path) -> Iterator[tuple[_LocationName, _Taken]]:
     """List the locations that a path needs.
 
-    A prefix takes its own path and all that lies below. `/a/` lies below `/a`: it needs no location of its own, but is
-    reserved, for otherwise somebody else could claim `=/a/`.
+    A prefix takes its own path and all paths below it. `=/a/` lies below `/a`: it needs no location of its own, but it
+    is reserved, because otherwise another Namespace could claim it.
     """
     if path.match is not Match.PREFIX:
         yield (path.match.value, path.path), _Taken(tenant, path, path.target, served=True)
@@ -182,7 +185,7 @@ def _tell_stray(namespace: str) -> Problem:
 
 
 def _tell_crowded(host: Host) -> Problem:
-    why = "is left out: nginx cannot store so many names that have the same hash"
+    why = "is left out: nginx has too many names in one hash bucket"
     return problem_of(host.namespace, f"host {host.name}", why, "fewer hosts, or other names")
 
 

@@ -13,7 +13,7 @@ from reconciler.values.certificates import PemCache
 
 
 def read_tenant(namespace: Namespace, settings: Settings, pems: PemCache) -> Tenant:
-    """Read all that one Namespace asks for. What is not legal is left out alone, and is a problem."""
+    """Read all that one Namespace asks for. Only what is not legal is left out, and is a problem."""
     problems: list[Problem] = []
     names, faults = parse_hosts(namespace.hosts) if namespace.hosts is not None else ((), ())
     problems += (fault.as_problem(namespace.resource, settings.hosts_annotation) for fault in faults)

@@ -28,13 +28,13 @@ def read_tls(names: TlsFields, fields: SecretFields | None, settings: Settings, 
     TlsRefused if any of them is missing or cannot be served.
     """
     if not settings.ssl_cert:
-        raise TlsRefused("asks for TLS, which is off", "no ssl, or a router with SSL_CERT and SSL_KEY set")
+        raise TlsRefused("needs TLS, which is off", "no ssl, or a router with SSL_CERT and SSL_KEY set")
     chain = _read_chain(fields, names.certificate, pems, "a PEM of the host's certificates, its own first")
     try:
         key = pems.parse_key(_read_field(fields, names.key), chain)
     except CertificateError as error:
         raise TlsRefused(f"has a key that {error}", "the PEM of the certificate's private key") from None
-    clients = "a PEM of the certificates that clients are verified by"
+    clients = "a PEM of the certificates that verify clients"
     return Tls(chain, key, _read_chain(fields, names.client, pems, clients) if names.client else None)
 
 

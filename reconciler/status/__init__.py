@@ -1,4 +1,4 @@
-"""What people and machines are told.
+"""What people and machines can learn about the program.
 
-Observers of the loop: the log, health for probes. Knows the loop and the wings below it, but neither cluster nor disk.
+Observers of the loop: the log, health for probes. It imports only the loop and the wings below it, not cluster or disk.
 """

@@ -1,4 +1,4 @@
-"""Health: what Kubernetes' probes ask over HTTP, whether the loop turns and whether what is served is good."""
+"""Health: tells Kubernetes' probes over HTTP whether the loop turns, and whether what is served is good."""
 
 import socket
 import threading
@@ -15,11 +15,11 @@ _MOST = 64
 
 
 class HealthError(Exception):
-    """The port for probes cannot be used: one line."""
+    """The port for probes cannot be used. The message is one line."""
 
 
 class Health:
-    """An observer that knows what Kubernetes' probes ask. `longest` is how long a turn may take, in seconds."""
+    """An observer that answers Kubernetes' probes. `longest` is how long a turn may take, in seconds."""
 
     def __init__(self, longest: float) -> None:
         self._longest = longest
@@ -29,7 +29,7 @@ class Health:
         self._error = ""
 
     def observe(self, event: Event) -> None:
-        """Note what an event says of the loop, nginx and the release that is served."""
+        """Note what an event says about the loop, nginx and the release that is served."""
         match event:
             case events.Turned():
                 self._turned = time.monotonic()
@@ -74,7 +74,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__((address, port), handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread. If there are too many, the oldest is cut off: a probe is done long before."""
+        """Answer in a thread. If too many connections are open, close the oldest: a probe ends long before that."""
         with self._turn:
             self._open[request] = None
             oldest = next(iter(self._open)) if len(self._open) > _MOST else None
@@ -98,7 +98,7 @@ def serve_health(health: Health, address: str, port: int) -> ThreadingHTTPServer
     """Answer probes in threads of their own until the server is shut down. HealthError if the port cannot be used."""
 
     class Handler(BaseHTTPRequestHandler):
-        timeout = 5  # a client that says nothing holds a thread
+        timeout = 5  # a client that sends nothing occupies a thread
         server_version = "dispatcher"
         sys_version = ""
 

@@ -28,7 +28,7 @@ _COLOURS = {
     "gone": "32",
     "error": "31",
 }
-# A log is everybody's: of one Namespace's problems, and of a cycle's changes, no more are told.
+# All tenants share the log, so it shows at most this number of problems of a Namespace, and of changes of a cycle.
 _MOST = 20
 
 
@@ -42,7 +42,7 @@ class Log:
         self._failure = self._nginx_failure = ""
 
     def observe(self, event: Event) -> None:
-        """Write the lines of an event. An idle cycle without a change has none; an error is told when it changes."""
+        """Write the lines of an event. An idle cycle without a change has none; an error is written when it changes."""
         match event:
             case events.Started():
                 self._tell_start(event.version, event.settings, event.source)
@@ -60,7 +60,7 @@ class Log:
                 self._failure = event.why
             case events.Recovered():
                 self._failure = ""
-                self._tell_notice("recovered: the cluster is read, and what it asks for is served")
+                self._tell_notice("recovered: the cluster was read, and its routes are served")
             case events.Resumed():
                 self._tell_notice(f"serving release {event.release}, the last good one, until the cluster is read")
             case events.Recorded():
@@ -69,7 +69,7 @@ class Log:
                 self._observe_nginx(event)
 
     def _observe_nginx(self, event: Event) -> None:
-        """Write the line of an event of nginx; others have none."""
+        """Write the line of an event of nginx; other events have none."""
         match event:
             case events.NginxEnded():
                 self._tell_notice(f"nginx {event.how}; it is started again")
@@ -83,18 +83,18 @@ class Log:
             case events.FormerUnserved():
                 self._tell_notice(f"the former release {event.release} cannot be served: {event.why}")
             case events.MemoryShort():
-                self._tell_notice("memory is short: workers of former releases are ended, with what they still serve")
+                self._tell_notice("memory is short: workers of former releases are ended, and their open requests fail")
 
     def tell_error(self, text: str) -> None:
-        """Tell what keeps the command from its work."""
+        """Write an error: what prevents the command from doing its work."""
         self._write({"event": "error", "text": text}, f"{self._paint('error', 'dispatcher: error')}: {text}")
 
     def tell_warning(self, text: str) -> None:
-        """Tell what the command goes on without."""
+        """Write a warning: what is missing while the command goes on."""
         self._write({"event": "warning", "text": text}, f"dispatcher: warning: {text}")
 
     def tell_problem(self, problem: Problem, *, gone: bool = False, indent: str = "") -> None:
-        """Tell one thing that is left out, or that this is no longer so."""
+        """Write one thing that is left out. If `gone`, it is no longer left out."""
         event, resource = "gone" if gone else "problem", problem.resource
         record = {"event": event, "kind": resource.kind, "namespace": resource.namespace, "name": resource.name}
         record |= {"what": problem.what, "why": problem.why, "expected": problem.expected}
@@ -102,13 +102,13 @@ class Log:
         self._write(record, f"{indent}{self._paint(event, event)}: {text}")
 
     def tell_changes(self, changes: tuple[RouteChange, ...], indent: str = "") -> None:
-        """Tell what changed in routing, a line for each change."""
+        """Write what changed in routing, a line for each change."""
         for change in changes:
             record = {"event": "change", **msgspec.structs.asdict(change)}
             self._write(record, f"{indent}{self._paint(change.sign, escape(str(change)))}")
 
     def tell_recording(self, name: str, cycle: Cycle, last: Cycle | None) -> None:
-        """Tell what a cycle did with a recording: applied or idle, all changes, problems that came and went."""
+        """Write what a cycle did with a recording: applied or idle, all changes, problems that came and went."""
         if cycle.applied:
             record: dict[str, Any] = {"event": "applied", "recording": name, "release": cycle.release}
             self._write(record, f"{name}: {self._paint('applied', 'applied')} {cycle.release}")
@@ -124,7 +124,7 @@ class Log:
         self._tell_problems(cycle, last, "  ")
 
     def tell_serving(self, port: int) -> None:
-        """Tell that nginx goes on serving."""
+        """Write that nginx goes on serving."""
         record = {"event": "serving", "port": port, "process": os.getpid()}
         self._write(record, f"serving on port {port} until a signal comes to process {os.getpid()}")
 
@@ -147,7 +147,7 @@ class Log:
         self._write({"event": "notice", "text": text}, text)
 
     def _tell_problems(self, cycle: Cycle, last: Cycle | None, indent: str, most: int | None = None) -> None:
-        """Tell the problems that went and came, of each Namespace the first `most` ones."""
+        """Write the problems that went and came, for each Namespace the first `most` ones."""
         before, now = set(last.table.problems) if last else set(), set(cycle.table.problems)
         told = Counter[Resource]()
         for problem in [*sorted(before - now), *sorted(now - before)]:
@@ -167,7 +167,7 @@ class Log:
         except BrokenPipeError:
             raise
         except OSError:
-            if self._stream is not sys.stderr:  # a log on a full disk is no reason to stop serving
+            if self._stream is not sys.stderr:  # a full disk under the log is not a reason to stop serving
                 raise
 
     def _paint(self, kind: str, text: str) -> str:

@@ -9,7 +9,7 @@ from reconciler.values.patterns import Pattern
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4_ADDRESS = Pattern(rf"{_OCTET}(?:\.{_OCTET}){{3}}", "four numbers of 0-255 with dots between", longest=15)
 _CIDR = re.compile(r"[0-9A-Fa-f:.]+(?:/[0-9]{1,3})?")
-# IPv6 addresses are numbered behind all IPv4 addresses.
+# The numbers of IPv6 addresses begin after those of all IPv4 addresses.
 _FIRST_IPV6 = 2**32
 
 

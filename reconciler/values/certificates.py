@@ -1,4 +1,4 @@
-"""PEM texts: parsed, held to what OpenSSL accepts, and written anew so that nothing else in them goes on."""
+"""PEM texts: parsed, checked for what OpenSSL refuses, and written anew so that nothing else in them reaches nginx."""
 
 import re
 import ssl
@@ -34,7 +34,7 @@ class CertificateError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """One or more certificates: their PEM, written anew, and from when to when the first one is valid.
+    """One or more certificates: their PEM, written anew, and the time during which the first one is valid.
 
     Times are in seconds since the epoch.
     """
@@ -45,14 +45,14 @@ class Chain:
 
     @property
     def weight(self) -> int:
-        """What nginx has to load: the number of certificates, or of pieces of 4 KiB if there are more of those."""
+        """How much nginx has to load: the number of certificates, or of pieces of 4 KiB if that is larger."""
         return max(self.pem.count(b"-----BEGIN"), -(-len(self.pem) // 4096))
 
 
 def parse_chain(pem: bytes) -> Chain:
     """Parse certificates, the leaf first.
 
-    CertificateError where OpenSSL at its usual security level would refuse one of them.
+    CertificateError if OpenSSL at its usual security level would refuse one of them.
     """
     return _give(_parse_chain(pem))
 
@@ -66,9 +66,10 @@ def parse_key(pem: bytes, chain: Chain) -> bytes:
 
 
 class PemCache:
-    """Parses like `parse_chain` and `parse_key`, and remembers good and bad results alike.
+    """Parses like `parse_chain` and `parse_key`, and remembers both good and bad results.
 
-    Many hosts may name one PEM text, and each change of a Namespace reads all of its hosts again. It holds keys.
+    Many hosts may refer to the same PEM text, and each change of a Namespace reads all of its hosts again. The cache
+    holds private keys.
     """
 
     def __init__(self) -> None:
@@ -88,7 +89,7 @@ Parsed = TypeVar("Parsed", Chain, bytes)
 
 
 def _give(result: Parsed | str) -> Parsed:
-    """Give what was parsed; a text is a refusal."""
+    """Give what was parsed. CertificateError if the result is a text: it says what is wrong."""
     if isinstance(result, str):
         raise CertificateError(result)
     return result
@@ -123,7 +124,7 @@ def _parse_key(pem: bytes, chain: Chain) -> bytes | str:
         return f"is longer than {_LONGEST_KEY} bytes"
     try:
         # Checking that the tenant's primes are primes could take minutes, and a bad key harms only the tenant. The size
-        # of the numbers is checked below, for large ones would slow the worker down.
+        # of the numbers is checked below, because large numbers would slow the worker down.
         key = serialization.load_pem_private_key(key_alone, password=None, unsafe_skip_rsa_key_validation=True)
     except TypeError:
         return "is encrypted; a key without a passphrase is needed"

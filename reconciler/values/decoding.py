@@ -1,4 +1,4 @@
-"""What is wrong with text that cannot be decoded, in our own words: those of a library change with its version."""
+"""What is wrong with text that cannot be decoded, in our own words: a library's words change with its version."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def _describe_value(text: str, allowed: str) -> str:
 
 
 def locate_json_fault(text: str) -> str:
-    """Say at which line and column a text stops being JSON; both begin at 1. Empty where Python's reader takes it."""
+    """Say at which line and column a text stops being JSON; both begin at 1. Empty if Python accepts it."""
     try:
         json.loads(text)
     except json.JSONDecodeError as error:

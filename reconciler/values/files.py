@@ -9,7 +9,7 @@ SECRET = 0o600
 
 
 class File(Value, frozen=True):
-    """What a file of the tree holds, and its mode: SECRET for what nobody but nginx's master may read."""
+    """The content of a file of the tree, and its mode: SECRET if only nginx's master may read it."""
 
     content: bytes
     mode: int = 0o644
@@ -18,15 +18,15 @@ class File(Value, frozen=True):
         return f"File({len(self.content)} bytes, {self.mode:o})"
 
 
-# By path relative to the tree, or absolute below an explicit SSL_CERT_DIR.
+# The files of a tree by path. A path is relative to the tree, or absolute below an explicit SSL_CERT_DIR.
 Files = Mapping[str, File]
 
 
 def name_release(files: Files, salt: bytes) -> str:
     """Name a tree after its files, as 32 hexadecimal digits.
 
-    A name is seen in logs, so secret files count only through a digest keyed with `salt`, 16 to 64 secret bytes:
-    without it nobody can try keys against a name. Trees without secrets have the same name everywhere.
+    Names appear in logs. So a secret file changes the name only through a digest keyed with `salt`, 16 to 64 secret
+    bytes: without the salt, nobody can try keys against a name. A tree without secrets has the same name everywhere.
     """
     whole = blake2b(digest_size=16)
     for path, file in sorted(files.items()):

@@ -1,4 +1,4 @@
-"""Memo: a pure function over many named inputs that repeats no work since its last round."""
+"""Memo: applies a pure function to many named inputs, and does not repeat the work of its last round."""
 
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
@@ -8,7 +8,7 @@ Result = TypeVar("Result")
 
 
 class Memo(Generic[Input, Result]):
-    """Keeps the results of the last round. What a round does not name is forgotten: memory follows the cluster's size.
+    """Keeps the results of the last round. It forgets what a round does not name: memory follows the cluster's size.
 
     A memo belongs to one loop: two loops over different clusters would push each other's results out.
     """

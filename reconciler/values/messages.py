@@ -7,5 +7,5 @@ def excerpt(text: str) -> str:
 
 
 def escape(line: str) -> str:
-    """Escape the control characters of a line, so that no terminal obeys what it quotes."""
+    """Escape the control characters of a line, so that a terminal does not obey text that the line quotes."""
     return line if line.isprintable() else "".join(part if part.isprintable() else ascii(part)[1:-1] for part in line)

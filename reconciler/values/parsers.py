@@ -1,6 +1,6 @@
 """Parsers of settings: the text of an environment variable -> a value. ValueError for a text that is not allowed.
 
-The message of a ValueError says what is wrong, if it can be told; it is empty otherwise.
+The message of a ValueError says what is wrong; it is empty if the parser does not know more.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What a legal text is: the full-match patterns by which anything from outside is let in."""
+"""What a legal text is: text from outside is accepted only if the whole of it matches a pattern."""
 
 import re
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A set of legal texts, and the words that tell a person which they are."""
+    """A set of legal texts, and the words that describe it in messages."""
 
     expression: str
     allowed: str
@@ -56,9 +56,9 @@ PROBE_PATH = Pattern(
     rf"/(?:{_PCHAR}|[/?])*", "an absolute path, with or without a query, at most 1024 characters", longest=1024
 )
 
-# What Python's `re` and nginx's PCRE read alike: no counted repeats, look-arounds, back references, named groups,
-# inline flags, POSIX classes or possessive and doubled quantifiers. A group is not repeated, for that lets a request
-# keep a worker busy; annotations.py counts the ways for the same reason.
+# Expressions that Python's `re` and nginx's PCRE read in the same way: no counted repeats, look-arounds, back
+# references, named groups, inline flags, POSIX classes or possessive and doubled quantifiers. A group must not be
+# repeated, because a request could then keep a worker busy; annotations.py counts the ways for the same reason.
 _REGEX_CLASS = r"\[\^?(?![.:=])(?:[A-Za-z0-9/_.~%-]|\\[dws.\-])+\]"
 _REGEX_ATOM = rf"(?:[A-Za-z0-9/_.~!@,;:=&%' -]|\\[dwsDWSbB./^$|()?*+\[\]\\-]|{_REGEX_CLASS}"
 REGEX_PATH = Pattern(
@@ -88,17 +88,17 @@ NGINX_SIZE = Pattern(r"[0-9]{1,9}[kKmMgG]?", "a number of bytes, or of k, m or g
 NGINX_TIME = Pattern(r"[0-9]{1,9}(?:ms|s|m|h|d)?", "a number of seconds, or of ms, s, m, h or d", longest=11)
 NGINX_VERSION = Pattern(r"[0-9]{1,3}\.[0-9]{1,3}(?:\.[0-9]{1,3})?", "a version such as 1.26.3", longest=11)
 
-# nginx 1.22 keeps the length of a location's name in one byte; what is longer would match what is shorter.
+# nginx 1.22 keeps the length of a location's name in one byte; a longer name would match shorter paths.
 LONGEST_LOCATION = 254
 _NEVER_IN_A_LOCATION = re.compile(r"[\x00-\x1f\x7f]|//|/\.\.?(?=/|\Z)")
 
 
 def decode_path(text: str) -> str:
-    """Decode an absolute path as nginx decodes a request's before it looks for a location.
+    """Decode an absolute path as nginx decodes the path of a request before it looks for a location.
 
-    Bytes that are not UTF-8 come back as lone surrogates, as `os.fsdecode` gives them. ValueError where no request can
-    ever match (nginx refuses control characters, merges slashes, and resolves `.` and `..` first) or where it is longer
-    than LONGEST_LOCATION bytes.
+    Bytes that are not UTF-8 become lone surrogates, as `os.fsdecode` gives them. ValueError if no request can ever
+    match the path (nginx refuses control characters, merges slashes, and resolves `.` and `..` first), or if it is
+    longer than LONGEST_LOCATION bytes.
     """
     decoded = unquote(text, errors="surrogateescape")
     if _NEVER_IN_A_LOCATION.search(decoded):

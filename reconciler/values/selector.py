@@ -12,21 +12,24 @@ _TOKEN = re.compile(r"\s*(==|!=|[=!,()]|[^\s=!,()]+)")
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One term of a selector: the key's value is (or, negated, is not) among `values`; no `values`: any value."""
+    """One term of a selector: the label `key` has one of `values`, or any value if `values` is empty.
+
+    If `negated`, the opposite must be true.
+    """
 
     key: str
     values: tuple[str, ...]
     negated: bool
 
     def accepts(self, labels: Mapping[str, str | None]) -> bool:
-        """Tell whether an object with these labels meets the term; an absent key meets every negated one."""
+        """Tell whether an object with these labels meets the term; an absent key meets every negated term."""
         value = (labels[self.key] or "") if self.key in labels else None
         return (value is not None and (not self.values or value in self.values)) is not self.negated
 
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """A label selector: the text as it is sent to an API server, and its terms, all of which must be met."""
+    """A label selector: the text as it is sent to an API server, and its terms, which must all be met."""
 
     text: str
     requirements: tuple[Requirement, ...]
@@ -40,7 +43,10 @@ class Selector:
 
 
 def parse_selector(text: str) -> Selector:
-    """Parse terms of `=`, `==`, `!=`, `in`, `notin`, `key` and `!key`, with commas between. ValueError says why not."""
+    """Parse terms of `=`, `==`, `!=`, `in`, `notin`, `key` and `!key`, with commas between.
+
+    ValueError says what is wrong.
+    """
     tokens = _TOKEN.findall(text)
     requirements = [_take_requirement(tokens)]
     while tokens:

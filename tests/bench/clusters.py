@@ -1,4 +1,4 @@
-"""Clusters of a size, as an API server lists them: 20 Pods, 5 paths, one host and an API key a Namespace."""
+"""Clusters of a given size, as an API server lists them; a Namespace has 20 Pods, 5 paths, a host and an API key."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ _READY = [{"type": kind, "status": "True"} for kind in ("Initialized", "Ready", 
 
 
 def make_listing(pods: int) -> Listing:
-    """List a cluster of so many Pods, decoded anew: nothing in it is shared with another listing."""
+    """List a cluster of this number of Pods, decoded anew: it shares no object with another Listing."""
     namespaces = range(pods // PODS_A_NAMESPACE)
     return Listing(
         msgspec.convert(tuple(_namespace(number) for number in namespaces), tuple[Namespace, ...]),
@@ -27,7 +27,7 @@ def make_listing(pods: int) -> Listing:
 
 
 def with_one_pod_gone_unready(listing: Listing) -> Listing:
-    """Change one Pod in the middle of a listing, as a failing readiness probe does."""
+    """Change one Pod in the middle of a Listing, as a failing readiness probe does."""
     pods = list(listing.pods)
     middle = len(pods) // 2
     status = msgspec.structs.replace(pods[middle].status, conditions=[Condition("Ready", "False")])

@@ -1,4 +1,4 @@
-"""Clusters of a size as JSON objects, each Pod as large as on a real API server: some 7.7 kB with its managedFields."""
+"""Clusters of a given size as JSON objects; each Pod is as large as a real one: about 7.7 kB with managedFields."""
 
 import copy
 import json
@@ -13,7 +13,7 @@ _SECRET = objects.read("008")[-1]
 
 
 def make_objects(pods: int) -> Iterator[Object]:
-    """Make the objects of a cluster of so many Pods, with an API key in each Namespace."""
+    """Make the objects of a cluster of this number of Pods, with an API key in each Namespace."""
     for number in range(pods // PODS_A_NAMESPACE):
         yield _rename(objects.namespace(name_namespace(number), {name_host(number): {}}), _NAMESPACE)
         yield _rename(objects.secret(name_namespace(number), api_key=name_key(number)), _SECRET)
@@ -45,7 +45,7 @@ def name_key(number: int) -> str:
 
 
 def _rename(made: Object, recorded: Object) -> Object:
-    """Give an object the managedFields and containers of a recorded one; its containers' ports stay."""
+    """Give an object a recorded object's managedFields, and a Pod its further containers too; the ports stay."""
     made["metadata"]["managedFields"] = recorded["metadata"]["managedFields"]
     if made["kind"] == "Pod":
         made["spec"]["containers"] += recorded["spec"]["containers"][1:]
@@ -56,7 +56,7 @@ def _rename(made: Object, recorded: Object) -> Object:
 def _with_sidecar(recorded: Object) -> Object:
     """Give a recorded Pod a second container without ports, and the variables that applications have.
 
-    It was recorded without what admission adds to a Pod of a real cluster: the volume of its token, for one.
+    The recorded Pod lacks what admission adds to a Pod of a real cluster, such as the volume of its token.
     """
     pod = copy.deepcopy(recorded)
     container = copy.deepcopy(pod["spec"]["containers"][0])

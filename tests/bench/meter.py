@@ -12,19 +12,19 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def read_time(pid: int) -> float:
-    """Read the processor time of a process and all its threads, in seconds, to the nanosecond."""
-    # The kernel's name for another process's clock: /usr/include/linux/posix-timers.h, MAKE_PROCESS_CPUCLOCK
+    """Read the processor time of a process with all its threads, in seconds, exact to the nanosecond."""
+    # The kernel's number for another process's clock: /usr/include/linux/posix-timers.h, MAKE_PROCESS_CPUCLOCK
     return time.clock_gettime(~pid << 3 | 2)
 
 
 def read_children_time(pid: int) -> float:
-    """Read the processor time of the children that a process has seen end, in seconds, to the hundredth."""
+    """Read the processor time of a process's ended children, in seconds, exact to the hundredth."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[13]) + int(fields[14])) / _TICKS
 
 
 def read_name(pid: int) -> str:
-    """Read the name of the program that a process runs; empty when it has ended."""
+    """Read the name of the program that a process runs; empty if the process has ended."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
@@ -32,22 +32,22 @@ def read_name(pid: int) -> str:
 
 
 def read_peak(pid: int) -> float:
-    """Read the most memory that a process ever had, in MB."""
+    """Read the peak memory of a process, in MB."""
     return _find("VmHWM", f"/proc/{pid}/status")
 
 
 def read_share(pids: Iterable[int]) -> float:
-    """Read the memory of processes, what several of them share counted once, in MB."""
+    """Read the memory of processes, in MB; memory that they share is counted once."""
     found = 0.0
     for pid in pids:
-        with suppress(OSError, ValueError):  # it has ended
+        with suppress(OSError, ValueError):  # the process has ended
             found += _find("Pss", f"/proc/{pid}/smaps_rollup")
     return found
 
 
 @contextmanager
 def watch_share(find: Callable[[], Iterable[int]]) -> Iterator[Callable[[], float]]:
-    """Watch the shared memory of processes that come and go: give what tells the most so far, in MB."""
+    """Watch `read_share` of processes that come and go, and give a function that returns the peak so far, in MB."""
     found, over = [0.0], threading.Event()
 
     def watch() -> None:

@@ -1,4 +1,7 @@
-"""A test API server in a process of its own, so that its work is not the bench's: run with a folder and a size."""
+"""A test API server in its own process, so that its work does not count as the benchmark's.
+
+Its arguments are a folder and the number of Pods.
+"""
 
 import json
 import subprocess
@@ -15,7 +18,7 @@ _HERE = Path(__file__).parent
 
 
 class RemoteApiServer:
-    """Holds a cluster of so many Pods; `url` and `pem` (of its authority) are what a kubeconfig wants."""
+    """Holds a cluster of `pods` Pods; a kubeconfig needs `url` and `pem`, the certificate of its authority."""
 
     def __init__(self, folder: Path, pods: int) -> None:
         self._process = subprocess.Popen(
@@ -39,11 +42,11 @@ class RemoteApiServer:
         return self._process.pid
 
     def put(self, given: Object) -> None:
-        """Hold this object, in place of one of its name."""
+        """Hold this object; it replaces an object of the same name."""
         self._ask({"put": given})
 
     def count_ticks(self) -> int:
-        """Count the cycles of whoever asks: each begins with one request for Namespaces."""
+        """Count the cycles of the client: each begins with one request for Namespaces."""
         return int(self._ask({})["ticks"])
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +61,7 @@ class RemoteApiServer:
 
 
 def main() -> None:
-    """Serve, and do what lines on standard input ask for, until it ends."""
+    """Serve, and carry out the lines of standard input, until standard input ends."""
     authority = Authority(Path(sys.argv[1]))
     with ApiServer(authority) as server:
         server.load(make_objects(int(sys.argv[2])))

@@ -1,6 +1,6 @@
-"""What the line costs at three sizes of cluster, from nothing and when one Pod changed.
+"""What the stages from a Listing to the tree cost at three sizes of cluster: from nothing, and if one Pod changed.
 
-Figures are processor time; docs/benchmarks.md holds those of one machine.
+The figures are processor time; docs/benchmarks.md has those of one machine.
 """
 
 import itertools
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.benchmark(timer=time.process_time)
 
 @pytest.fixture(scope="module", params=SIZES)
 def states(request: pytest.FixtureRequest) -> list[Listing]:
-    """Give two states of a cluster that differ in one Pod, each decoded on its own, to go to and fro between."""
+    """Give two states of a cluster that differ in one Pod, each decoded on its own; tests switch between them."""
     return [make_listing(request.param), with_one_pod_gone_unready(make_listing(request.param))]
 
 
@@ -58,7 +58,7 @@ class Line:
         return snapshot, self.trees.render(self.tables.build(snapshot, NOW).routes)
 
     def prepare(self, stage: str, listing: Listing, last: Snapshot | None) -> Callable[[], object]:
-        """Run the stages before one, and give what runs that one alone."""
+        """Run the stages before this stage, and give a function that runs this stage alone."""
         if stage == "together":
             return lambda: self.run(listing, last)
         if stage == "normalise":
@@ -81,7 +81,7 @@ def children_time() -> float:
 @pytest.mark.parametrize("stage", ["normalise", "diff", "build_table", "render", "together"])
 @pytest.mark.parametrize("what", ["from nothing", "one Pod changed"])
 def test_line(benchmark: BenchmarkFixture, states: list[Listing], how: Settings, what: str, stage: str) -> None:
-    """Measure one stage, or all; the stages before it run before the clock does."""
+    """Measure one stage, or all; the stages before it run before the clock starts."""
     line, turns = Line(how), itertools.count()
 
     def prepare() -> tuple[tuple[Callable[[], object]], dict[str, object]]:
@@ -104,7 +104,7 @@ def test_nginx_test(benchmark: BenchmarkFixture, states: list[Listing], how: Set
     benchmark.extra_info["nginx -t, peak memory in MB"] = measure_memory(binary, tmp_path)
 
 
-# In a small process of its own: a child's peak begins with that of the process it was forked from.
+# It runs in a small process, because a child's peak begins with the peak of the process that forked it.
 _MEASURE = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True)

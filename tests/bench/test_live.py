@@ -1,6 +1,6 @@
-"""What following a cluster costs, with the real daemon, a real nginx and a test API server in a process of its own.
+"""What following a cluster costs, with the real daemon, a real nginx and a test API server in its own process.
 
-docs/benchmarks.md holds the figures of one machine.
+docs/benchmarks.md has the figures of one machine.
 """
 
 import base64
@@ -34,7 +34,7 @@ CHANGES = 50
 IDLE_TICKS = 30
 WATCHED = 5
 RELOADS = 20
-# What the tests' daemon would have otherwise.
+# RunningDaemon sets these to other values; empty ones mean the defaults.
 _DEFAULTS = dict.fromkeys(("RECONCILE_INTERVAL", "MIN_RELOAD_INTERVAL", "API_TIMEOUT", "NGINX_WORKER_CONNECTIONS"), "")
 _ADDRESS = "127.0.0.2"
 
@@ -43,7 +43,7 @@ Tell = Callable[[str], None]
 
 @pytest.fixture
 def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
-    """Give what prints a line in the midst of the tests."""
+    """Give a function that prints a line while the tests run."""
 
     def print_line(text: str) -> None:
         with capsys.disabled():
@@ -54,7 +54,7 @@ def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
 
 
 class Live:
-    """A daemon that follows a cluster; one Pod in the middle of that answers, and changes."""
+    """A daemon that follows a cluster; one Pod in the middle of the cluster answers requests and is changed."""
 
     def __init__(self, server: RemoteApiServer, daemon: RunningDaemon, pods: int, port: int) -> None:
         self.server = server
@@ -70,26 +70,26 @@ class Live:
         return self.daemon.process.pid
 
     def change(self) -> str:
-        """Give the Pod another path, and give it back as soon as the API server holds it."""
+        """Give the Pod another path, and return this path as soon as the API server holds it."""
         path = f"/change-{next(self._changes)}"
         self.server.put(make_pod(self._number, 7, _ADDRESS, self._port, path))
         return path
 
     def wait_for(self, path: str) -> None:
-        """Ask for a path over new connections until the Pod answers."""
+        """Request a path over new connections until the Pod answers."""
         while self._ask(path) != 200:
             time.sleep(0.005)
 
     def wait_for_ticks(self, number: int) -> None:
-        """Wait until so many more cycles have begun."""
+        """Wait until this number of further cycles has begun."""
         until = self.server.count_ticks() + number
         while self.server.count_ticks() < until:
             time.sleep(0.05)
 
     def find_nginx(self) -> set[int]:
-        """Find nginx's master and workers, and the process that tests a tree while there is one."""
+        """Find nginx's master and workers, and the process that tests a tree if it runs."""
         found = psutil.Process(self.pid).children(recursive=True)
-        return {one.pid for one in found if read_name(one.pid) == "nginx"}  # a child that is about to become one is not
+        return {one.pid for one in found if read_name(one.pid) == "nginx"}  # until its exec a child is not nginx
 
     def _ask(self, path: str) -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.daemon.port, timeout=10)
@@ -105,7 +105,7 @@ class Live:
 
 @pytest.fixture(params=SIZES)
 def live(request: pytest.FixtureRequest, tmp_path: Path, backends: Backends) -> Iterator[Live]:
-    """Start a daemon with default settings that follows a cluster of a size, and wait until it serves."""
+    """Start a daemon with default settings that follows a cluster of this size, and wait until it serves."""
     port = free_port()
     backends.listen(_ADDRESS, port)
     with RemoteApiServer(tmp_path, request.param) as server:
@@ -120,7 +120,10 @@ def live(request: pytest.FixtureRequest, tmp_path: Path, backends: Backends) -> 
 
 
 def test_follow(benchmark: BenchmarkFixture, live: Live, tell: Tell) -> None:
-    """Measure from a Pod's change to the first request served by it, at any time of the interval; then the daemon."""
+    """Measure the time from a Pod's change to its first served request, then the daemon's time and memory.
+
+    The changes come at random moments of the interval between two cycles.
+    """
     waits: list[float] = []
 
     def prepare() -> tuple[tuple[str], dict[str, object]]:
@@ -148,7 +151,7 @@ def test_follow(benchmark: BenchmarkFixture, live: Live, tell: Tell) -> None:
 
 
 def measure_idle_tick(live: Live) -> float:
-    """Measure the processor time of a tick in which nothing has changed, in seconds, with what goes on between."""
+    """Measure the processor time of a tick without changes, in seconds; work between two ticks counts too."""
     live.wait_for_ticks(2)
     before = read_time(live.pid)
     live.wait_for_ticks(IDLE_TICKS)
@@ -156,7 +159,7 @@ def measure_idle_tick(live: Live) -> float:
 
 
 def measure_memory(live: Live) -> str:
-    """Measure the memory of the daemon at its most, and of nginx at rest and during reloads."""
+    """Measure the daemon's peak memory, and nginx's memory at rest and during reloads."""
     rest = read_share(live.find_nginx())
     with watch_share(live.find_nginx) as most:
         for _ in range(WATCHED):
@@ -172,7 +175,7 @@ def how() -> Settings:
 
 @pytest.mark.parametrize("pods", SIZES)
 def test_test_and_reload(benchmark: BenchmarkFixture, tmp_path: Path, how: Settings, pods: int) -> None:
-    """Measure how long a tree that is not yet on disk takes to be written, tested, loaded and proven."""
+    """Measure how long it takes to write, test, load and prove a tree that is not yet on disk."""
     settings, nginx = prepare_serving(tmp_path / "router", how, lambda _: None)
     table = build_table(normalise(make_listing(pods), settings), settings, time.time())
     files = render(table.routes, settings)

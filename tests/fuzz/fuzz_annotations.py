@@ -1,7 +1,7 @@
-"""Whatever a tenant writes, the rendered tree is what the table says, and a neighbour's routes stay as they were.
+"""Whatever a tenant writes, the rendered tree says what the table says, and a neighbour's routes stay the same.
 
-An input is a tenant's texts, with a line `---` between: hosts, paths, a probe's path, a Pod's address, a port's name,
-an API key. What is missing is as usual.
+An input is a tenant's texts, separated by lines `---`: hosts, paths, a probe's path, a Pod's address, a port's name,
+an API key. Missing texts have their values from USUAL.
 """
 
 import json
@@ -34,7 +34,7 @@ _DIRECTIVES = {"server", "keepalive", "check", "check_http_send", "check_http_ex
 
 
 def read_texts(data: bytes) -> list[str]:
-    """Read an input as the texts that Kubernetes would hand on, which are UTF-8."""
+    """Read an input as texts in UTF-8, because Kubernetes hands on no others."""
     given = [part.decode(errors="ignore") for part in data.split(SEPARATOR)]
     return [*given, *USUAL[len(given) :]][: len(USUAL)]
 
@@ -54,7 +54,7 @@ def build(cluster: list[objects.Object], settings: Settings) -> RoutingTable:
 
 
 def check(data: bytes) -> None:
-    """Hold what comes of an input against its routing table, without and with health checks."""
+    """Check the routes and the tree of an input, without and with health checks."""
     cluster = NEIGHBOUR + make_tenant("attacker", data)
     for settings in ALONE:
         routes = build(cluster, settings).routes
@@ -64,7 +64,7 @@ def check(data: bytes) -> None:
 
 
 def check_tree(routes: Routes, settings: Settings) -> None:
-    """Read the rendered tree as crossplane does: it has what the table has, and nothing else."""
+    """Read the rendered tree with crossplane, and check that it has what the table has and nothing else."""
     files = render(routes, settings)
     with tempfile.TemporaryDirectory() as folder:
         write_files(files, Path(folder))
@@ -76,7 +76,7 @@ def check_tree(routes: Routes, settings: Settings) -> None:
 
 
 def mutate(data: bytes, longest: int, seed: int) -> bytes:
-    """Change one text of an input; of JSON mostly one string within it, so that it stays JSON."""
+    """Change one text of an input; in JSON mostly change one string, so that it stays JSON."""
     import atheris
 
     pick = random.Random(seed)
@@ -98,7 +98,7 @@ def mutate(data: bytes, longest: int, seed: int) -> bytes:
 
 
 def find_strings(value: Any) -> Iterator[tuple[Any, Any]]:
-    """List where in a value strings stand: objects' keys, and what an object or array has at a key or index."""
+    """List where a value has strings: as keys of objects, and at the keys and indexes of objects and arrays."""
     for key, inner in list(value.items() if isinstance(value, dict) else enumerate(value)):
         if isinstance(value, dict):
             yield value, (key,)
@@ -109,7 +109,7 @@ def find_strings(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def change_string(holder: Any, key: Any, pick: random.Random) -> None:
-    """Change a string where it stands; a key is given as a tuple of its own."""
+    """Change a string in its object or array; if the string is an object's key, `key` is a tuple of it."""
     if isinstance(key, tuple):
         holder[insert(key[0], pick)] = holder.pop(key[0])
     else:
@@ -117,7 +117,7 @@ def change_string(holder: Any, key: Any, pick: random.Random) -> None:
 
 
 def insert(text: str, pick: random.Random) -> str:
-    """Put something hostile into a text, in place of a part of it."""
+    """Replace a part of a text, which may be empty, with a hostile fragment."""
     start = pick.randint(0, len(text))
     end = min(len(text), start + pick.choice((0, 0, 1, 4, len(text))))
     return text[:start] + pick.choice(hostile.FRAGMENTS) + text[end:]

@@ -1,6 +1,6 @@
-"""Whatever stands in a Secret, reading it as PEM ends in certificates, a key, or a CertificateError, and soon.
+"""Whatever a Secret holds, reading it as PEM soon gives certificates, a key or a CertificateError.
 
-An input is a chain and a key, with a line `---` between.
+An input is a chain and a key, separated by a line `---`.
 """
 
 import base64
@@ -18,7 +18,7 @@ _BLOCK = re.compile(rb"(-----BEGIN [A-Z0-9 ]+-----\s)([A-Za-z0-9+/=\s]*)(-----EN
 
 
 def check(data: bytes) -> None:
-    """Read an input; what is taken is the same when it is read again, and OpenSSL loads it."""
+    """Read an input; an accepted chain must read back as the same chain, and OpenSSL must load it."""
     chain, _, key = data.partition(SEPARATOR)
     read = _GOOD
     try:
@@ -32,7 +32,7 @@ def check(data: bytes) -> None:
 
 
 def check_key(key: bytes, chain: Chain) -> None:
-    """Read a key with a chain."""
+    """Read a key with a chain; an accepted key must read back as the same key."""
     try:
         written = parse_key(key, chain)
         assert parse_key(written, chain) == written
@@ -41,14 +41,14 @@ def check_key(key: bytes, chain: Chain) -> None:
 
 
 def check_message(error: CertificateError) -> None:
-    """Fail unless a message is a short line of its own."""
+    """Check that a message is one short line."""
     text = str(error)
     assert len(text) < 200, text
     assert text.isprintable(), text
 
 
 def mutate(data: bytes, longest: int, seed: int) -> bytes:
-    """Change an input as it is, or what stands in one of its PEM blocks."""
+    """Change an input's bytes, or the decoded content of one of its PEM blocks."""
     import atheris
 
     pick = random.Random(seed)

@@ -1,4 +1,4 @@
-"""Whatever an API server answers, decoding it ends in a page of objects that can be routed, or in a PageError."""
+"""Whatever an API server answers, decoding it gives a page of objects that can be routed, or a PageError."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ KINDS = (Namespace, Pod, Secret)
 
 
 def decode(data: bytes, kind: Any) -> tuple[Any, ...]:
-    """Decode an answer as a list of this kind; nothing where it is none."""
-    half = len(data) // 2  # it comes in pieces
+    """Decode an answer as a List of this kind; give no objects if it is not such a List."""
+    half = len(data) // 2  # an answer arrives in pieces
     try:
         page = Pages(kind).read([data[:half], data[half:]], {})
     except PageError as error:
@@ -25,7 +25,7 @@ def decode(data: bytes, kind: Any) -> tuple[Any, ...]:
 
 
 def check(data: bytes) -> None:
-    """Decode an input as each kind, and take what comes down the line."""
+    """Decode an input as each kind, and run all stages on the result."""
     listing = Listing(*(decode(data, kind) for kind in KINDS))
     chosen = select(listing, SETTINGS.selector, SETTINGS.api_key_secret_name)
     table = build_table(normalise(chosen, SETTINGS), SETTINGS, NOW)

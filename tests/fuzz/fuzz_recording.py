@@ -1,4 +1,4 @@
-"""Whatever a file holds, reading it as a recording ends in objects that can be routed, or in a RecordingError."""
+"""Whatever a file holds, reading it as a recording gives objects that can be routed, or a RecordingError."""
 
 import tempfile
 from pathlib import Path
@@ -13,7 +13,7 @@ NOW = 1_797_600_000.0
 
 
 def check(data: bytes) -> None:
-    """Read an input, and take what is read down the line."""
+    """Read an input, and run all stages on the result."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         Path(file.name).write_bytes(data)
         try:

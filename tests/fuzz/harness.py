@@ -1,6 +1,6 @@
-"""Fuzz one target, guided by what it covers: `harness.py TARGET [OPTION ...]`, options of libFuzzer.
+"""Fuzz one target, guided by code coverage: `harness.py TARGET [OPTION ...]`, with options of libFuzzer.
 
-New inputs are kept in the folder $FUZZ_FOUND/TARGET, and one that breaks the target lies beside it as `crash-…`.
+New inputs go into the folder $FUZZ_FOUND/TARGET. An input that breaks the target lies beside it as `crash-…`.
 """
 
 import importlib
@@ -15,7 +15,7 @@ _LIMITS = ("-timeout=20", "-rss_limit_mb=3000", "-max_len=65536", "-print_final_
 
 
 def main(target: str, *options: str) -> None:
-    """Run until the options say that it is enough, or until something breaks."""
+    """Fuzz until a limit of the options is reached, or until the target breaks."""
     with atheris.instrument_imports(include=["reconciler"]):
         module = importlib.import_module(f"fuzz_{target}")
     found = Path(os.environ.get("FUZZ_FOUND", ".fuzz")) / target
@@ -23,7 +23,7 @@ def main(target: str, *options: str) -> None:
     folders = () if any(option.startswith("-merge") for option in options) else (str(found), str(CORPUS / target))
     told = (*_LIMITS, f"-artifact_prefix={found.parent}/", *options)
     mutator = {"custom_mutator": module.mutate} if hasattr(module, "mutate") else {}
-    again = f"{sys.executable} {__file__} {target}"  # libFuzzer merges in processes of its own
+    again = f"{sys.executable} {__file__} {target}"  # libFuzzer starts this command again when it merges
     atheris.Setup([again, *told, *folders], module.check, **mutator)
     atheris.Fuzz()
 

@@ -1,4 +1,4 @@
-"""What a test API server says: answers, and the Status bodies that Kubernetes writes into most that are no success."""
+"""The answers of a test API server, with the Status bodies that Kubernetes writes into most failures."""
 
 import json
 import re
@@ -20,9 +20,9 @@ _TOO_OLD = (
 
 @dataclass(frozen=True)
 class Answer:
-    """A status, headers (less those about the body's length, and Date), and the body, which is sent piece by piece.
+    """A status, headers (without Date and those about the body's length), and a body that is sent in pieces.
 
-    The body of a list has three pieces, and the middle one holds the items.
+    The body of a list has three pieces; the second one holds the items.
     """
 
     status: int
@@ -31,7 +31,7 @@ class Answer:
 
 
 class Refused(Exception):
-    """A request that gets this answer and no other."""
+    """A request is refused with this answer."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer)
@@ -49,7 +49,7 @@ def write_json(value: object) -> bytes:
 def write_status(
     code: int, reason: str, message: str, details: object = None, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """Write a Status of failure; an empty reason and no details are left out."""
+    """Write the Status of a failure; a reason that is empty and details that are None are left out."""
     status: dict[str, object] = {
         "kind": "Status",
         "apiVersion": "v1",
@@ -96,12 +96,12 @@ def refuse(code: int, reason: str, message: str, details: object = None) -> Refu
 
 
 def bad_request(message: str) -> Refused:
-    """Make the refusal of a parameter that cannot be read."""
+    """Make the refusal of a parameter or a body that cannot be read."""
     return refuse(400, "BadRequest", message)
 
 
 def not_found(resource: str, name: str) -> Refused:
-    """Make the refusal of a name that nothing has."""
+    """Make the refusal of a name that no object has."""
     return refuse(404, "NotFound", f'{resource} "{name}" not found', {"name": name, "kind": resource})
 
 
@@ -113,7 +113,7 @@ def invalid(kind: str, name: str, place: str, problem: str) -> Refused:
 
 
 def write_forbidden(user: str, verb: str, resource: str, namespace: str, name: str) -> Answer:
-    """Write what a user gets who lacks a right; without a Namespace that is one over the whole cluster."""
+    """Write the answer to a user without a right; an empty Namespace means a right in the whole cluster."""
     place = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
     what = f'{resource} "{name}"' if name else resource
     message = f'{what} is forbidden: User "{user}" cannot {verb} resource "{resource}" in API group "" {place}'
@@ -122,21 +122,21 @@ def write_forbidden(user: str, verb: str, resource: str, namespace: str, name: s
 
 
 def write_expired(token: str) -> Answer:
-    """Write what a continue token gets that is too old, with the one that goes on all the same."""
+    """Write the answer to a continue token that is too old; it holds a new token that continues the list."""
     answer = write_status(410, "Expired", _TOO_OLD)
     body = answer.body[0].replace(b'"metadata":{}', b'"metadata":' + write_json({"continue": token}), 1)
     return Answer(410, (body, b"\n"))
 
 
 def write_too_large(wanted: int, current: int) -> Answer:
-    """Write what a resourceVersion gets that the cache has not reached."""
+    """Write the answer to a resourceVersion that the cache has not reached."""
     cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
     message = f"Timeout: Too large resource version: {wanted}, current: {current}"
     return write_status(504, "Timeout", message, {"causes": [cause], "retryAfterSeconds": 1}, {"Retry-After": "1"})
 
 
 def bad_selector(text: str, problem: ValueError) -> Refused:
-    """Make the refusal of a label selector; the words are Kubernetes' where a term goes on after its value."""
+    """Make the refusal of a label selector, in Kubernetes' words if a term goes on after its value."""
     extra = re.search(r"=[^=!,()]*([=!()])", text)
     if extra and str(problem) == "',' is missing":
         return bad_request(f"found '{extra[1]}', expected: ',' or 'end of string'")

@@ -1,4 +1,4 @@
-"""A test API server: Namespaces, Pods, Secrets and Events over TLS with bearer tokens, in a thread of the tests."""
+"""A test API server: Namespaces, Pods, Secrets and Events over TLS with bearer tokens, in a thread of the test."""
 
 import asyncio
 import re
@@ -37,7 +37,7 @@ _VERBS = {"GET": "get", "POST": "create", "PATCH": "patch"}
 
 @dataclass
 class Request:
-    """A request that came. Its status is None as long as no headers were sent."""
+    """A request that arrived. Its status is None until the headers of its answer are sent."""
 
     method: str
     path: str
@@ -49,10 +49,10 @@ class Request:
 class ApiServer:
     """Answers as Kubernetes 1.21 does, and fails on command.
 
-    `tokens` names the user of each token. `rights` are each user's: by resource the names that may be listed and read,
-    `*` for all. `anonymous` lets requests without a token be somebody, who then has no rights. A version that the
-    cache has not reached is waited for, `patience` seconds; Kubernetes takes three. `gzip` lets large bodies be
-    compressed, which is Kubernetes' default.
+    `tokens` gives the user of each token. `rights` gives, for each user and resource, the names that the user may list
+    and read; `*` means all names. If `anonymous` is true, a request without a token has a user too, but one without
+    rights. The server waits `patience` seconds for a version that the cache has not reached; Kubernetes waits three.
+    If `gzip` is true, large bodies are compressed, as Kubernetes does by default.
     """
 
     def __init__(self, authority: Authority) -> None:
@@ -73,7 +73,7 @@ class ApiServer:
     def __enter__(self) -> Self:
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listener.bind(("127.0.0.1", self.port))  # Linux keeps a port while nobody listens if it was asked for
+        self._listener.bind(("127.0.0.1", self.port))  # Linux keeps a port bound by number, even while nobody listens
         self.present(self._authority)
         self._tls.load_verify_locations(cadata=self._authority.pem.decode())
         self._tls.verify_mode = ssl.CERT_OPTIONAL
@@ -99,69 +99,69 @@ class ApiServer:
     # What is in the cluster.
 
     def load(self, given: Iterable[Object], version: int | None = None) -> None:
-        """Hold these objects and no others; the versions that they tell are kept."""
+        """Hold these objects and no others; an object that has a resourceVersion keeps it."""
         self._change(lambda: self.store.load(given, version))
 
     def put(self, given: Object) -> None:
-        """Hold this object, in place of one of its name if there is one."""
+        """Add this object, or replace the object of the same name."""
         self._change(lambda: self.store.put(given))
 
     def delete(self, kind: str, namespace: str, name: str) -> None:
-        """Hold this object no longer."""
+        """Remove this object."""
         self._change(lambda: self.store.delete(kind, namespace, name))
 
     def compact(self) -> None:
-        """Forget all former states, and so let continue tokens expire."""
+        """Forget all former states, so that continue tokens expire."""
         self._change(self.store.compact)
 
     def hold_cache(self, version: int | None = None, empty: bool = False) -> None:
-        """Answer what the cache answers as at this version (else as now), or with nothing, until `follow`."""
+        """Freeze the cache at a version, by default the present one, until `follow`; if `empty`, it has no objects."""
         self._change(lambda: self.store.hold(version, empty))
 
     def follow(self) -> None:
-        """Let the cache be up to date again."""
+        """Keep the cache up to date again."""
         self._change(self.store.follow)
 
     def permit(self, resource: str, *names: str, user: str = USER) -> None:
-        """Let a user list and read those names of a resource alone; `*` is all, no name is none."""
+        """Let a user list and read only these names of a resource; `*` means all names, no names means none."""
         self._change(lambda: self.rights.setdefault(user, {}).update({resource: frozenset(names)}))
 
     # What goes wrong.
 
     def fail(self, fault: Fault, path: str = "*", times: float = float("inf")) -> None:
-        """Let requests whose path, with or without its query, fits meet a fault, so many times, or until `mend`."""
+        """Apply a fault to requests whose path matches, with or without its query, `times` times or until `mend`."""
         self._run(self._fail(fault, path, times))
 
     def mend(self) -> None:
-        """End all faults; what hangs goes on."""
+        """End all faults; answers that hang go on."""
         self._run(self._mend())
 
     def refuse(self) -> None:
-        """Refuse connections, and break those that are open. The port stays this server's."""
+        """Refuse new connections and abort open ones. The port stays reserved for this server."""
         self.stall()
-        with suppress(OSError):  # refuses already
+        with suppress(OSError):  # it refuses already
             self._listener.shutdown(socket.SHUT_RDWR)
 
     def stall(self) -> None:
-        """Let connections open but no TLS handshake begin, and break those that are open."""
+        """Let connections open, but begin no TLS handshake; abort the connections that are open."""
         self._run(self._stop_accepting())
 
     def accept(self) -> None:
-        """Take connections, again or for the first time, with those that wait for their handshake."""
+        """Accept connections, for the first time or again, including those that wait for their handshake."""
         self._run(self._accept())
 
     def present(self, authority: Authority) -> None:
-        """Prove itself to new connections by this authority's certificate, and break those that are open."""
+        """Use a certificate of this authority for new connections, and abort those that are open."""
         with tempfile.NamedTemporaryFile() as pair:
             Path(pair.name).write_bytes(b"".join(authority.issue("127.0.0.1")))
             self._tls.load_cert_chain(pair.name)
         if self._accepting:
             self._run(self._break())
 
-    # What was asked.
+    # What was requested.
 
     def wait_for(self, predicate: Callable[[Self], object], seconds: float = 60) -> None:
-        """Wait until this is true of the server: it is asked again after each request, answer and change."""
+        """Wait until the predicate is true; it is tried again after each request, answer and change."""
         with self._changed:
             assert self._changed.wait_for(lambda: predicate(self), seconds), f"in vain; asked: {self.requests[-10:]}"
 
@@ -182,7 +182,7 @@ class ApiServer:
 
     async def _end(self) -> None:
         await self._runner.cleanup()
-        for _ in range(5):  # what was accepted a moment ago has no handshake yet that could be broken off
+        for _ in range(5):  # a connection accepted a moment ago has no handshake yet that could be cancelled
             await asyncio.sleep(0)
         handshakes = asyncio.all_tasks() - {asyncio.current_task()}
         for each in handshakes:
@@ -221,7 +221,7 @@ class ApiServer:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if not self._accepting and request.transport:
-            request.transport.abort()  # came through a handshake that had begun before
+            request.transport.abort()  # its handshake had begun before
             return web.Response()
         noted = Request(request.method, request.path, dict(request.query), request.headers.get("User-Agent", ""))
         self._change(lambda: self.requests.append(noted))
@@ -251,7 +251,7 @@ class ApiServer:
             return refused.answer
 
     def _find_user(self, request: web.Request) -> str:
-        """Find who asks: by token, else by client certificate, else anybody; none for a wrong token."""
+        """Find the user: by token, else by client certificate, else anonymous; empty if there is no valid user."""
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         if kind == "Bearer":
             return self.tokens.get(token, "")

@@ -20,7 +20,7 @@ def write_key(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 class Authority:
-    """Signs certificates. `folder` keeps what has to lie in files: clients' pairs and the default server's."""
+    """Signs certificates. Those of clients and of the default server are files in `folder`, with their keys."""
 
     def __init__(self, folder: Path, name: str = "Tests") -> None:
         self.folder = folder
@@ -35,7 +35,7 @@ class Authority:
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(self, name: str, days: range = range(-1, 30)) -> tuple[bytes, bytes]:
-        """Issue a certificate for a host, good on those days from today: certificate and key."""
+        """Issue a certificate and a key for a host, valid on `days`, counted from today."""
         key = ec.generate_private_key(ec.SECP256R1())
         try:
             other: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(name))
@@ -46,7 +46,7 @@ class Authority:
         return certificate.public_bytes(serialization.Encoding.PEM), write_key(key)
 
     def trust(self, client: str | None = None) -> ssl.SSLContext:
-        """Make a client's context that trusts this authority, with a client certificate of that name."""
+        """Make a client's TLS context that trusts this authority, with a client certificate if `client` names one."""
         context = ssl.create_default_context(cadata=self.pem.decode())
         if client:
             certificate, key = self.write(client, *self.issue(client))

@@ -1,4 +1,4 @@
-"""Pods' stand-ins: real HTTP/1.1 and WebSocket servers on loopback addresses."""
+"""Stand-ins for Pods: real HTTP/1.1 and WebSocket servers on loopback addresses."""
 
 import asyncio
 import json
@@ -18,11 +18,11 @@ _QUIET: dict[str, Any] = {"log_level": "error", "ws": "websockets-sansio", "time
 
 
 class Backends:
-    """Answers each request with what arrived: a JSON object with the address that was asked, method, URI and headers.
+    """Answers each request with what arrived: a JSON object with the server's address, method, URI and headers.
 
-    A request's X-Answer-Accel comes back as X-Accel-Redirect. A URI that ends with `/stream` answers in two pieces and
-    waits with the second one for `let_go`, one that ends with `/drip` in as many numbered lines as there is time for
-    until then; a WebSocket gets back what it sends, behind the address.
+    A request's X-Answer-Accel comes back as X-Accel-Redirect. If the path ends with `/stream`, the answer has two
+    pieces, and the second one is sent after `let_go`. If the path ends with `/drip`, the answer is numbered lines, sent
+    until `let_go`. A WebSocket gets back what it sends, with the server's address in front.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Backends:
         """Answer on this address from now on."""
         if (ip, port) in self._servers:
             return
-        # asyncio sends at once only where the protocol is named; else a body waits 40 ms for an ACK of its head.
+        # asyncio sends at once only if the socket names its protocol; else a body waits 40 ms for an ACK of its head.
         family = socket.AF_INET6 if ":" in ip else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""Canaries: secret values of this run's own, and where they or anything made of them alone can be found again."""
+"""Canaries: secret values made for this run, and a search for them and for all that is made from them alone."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-_PREFIX = 16  # hexadecimal digits of a digest: names are often cut
+_PREFIX = 16  # hexadecimal digits of a digest: digests in names are often cut
 _DIGESTS: tuple[Callable[[bytes], bytes], ...] = (
     *(lambda data, name=name: hashlib.new(name, data).digest() for name in ("md5", "sha1", "sha256", "sha512")),
     *(lambda data, size=size: hashlib.blake2b(data, digest_size=size).digest() for size in (16, 20, 32, 64)),
@@ -20,7 +20,7 @@ _DIGESTS: tuple[Callable[[bytes], bytes], ...] = (
 
 
 class Canaries:
-    """Makes secrets, and finds them as they are, encoded, in part, or as a digest that could be tried offline."""
+    """Makes secrets and finds them again: plain, encoded, in part, or as a digest that allows guessing offline."""
 
     def __init__(self) -> None:
         self._needles: dict[bytes, str] = {}
@@ -37,7 +37,7 @@ class Canaries:
         return value
 
     def watch_key(self, what: str, pem: bytes) -> bytes:
-        """Look for a private key of the kind that the tests' authority makes: all of it, its lines, its number."""
+        """Look for a private key as the tests' authority makes them: for the whole PEM, its lines and its number."""
         key = load_pem_private_key(pem, None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         self.watch(what, pem)
@@ -48,12 +48,12 @@ class Canaries:
         return pem
 
     def find(self, data: bytes) -> set[str]:
-        """Name the secrets that are found in some bytes."""
+        """Name the secrets that these bytes contain."""
         return {what for needle, what in self._needles.items() if needle in data}
 
 
 def _encode(value: bytes) -> Iterator[bytes]:
-    """Write a value in all the ways in which it may be seen, wherever in a longer text that is."""
+    """Write a value in all forms in which it may appear, at any place in a longer text."""
     encoded = base64.b64encode(value)
     yield from (value, value.hex().encode(), value.hex().upper().encode())
     for shift in range(3):
@@ -70,9 +70,9 @@ def _both_alphabets(encoded: bytes) -> tuple[bytes, bytes]:
 
 
 def find_leaks(canaries: Canaries, folder: Path, kept: tuple[Path, ...] = ()) -> Iterator[str]:
-    """Name what is wrong below a folder: a secret in a name, or in a file that others may read; a mode that is odd.
+    """Name the faults below a folder: secrets in names, secrets in files, and unexpected modes.
 
-    Files of mode 0600 may hold secrets below the folders `kept`, and nowhere else.
+    Only files of mode 0600 below the folders `kept` may hold secrets.
     """
     for path in sorted(folder.rglob("*")):
         for what in canaries.find(bytes(path)):
@@ -88,10 +88,10 @@ def find_leaks(canaries: Canaries, folder: Path, kept: tuple[Path, ...] = ()) ->
 
 
 def find_in_processes(canaries: Canaries, pids: list[int]) -> Iterator[str]:
-    """Name the secrets that stand in processes' titles and environments."""
+    """Name the secrets in the titles and environments of processes."""
     for pid, name in itertools.product(pids, ("cmdline", "environ")):
         try:
             found = canaries.find(Path(f"/proc/{pid}/{name}").read_bytes())
         except (FileNotFoundError, PermissionError, ProcessLookupError):
-            continue  # it has ended, or nobody may look into it
+            continue  # the process has ended, or may not be looked into
         yield from map(partial("{1} of {0} holds {2}".format, pid, name), found)

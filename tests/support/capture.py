@@ -1,4 +1,4 @@
-"""A Pod that writes down what reaches it, byte by byte, and answers each request once it is whole."""
+"""A Pod that records what reaches it, byte by byte, and answers each request once it is complete."""
 
 import re
 import socket
@@ -12,7 +12,7 @@ _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 class CapturingPod(Wire):
     """`requests` holds each request's line, its headers (lower-case names, in order) and its body, decoded.
 
-    `reply` is what each of them gets; nothing: its connection is closed.
+    `reply` is the answer to each of them; if it is empty, the connection is closed.
     """
 
     def __init__(self) -> None:

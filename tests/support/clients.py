@@ -1,4 +1,4 @@
-"""Clients of every kind, each in a thread of its own: what each sends, and what of it fails."""
+"""Clients of several kinds, each in its own thread; each one counts what it sends and records what fails."""
 
 import http.client
 import json
@@ -19,7 +19,7 @@ _ERRORS = (OSError, http.client.HTTPException, WebSocketException, AssertionErro
 
 
 class Client(threading.Thread):
-    """Does its kind's work in turns, `pause` seconds apart, until it is stopped; `failures` tells each that failed."""
+    """Takes turns, with `pause` seconds between, until it is stopped; `failures` describes each turn that failed."""
 
     def __init__(self, port: int, host: str, pause: float = 0.005) -> None:
         super().__init__()
@@ -35,14 +35,14 @@ class Client(threading.Thread):
         self._try(self.close)
 
     def turn(self) -> None:
-        """Send one thing and take what comes back."""
+        """Send one request or one piece, and read what comes back."""
         raise NotImplementedError
 
     def close(self) -> None:
         """Finish what is under way."""
 
     def drop(self) -> None:
-        """Give up what is under way, to begin anew with the next turn."""
+        """Give up what is under way; the next turn begins anew."""
 
     def _try(self, work: Callable[[], None]) -> None:
         try:
@@ -73,7 +73,7 @@ class NewConnections(Client):
 
 
 class KeptConnection(Client):
-    """Sends all requests over one connection as long as it stays open, without a look whether it still does."""
+    """Sends all requests over one connection while it is open, and does not check before whether it still is."""
 
     connection: http.client.HTTPConnection | None = None
 
@@ -94,7 +94,7 @@ class KeptConnection(Client):
 
 
 class RetryingConnection(KeptConnection):
-    """The same, but a request whose idle connection was closed before any answer is sent again, as browsers do."""
+    """Sends a request again if its idle connection was closed before any answer, as browsers do."""
 
     def turn(self) -> None:
         idle = self.connection is not None
@@ -108,9 +108,9 @@ class RetryingConnection(KeptConnection):
 
 
 class Http2(Client):
-    """Sends requests over one connection with TLS; what a GOAWAY says was not taken is sent over another.
+    """Sends requests over one TLS connection; if a GOAWAY says that a request was not taken, sends it over a new one.
 
-    The library h2 takes no frame behind a GOAWAY, not even those of the streams that it lets finish.
+    The library h2 accepts no frame after a GOAWAY, not even those of the streams that may still finish.
     """
 
     def __init__(self, port: int, host: str, trust: ssl.SSLContext) -> None:
@@ -133,7 +133,7 @@ class Http2(Client):
     close = drop
 
     def _was_taken(self) -> bool:
-        """Send a request: tell whether nginx took it. It is taken back by what GOAWAY says, and by nothing else."""
+        """Send a request, and tell whether nginx took it; only a GOAWAY can say that it did not."""
         if self._leaving or not self._socket:
             self.drop()
             self._start()
@@ -141,7 +141,7 @@ class Http2(Client):
         self._stream += 2
         head = {":method": "GET", ":scheme": "https", ":authority": self._host, ":path": "/"}
         request = HeadersFrame(self._stream, self._encoder.encode(head), flags=["END_STREAM", "END_HEADERS"])
-        # Where nginx has closed, what it said before that is still to be read.
+        # If nginx has closed the connection, what it sent before must still be read.
         with suppress(BrokenPipeError, ConnectionResetError):
             self._socket.sendall(request.serialize())
         while True:
@@ -172,7 +172,7 @@ class Http2(Client):
 
 
 class WebSocket(Client):
-    """Keeps one WebSocket open, over which it sends and gets an echo."""
+    """Keeps one WebSocket open, sends messages over it and reads their echoes."""
 
     _socket: ClientConnection | None = None
 
@@ -194,14 +194,14 @@ class WebSocket(Client):
 
 
 class Download(Client):
-    """Reads one long answer, piece by piece as the backend writes it, until the backend ends it."""
+    """Reads one long answer, piece by piece, until the backend ends it."""
 
     _response: http.client.HTTPResponse | None = None
     _expected = 0
     _line = b""
 
     def turn(self) -> None:
-        """Read one piece: their numbers must follow one another."""
+        """Read one piece, and check that its number follows the one before."""
         if not self._response:
             connection = self._connect()
             connection.request("GET", "/drip", headers={"Connection": "close"})
@@ -226,7 +226,7 @@ class Download(Client):
 
 
 class Upload(Client):
-    """Sends one long body, piece by piece; at its end the backend must have all of it."""
+    """Sends one long body, piece by piece; at the end the backend must have received all of it."""
 
     _connection: http.client.HTTPConnection | None = None
     _size = 0
@@ -255,7 +255,7 @@ class Upload(Client):
 
 @contextmanager
 def busy(clients: Sequence[Client], backends: Backends) -> Iterator[None]:
-    """Let clients work for as long as the block takes; then what is under way is finished."""
+    """Let clients work while the block runs, then let them finish what is under way."""
     for client in clients:
         client.start()
     try:

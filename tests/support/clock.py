@@ -1,6 +1,6 @@
-"""Runs a program of Python's by a clock of its own: `clock.py FILE PROGRAM ...`; FILE holds seconds to be added.
+"""Run a Python program with a wrong clock: `clock.py FILE PROGRAM ...`; FILE holds the seconds to add to the time.
 
-Only the time of day is another one; what is measured by the monotonic clock stays true, as where a clock is set.
+Only the time of day is wrong. The monotonic clock stays right, as when somebody sets the clock of a machine.
 """
 
 import datetime

@@ -1,4 +1,4 @@
-"""The installed command, run as a person runs it: a process with an environment of its own."""
+"""The installed command, run as a user runs it: as a process with its own environment."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ COMMAND = Path(sysconfig.get_path("scripts")) / "dispatcher"
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """Make an environment that holds nothing of this machine's but where programs are."""
+    """Make an environment that takes only the PATH from this machine."""
     return {
         "PATH": f"{os.environ['PATH']}:/usr/sbin",
         "HOME": "/nonexistent",
@@ -21,7 +21,7 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 def run(*arguments: object, stdin: bytes = b"", **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
+    """Run the command until it ends."""
     finished = subprocess.run(
         [COMMAND, *map(str, arguments)],
         env=environment(**settings),
@@ -36,7 +36,7 @@ def run(*arguments: object, stdin: bytes = b"", **settings: str) -> subprocess.C
 
 @contextmanager
 def start(*arguments: object, **settings: str) -> Iterator[subprocess.Popen[str]]:
-    """Start the command; its output can be read while it runs. It ends with the block, however that ends."""
+    """Start the command; its output can be read while it runs. It ends with the block, also after an error."""
     process = subprocess.Popen(
         [COMMAND, *map(str, arguments)],
         env=environment(**settings), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -17,7 +17,7 @@ from reconciler.status.log import Log
 
 
 def main() -> None:
-    """Play the story; with --keep go on serving its end until a signal comes."""
+    """Play the story; with --keep, go on serving its last step until a signal comes."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="go on serving until a signal comes")
     keep = parser.parse_args().keep
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def play(router: Router, stage: Stage) -> None:
-    """Play each step: what the loop did, then what requests get."""
+    """Play each step: show what the loop did, then what requests got."""
     log = Log(sys.stdout, "text")
     sys.stdout.write("Servers on 127.0.0.0/8 and ::1 stand in for the recorded Pods.\n\n")
     for step, asks in STORY.items():
@@ -49,7 +49,7 @@ def play(router: Router, stage: Stage) -> None:
 
 
 def show(ask: Ask, answers: list[tuple[Answer | None, str]]) -> None:
-    """Show a request, its answer and which Pods it came from."""
+    """Show a request, its answer and the Pods that answered."""
     answer = answers[-1][0]
     status = f"{answer.status}" if answer else "closed"
     names = sorted({name for _, name in answers if name})
@@ -61,14 +61,14 @@ def show(ask: Ask, answers: list[tuple[Answer | None, str]]) -> None:
 
 
 def shorten(names: list[str]) -> str:
-    """Name Pods by their Namespace, once, and the part of their names that tells them apart."""
+    """Name Pods briefly: their Namespace once, then the part of each name that differs."""
     namespace = names[0].partition("/")[0]
     parts = [name.partition("/")[2] for name in names]
     return f"{namespace}: " + " ".join(f"...{part[-5:]}" if part.count("-") > 1 else part for part in parts)
 
 
 def tell_how_to_ask(router: Router) -> None:
-    """Say how to send requests of one's own."""
+    """Show how to send your own requests."""
     lines = (
         f"nginx goes on serving the last step on port {router.port} (TLS: {router.ssl_port}). Ctrl-C ends it. Try:",
         f"  curl -i http://127.0.0.1:{router.port}/nodejs -H 'Host: b.example.com'",

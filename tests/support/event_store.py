@@ -1,4 +1,4 @@
-"""How a test API server takes Events: POST and PATCH."""
+"""How a test API server accepts Events: POST and PATCH."""
 
 import random
 import time
@@ -8,7 +8,7 @@ from support.answers import Answer, bad_request, invalid, not_found, write_json
 from support.objects import Object
 from support.store import Store, Stored
 
-_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # those that Kubernetes ends generated names with
+_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes ends generated names with these letters
 _DEFAULTS: Object = {"eventTime": None, "reportingComponent": "", "reportingInstance": ""}
 _EVENT = (
     "metadata", "involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "type",
@@ -24,13 +24,13 @@ def _read_body(body: bytes) -> Object:
 
 
 def write_object(kind: str, stored: Stored, status: int = 200) -> Answer:
-    """Write an object as it is answered alone."""
+    """Write the answer to a request for a single object."""
     head = write_json({"kind": kind, "apiVersion": "v1"}).removesuffix(b"}")
     return Answer(status, (head + b",", stored.item.removeprefix(b"{"), b"\n"))
 
 
 def create_event(store: Store, namespace: str, body: bytes, agent: str) -> Answer:
-    """Keep a new Event. It must be about an object of its own Namespace; about a Namespace, it is in "default"."""
+    """Store a new Event. It must be in its object's Namespace, or in "default" if its object is a Namespace."""
     given = _read_body(body)
     prefix = given["metadata"].get("generateName", "")
     name = given["metadata"].get("name") or prefix + "".join(random.choices(_LETTERS, k=5))

@@ -1,4 +1,4 @@
-"""How a test API server sends an answer: headers as Go's server has them, then the body piece by piece."""
+"""How a test API server sends an answer: the headers as Go's server sends them, then the body in pieces."""
 
 import asyncio
 import gzip
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from support.answers import Answer
 
-_PIECE = 1 << 18  # leaves other requests their turn
-_SMALL = 2048  # Go's server buffers so much before it has to send a body whose length it does not know
-_LARGE = 128 * 1024  # what Kubernetes compresses, for clients that can read it
+_PIECE = 1 << 18  # small enough to let other requests have their turn
+_SMALL = 2048  # Go's server buffers this much; a longer body is sent before its length is known
+_LARGE = 128 * 1024  # Kubernetes compresses larger bodies, for clients that can read them
 _ORDER = (
     "Cache-Control", "Content-Encoding", "Content-Type", "Retry-After", "Vary", "X-Content-Type-Options",
     "Date", "Content-Length", "Connection", "Transfer-Encoding",
@@ -19,7 +19,7 @@ _ORDER = (
 
 @dataclass(frozen=True)
 class Exchange:
-    """An answer under way. `tell` is called before it begins; `mended` is set when what hangs is to go on."""
+    """An answer under way. `tell` is called before it begins; `mended` is set when an answer that hangs must go on."""
 
     request: web.Request
     response: web.StreamResponse
@@ -39,26 +39,26 @@ class Exchange:
             await self.response.write(rest[place : place + _PIECE])
 
     async def send_half(self) -> int:
-        """Send the headers and half of the body, and tell how much that is."""
+        """Send the headers and half of the body; give the size of that half."""
         await self.start()
         await self.send(0, len(self.body) // 2)
         return len(self.body) // 2
 
     def close(self) -> None:
-        """Close the connection; what was written is sent before that."""
+        """Close the connection; what was written is sent first."""
         if self.request.transport:
             self.request.transport.close()
 
 
 async def send_whole(exchange: Exchange) -> None:
-    """Send an answer as it should be."""
+    """Send a whole answer, without a fault."""
     await exchange.start()
     await exchange.send()
     await exchange.response.write_eof()
 
 
 def write_response(answer: Answer, packed: bool) -> tuple[web.StreamResponse, bytes]:
-    """Make the response to an answer, and its body; a large one is compressed if it may be."""
+    """Make the response to an answer, and its body; a large body is compressed if `packed` is true."""
     body, headers = b"".join(answer.body), dict(answer.headers)
     if packed and len(body) > _LARGE:
         body = gzip.compress(body, 1)
@@ -73,7 +73,7 @@ def write_response(answer: Answer, packed: bool) -> tuple[web.StreamResponse, by
 
 
 async def order_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Put headers in the order of Go's server, and leave out what it would not send."""
+    """Put headers into the order of Go's server, and drop those that it would not send."""
     ordered = [(name, response.headers[name]) for name in _ORDER if name in response.headers]
     response.headers.clear()
     response.headers.extend(ordered)

@@ -1,4 +1,4 @@
-"""What can go wrong between a client and a test API server: other answers, and answers sent badly."""
+"""Faults between a client and a test API server: wrong answers, and answers that are sent badly."""
 
 import asyncio
 import re
@@ -21,7 +21,7 @@ class Fault:
 
 @dataclass
 class Applied:
-    """A fault that is on, for requests whose path fits, so many times."""
+    """A fault that is active for the next `left` requests whose path matches."""
 
     fault: Fault
     path: str
@@ -29,7 +29,7 @@ class Applied:
     mended: asyncio.Event
 
     def takes(self, request: web.Request) -> bool:
-        """Tell whether this request meets the fault, which is then one time less to come."""
+        """Tell whether the fault applies to this request; if it does, reduce `left` by one."""
         fits = self.left > 0 and any(fnmatchcase(each, self.path) for each in (request.path, request.path_qs))
         self.left -= fits
         return fits
@@ -71,7 +71,7 @@ async def _close(exchange: Exchange) -> None:
 
 
 def answer_with(answer: Answer) -> Fault:
-    """Let every request get this answer."""
+    """Make a fault that gives every request this answer."""
     return Fault(lambda _: answer)
 
 
@@ -80,13 +80,13 @@ def _say(*body: bytes, status: int = 200, **headers: str) -> Fault:
 
 
 def too_many_requests(after: int = 1) -> Fault:
-    """Make 429, with the seconds to wait; it is plain text."""
+    """Make a fault that answers 429 as plain text, with the seconds to wait."""
     headers = NO_SNIFFING | {"Content-Type": "text/plain; charset=utf-8", "Retry-After": str(after)}
     return answer_with(Answer(429, (b"Too many requests, please try again later.\n",), JSON | headers))
 
 
 def unavailable(after: int | None = None) -> Fault:
-    """Make 503, as a server that starts or stops, with the seconds to wait if it tells them."""
+    """Make a fault that answers 503, as a server that starts or stops does, with the seconds to wait if given."""
     headers = {} if after is None else {"Retry-After": str(after)}
     return answer_with(write_status(503, "ServiceUnavailable", "apiserver not ready", {}, headers))
 
@@ -100,7 +100,7 @@ def _rename(answer: Answer) -> Answer:
 
 
 def _malform(answer: Answer) -> Answer:
-    """Let one value of the first item be a number: a Pod's address, else the name."""
+    """Replace one text in the first item by a number: a Pod's address, else the name."""
     head, items, *tail = answer.body if len(answer.body) == 3 else (*answer.body, b"")
     name = b"podIP" if b'"podIP":"' in items else b"name"
     return replace(answer, body=(head, re.sub(rb'"%s":"[^"]*"' % name, b'"%s":17' % name, items, count=1), *tail))

@@ -1,4 +1,4 @@
-"""Strategies that write what tenants could write: Namespaces, Pods and Secrets, legal, odd and hostile."""
+"""Strategies that draw what tenants could write: legal, odd and hostile Namespaces, Pods and Secrets."""
 
 import json
 from typing import Any
@@ -55,7 +55,7 @@ odd = st.recursive(
 
 
 def mostly(legal: st.SearchStrategy[Any], rest: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Draw what is legal seven times of eight, so that whole objects get through and the odd part meets good ones."""
+    """Draw a legal value seven times out of eight, so that whole objects are accepted and odd parts meet good ones."""
     return st.integers(0, 7).flatmap(lambda number: legal if number else rest)
 
 
@@ -115,7 +115,7 @@ secret_fields = st.dictionaries(secret_names, st.binary(max_size=60))
 
 @st.composite
 def tenants(draw: st.DrawFn, name: str | None = None) -> list[objects.Object]:
-    """Write one Namespace with all that is in it."""
+    """Draw one Namespace and the objects in it."""
     name = name or draw(names)
     made: list[dict[str, Any]] = [objects.namespace(name, draw(host_annotations), draw(moments))]
     for place in range(draw(st.integers(1, 3))):

@@ -1,4 +1,4 @@
-"""How a test API server reads a list's parameters and answers it: selectors, pages, versions."""
+"""How a test API server reads the parameters of a list request and answers it: selectors, pages, versions."""
 
 import asyncio
 import base64
@@ -45,7 +45,7 @@ class FieldTerm:
 
 @dataclass(frozen=True)
 class Query:
-    """What a list asks for."""
+    """The parameters of a list request."""
 
     kind: Kind
     namespace: str
@@ -58,23 +58,23 @@ class Query:
 
     @property
     def name(self) -> str:
-        """The one name that is asked for, if it is one; rights to a name are enough then."""
+        """The name that the request selects, if it selects only one; a right to this name is then enough."""
         names = (term.value for term in self.fields if term.name == "metadata.name" and not term.negated)
         return next(names, "")
 
     @property
     def question(self) -> object:
-        """What decides which objects are found: neither versions nor pages."""
+        """The selectors, which decide which objects are found; versions and pages do not."""
         return self.labels, self.fields
 
     @property
     def prefix(self) -> str:
-        """What the keys of all objects begin with that may be meant."""
+        """The beginning of the keys of all objects that can be found."""
         return f"{self.namespace}/" if self.namespace else ""
 
     @property
     def cached(self) -> bool:
-        """Whether the cache answers: not a page, unless of version 0, where the limit does not count."""
+        """Whether the cache answers. It answers no pages; at version 0 the limit is ignored."""
         limited = self.limit and self.version != "0"
         return bool(self.version) and not self.token and not limited and self.match != "Exact"
 
@@ -122,7 +122,7 @@ def _check_versions(version: str, match: str, token: str) -> None:
 
 
 async def answer_list(store: Store, query: Query, accept: str, patience: float) -> Answer:
-    """Answer a list; for a version that is not there yet the cache is waited for, `patience` seconds at most."""
+    """Answer a list request; wait at most `patience` seconds until the cache has reached the version."""
     if query.cached:
         collection = await _wait_for_cache(store, query, patience)
         found = collection.find(query.question, query.prefix, query.accepts)
@@ -148,7 +148,7 @@ async def _wait_for_cache(store: Store, query: Query, patience: float) -> Collec
 
 
 def _choose_state(store: Store, query: Query) -> tuple[State, str]:
-    """Choose the state that an uncached list is answered from, and the key (less its prefix) with which it begins."""
+    """Choose the state for an uncached list, and the key, without its prefix, at which the list begins."""
     if query.token:
         version, start = _read_token(query.token)
         state = store.present if version < 0 else store.at(version)
@@ -166,7 +166,7 @@ def _choose_state(store: Store, query: Query) -> tuple[State, str]:
 
 
 def _go_on(query: Query, collection: Collection, last: str, version: int) -> dict[str, object]:
-    """Say how a list goes on, if any object comes after the last: it need not be one that is selected."""
+    """Write how a list goes on, if any object comes after the last one, even an object that is not selected."""
     after = sum(key > last for key in collection.objects if key.startswith(query.prefix))
     if not after:
         return {}

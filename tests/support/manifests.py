@@ -1,4 +1,4 @@
-"""The manifests below k8s/, built as kustomize builds them: what is listed, with the patches on it."""
+"""The manifests below k8s/, built as kustomize builds them: the objects that are listed, with the patches applied."""
 
 import copy
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from support.objects import Object
 
 K8S = Path(__file__).parents[2] / "k8s"
 KUSTOMIZATIONS = sorted(path.parent for path in K8S.glob("**/kustomization.yaml"))
-# By which of an entry's keys Kubernetes merges these lists; others are replaced.
+# Kubernetes merges each of these lists by this key of its entries; it replaces other lists.
 _MERGED_BY = {
     "containers": "name",
     "env": "name",
@@ -26,13 +26,13 @@ def read_documents(path: Path) -> list[Object]:
 
 
 def read_kustomization(folder: Path) -> Object:
-    """Read what a folder lists."""
+    """Read a folder's kustomization, which lists its files."""
     (kustomization,) = read_documents(folder / "kustomization.yaml")
     return kustomization
 
 
 def build(folder: Path) -> list[Object]:
-    """Build a folder's objects, sorted. KeyError where a patch is for none of them."""
+    """Build a folder's objects, sorted. KeyError if a patch is for none of them."""
     kustomization = read_kustomization(folder)
     objects = {name_of(item): item for path in kustomization["resources"] for item in _read((folder / path).resolve())}
     for patch in kustomization.get("patches", ()):
@@ -62,7 +62,7 @@ def _merge(old: Any, new: Any, field: str = "") -> Any:
 
 
 def pod_templates(objects: list[Object]) -> Iterator[Object]:
-    """Find the Pods that objects make."""
+    """Find the Pod templates in objects."""
     return (item["spec"]["template"] for item in objects if "template" in item.get("spec", {}))
 
 

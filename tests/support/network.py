@@ -1,4 +1,4 @@
-"""Run the daemon where each packet is seen, in a network whose lo leads everywhere: who was contacted, as JSON."""
+"""Run the daemon in a network where lo leads everywhere, watch each packet, and write the targets as JSON."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from support.authority import Authority
 from support.objects import namespace, secret, web
 from support.running_daemon import RunningDaemon
 
-WITNESS = ("192.0.2.1", 9)  # https://www.rfc-editor.org/rfc/rfc5737: nobody's address
+WITNESS = ("192.0.2.1", 9)  # https://www.rfc-editor.org/rfc/rfc5737: an address that nobody has
 _EVERY_PROTOCOL = 0x0003
 _SYN_ALONE = 0x02
 
 
 class Watch:
-    """Counts the connections that are asked for, and all packets of other protocols than TCP, by address and port."""
+    """Counts the attempts to connect by TCP, and all packets of other protocols, by address and port."""
 
     def __init__(self) -> None:
         self.seen: Counter[str] = Counter()
@@ -35,7 +35,7 @@ class Watch:
 
 
 def read_target(packet: bytes) -> str | None:
-    """Name what a packet reaches for; None for TCP's answers and what follows them."""
+    """Name the target of a packet; None for TCP packets after the first one of a connection."""
     four = packet[0] >> 4 == 4
     protocol, at = (packet[9], (packet[0] & 15) * 4) if four else (packet[6], 40)
     address = socket.inet_ntop(*((socket.AF_INET, packet[16:20]) if four else (socket.AF_INET6, packet[24:40])))
@@ -45,7 +45,7 @@ def read_target(packet: bytes) -> str | None:
 
 
 def run_daemon(server: ApiServer, daemon: RunningDaemon) -> None:
-    """Let the daemon do what it does in its life: serve, follow, lose the API server and find it again, end."""
+    """Let the daemon serve, follow changes, lose the API server, find it again, and end."""
     server.load([namespace("a", {"a.dev": {}, "*.example.org": {}}), web("a", 3000), secret("a", api_key="x")])
     daemon.start()
     daemon.wait_for_line("applied")
@@ -60,7 +60,7 @@ def run_daemon(server: ApiServer, daemon: RunningDaemon) -> None:
 
 
 def main(folder: Path) -> None:
-    """Watch the daemon's life."""
+    """Watch the network while the daemon runs."""
     watch = Watch()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as witness:
         witness.sendto(b"", WITNESS)

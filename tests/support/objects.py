@@ -1,4 +1,4 @@
-"""Objects to route: recorded ones, changed where a test is about that."""
+"""Objects to route: recorded ones, with the changes that tests need."""
 
 import base64
 import copy
@@ -31,7 +31,7 @@ for _recorded in (_NAMESPACE, _POD, _SECRET):
 
 
 def namespace(name: str, hosts: object, created: str = "2026-11-22T18:06:04Z") -> Object:
-    """Give the recorded Namespace another name and hosts (text as it is, all else as JSON)."""
+    """Copy the recorded Namespace with another name and other hosts (text as it is, other values as JSON)."""
     changed = copy.deepcopy(_NAMESPACE)
     changed["metadata"] |= {"name": name, "creationTimestamp": created}
     changed["metadata"]["annotations"] = {HOSTS: hosts if isinstance(hosts, str) else json.dumps(hosts)}
@@ -39,7 +39,7 @@ def namespace(name: str, hosts: object, created: str = "2026-11-22T18:06:04Z") -
 
 
 def pod(of: str, name: str, ip: str, paths: object, ports: list[Object] | None = None, **metadata: object) -> Object:
-    """Give the recorded Pod another Namespace, name, address, paths (text as it is, all else as JSON) and ports."""
+    """Copy the recorded Pod with other metadata, address, paths (text as it is, other values as JSON) and ports."""
     changed = copy.deepcopy(_POD)
     changed["metadata"] |= {"name": name, "namespace": of, **metadata}
     changed["metadata"]["annotations"] = {PATHS: paths if isinstance(paths, str) else json.dumps(paths)}
@@ -50,13 +50,13 @@ def pod(of: str, name: str, ip: str, paths: object, ports: list[Object] | None =
 
 
 def web(of: str, port: int, last: int = 2, path: str = "/") -> Object:
-    """Make a Pod that answers."""
+    """Make a Pod at 127.0.0.`last` that serves one path."""
     ports = [{"containerPort": port, "protocol": "TCP"}]
     return pod(of, f"web-{last}", f"127.0.0.{last}", [{"basePath": path, "containerPort": port}], ports)
 
 
 def secret(of: str, **fields: str | bytes) -> Object:
-    """Give the recorded routing Secret another Namespace and fields; in their names `_` stands for `.` or `-`."""
+    """Copy the recorded routing Secret with another Namespace and fields; `api_key` is `api-key`, other `_` are `.`."""
     changed = copy.deepcopy(_SECRET)
     changed["metadata"] |= {"namespace": of}
     changed["data"] = {
@@ -69,7 +69,7 @@ def secret(of: str, **fields: str | bytes) -> Object:
 
 
 def tls(certificate: str = "ssl.crt", key: str = "ssl.key", client: str | None = None) -> Object:
-    """Write a host's options that ask for TLS from these fields."""
+    """Write a host's options for TLS with the certificates and the key in these fields."""
     names = {"certificate": certificate, "certificateKey": key} | ({"clientCertificate": client} if client else {})
     return {"ssl": {name: {"valueFrom": {"secretKeyRef": {"key": field}}} for name, field in names.items()}}
 
@@ -87,7 +87,7 @@ def listing(objects: list[Object]) -> Listing:
 
 
 def on_loopback(objects: list[Object], ports: dict[int, int], address: Any) -> list[Object]:
-    """Move Pods to loopback: their addresses by `address`, the ports that they and their paths name by `ports`."""
+    """Move Pods to loopback: change addresses with `address`, and the ports in Pods and paths with `ports`."""
     moved = copy.deepcopy(objects)
     for item in moved:
         if item["kind"] != "Pod":

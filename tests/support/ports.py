@@ -1,17 +1,17 @@
-"""Free ports and loopback addresses of this run's own."""
+"""Free ports and loopback addresses that only this run uses."""
 
 import itertools
 import os
 import random
 import socket
 
-# Below the ports that systems give to outgoing connections, which could take one before it is listened on.
+# These are below the ports that systems give to outgoing connections, which could take a port before a test does.
 _FIRST, _LAST = 10_000, 32_000
 _next = itertools.count(random.SystemRandom().randrange(_FIRST, _LAST))
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on, and that was not given out before."""
+    """Find a port on which nobody listens, and which was not given out before."""
     for number in _next:
         port = _FIRST + number % (_LAST - _FIRST)
         with socket.socket() as probe:
@@ -34,7 +34,7 @@ def has_ipv6() -> bool:
 
 
 def loopback(ip: str) -> str:
-    """Give the loopback address that stands for a Pod's, another one in each process."""
+    """Give the loopback address that stands in for a Pod's address; each process has other ones."""
     if ":" in ip and has_ipv6():
         return "::1"
     _, second, third, fourth = ("10.244.6.9" if ":" in ip else ip).split(".")

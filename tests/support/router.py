@@ -1,4 +1,4 @@
-"""A router under test: the loop's own reconcile() with a real nginx, asked over real connections."""
+"""A router under test: the loop's own reconcile() and a real nginx, which gets requests over real connections."""
 
 import http.client
 import json
@@ -32,7 +32,7 @@ def find_pids(master: int) -> set[int]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request got."""
+    """The answer to a request."""
 
     status: int
     headers: dict[str, str]
@@ -40,13 +40,13 @@ class Answer:
 
     @property
     def told(self) -> dict[str, Any]:
-        """What the Pod says of the request that reached it."""
+        """What the Pod reports about the request that reached it."""
         assert self.status == 200, self
         return dict(json.loads(self.body))
 
 
 class Router:
-    """Serves objects on loopback with free ports; TLS is on, its default certificate the authority's."""
+    """Serves objects on loopback with free ports; TLS is on, with a default certificate of the authority."""
 
     def __init__(self, folder: Path, nginx_binary: str, authority: Authority, environment: dict[str, str]) -> None:
         certificate, key = authority.default
@@ -72,17 +72,17 @@ class Router:
         self.nginx.stop()
 
     def start_sink(self, folder: Path | None = None, cgroup: Path = CGROUP) -> NginxSink:
-        """Make a sink that serves from the router's folder or another one; its events are told to `events`."""
+        """Make a sink that serves from the router's folder or another one; its events are added to `events`."""
         return NginxSink(folder or self.folder, self.settings, self.events.append, cgroup=cgroup)
 
     def serve(self, *wanted: objects.Object) -> Cycle:
-        """Bring nginx to what these objects ask for."""
+        """Make nginx serve these objects."""
         snapshot = normalise(objects.listing(list(wanted)), self.settings)
         self.last = reconcile(snapshot, self.stages, self.nginx, self.last, time.time())
         return self.last
 
     def ask(self, host: str | None, uri: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
-        """Send a request, its URI as it is; in the headers' names `_` stands for `-`."""
+        """Send a request with this URI as it is; in the names of headers `_` stands for `-`."""
         return self._ask(
             http.client.HTTPConnection("127.0.0.1", self.port, timeout=20), host, uri, method, body, headers
         )
@@ -98,7 +98,7 @@ class Router:
         return self._ask(connection, host, uri, "GET", None, headers)
 
     def trusting_all(self) -> ssl.SSLContext:
-        """Make a client's context that takes any certificate."""
+        """Make a client's TLS context that accepts any certificate."""
         context = self._authority.trust()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

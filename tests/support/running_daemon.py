@@ -1,4 +1,4 @@
-"""The daemon under test: the installed command, following a test API server, with a real nginx and what it says."""
+"""The daemon under test: the installed command with a real nginx, which follows a test API server, and its output."""
 
 import http.client
 import os
@@ -20,7 +20,7 @@ PATIENCE = 60
 
 
 def wait_until(condition: Callable[[], object], told: Callable[[], object] = lambda: "") -> None:
-    """Wait until something is so that must come; `told` says what is known if it does not."""
+    """Wait until a condition is true; `told` gives the details for the error if it does not become true."""
     until = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < until, f"it did not come: {told()}"
@@ -28,7 +28,7 @@ def wait_until(condition: Callable[[], object], told: Callable[[], object] = lam
 
 
 class RunningDaemon:
-    """A running `dispatcher --serve` (or other arguments): `lines` is all that it and its nginx have told so far."""
+    """A running `dispatcher --serve` (or other arguments); `lines` is the output of it and its nginx so far."""
 
     def __init__(self, folder: Path, server: ApiServer, authority: Authority, **settings: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ class RunningDaemon:
             "NGINX_WORKER_CONNECTIONS": "256",
             **settings,
         }
-        self.before: tuple[object, ...] = ()  # a command that runs the daemon's
+        self.before: tuple[object, ...] = ()  # a command that runs the daemon's command
         self._readers: list[threading.Thread] = []
         self.process: subprocess.Popen[str] | None = None
 
@@ -82,38 +82,38 @@ class RunningDaemon:
         self._readers.append(reader)
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal and wait for the end and for all that was told before: give the exit code."""
+        """Send a signal, wait for the end and for all output before it, and give the exit code."""
         assert self.process
         if self.process.poll() is None:
             self.process.send_signal(number)
         code = self.process.wait(PATIENCE)
-        if number != signal.SIGKILL:  # which leaves nginx, and nginx can still tell something
+        if number != signal.SIGKILL:  # SIGKILL leaves nginx running, and nginx can still write output
             self._readers[-1].join(PATIENCE)
         return code
 
     def wait_for(self, condition: Callable[[], object], what: str = "it") -> None:
-        """Wait until something is so."""
+        """Wait until a condition is true."""
         wait_until(condition, lambda: f"{what}; told: {self.lines[-20:]}")
 
     def wait_for_line(self, part: str, times: int = 1) -> None:
-        """Wait until a line with this in it was told so many times."""
+        """Wait until at least `times` lines contain `part`."""
         self.wait_for(lambda: self.count(part) >= times, repr(part))
 
     def wait_until_serves(self, *hosts: str) -> None:
-        """Wait until hosts are answered for and nobody else takes connections: old workers do until that is told."""
+        """Wait until hosts are served and `applied` is logged; until then old workers take connections too."""
         self.wait_for(lambda: all(self.ask(host) == 200 for host in hosts), f"an answer for {hosts}")
         self.wait_for_line("applied")
 
     def count(self, part: str) -> int:
-        """Count the lines with this in them."""
+        """Count the lines that contain `part`."""
         return sum(part in line for line in self.lines)
 
     def ask(self, host: str, path: str = "/") -> int:
-        """Send a request over a new connection: give the status, 0 where the connection is closed or refused."""
+        """Send a request over a new connection; give the status, or 0 if the connection is closed or refused."""
         return self._get(self.port, path, host)[0]
 
     def probe(self, path: str) -> tuple[int, str]:
-        """Ask the daemon's health."""
+        """Request a path on the health port; give the status and the text."""
         return self._get(self.health_port, path, "health")
 
     def _get(self, port: int, path: str, host: str) -> tuple[int, str]:
@@ -145,7 +145,7 @@ class RunningDaemon:
             reader.join(10)
 
     def find_nginx(self) -> list[int]:
-        """Find the nginx processes that run in this daemon's folder, whoever is their parent."""
+        """Find the nginx processes that run in this daemon's folder, whatever process is their parent."""
         found = []
         for entry in Path("/proc").iterdir():
             try:
@@ -163,7 +163,7 @@ class RunningDaemon:
 
 
 class Traffic:
-    """Requests, one after the other, each on a connection of its own; `failures` is every answer that was no 200."""
+    """Sends requests, one after the other, each over a new connection; `failures` is every status other than 200."""
 
     def __init__(self, daemon: RunningDaemon, host: str, path: str = "/") -> None:
         self.sent = 0
@@ -180,7 +180,7 @@ class Traffic:
 
     @contextmanager
     def flowing(self) -> Iterator[None]:
-        """Send requests for as long as the block takes."""
+        """Send requests while the block runs."""
         self._thread.start()
         try:
             yield

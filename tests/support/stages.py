@@ -1,4 +1,4 @@
-"""The pure stages as functions that remember nothing: for tests that call each of them once."""
+"""The pure stages as functions that remember nothing, for tests that call each of them once."""
 
 from reconciler.objects.listing import Listing
 from reconciler.objects.normaliser import Normaliser

@@ -1,4 +1,4 @@
-"""What a test API server remembers: objects as the bytes that it sends, their versions, and what its cache holds."""
+"""What a test API server stores: objects as the bytes that it sends, their versions, and the state of its cache."""
 
 import random
 import time
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from support.answers import write_json
 from support.objects import Object
 
-KEPT = 64  # states; continue tokens of older ones have expired
+KEPT = 64  # the number of states that are kept; continue tokens of older ones have expired
 
 _METADATA = (
     "name", "generateName", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp",
@@ -48,7 +48,7 @@ _BY_NAME = {kind.name: kind for kind in KINDS.values()}
 
 @dataclass(frozen=True)
 class Stored:
-    """An object: what selectors ask for, and its bytes as an item of a list."""
+    """An object: the values that selectors compare, and its bytes as an item of a list."""
 
     key: str
     labels: dict[str, str]
@@ -60,7 +60,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Collection:
-    """All objects of a kind, and the version of the last change among them. `found` keeps what was looked for."""
+    """All objects of a kind, and the version of their last change. `found` keeps the results of searches."""
 
     version: int
     objects: dict[str, Stored] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Collection:
     joined: dict[object, bytes] = field(default_factory=dict, compare=False)
 
     def find(self, what: object, prefix: str, accepts: Callable[[Stored], bool]) -> tuple[Stored, ...]:
-        """Find objects whose key begins so, in the order of their keys; `what` names the question."""
+        """Find objects whose key begins with `prefix`, in the order of their keys; `what` identifies the search."""
         found = self.found.get((prefix, what))
         if found is None:
             keys = sorted(key for key in self.objects if key.startswith(prefix))
@@ -76,7 +76,7 @@ class Collection:
         return found
 
     def join(self, what: object, objects: tuple[Stored, ...], shuffled: bool) -> bytes:
-        """Join objects' bytes, once for each question; a cache has them in no order."""
+        """Join the bytes of objects, once for each search; if `shuffled`, in random order, as a cache has them."""
         joined = self.joined.get((what, shuffled))
         if joined is None:
             if shuffled:
@@ -85,7 +85,7 @@ class Collection:
         return joined
 
     def forget(self) -> None:
-        """Let go of what was found: nobody asks for this state often."""
+        """Forget the results of searches, because this state will rarely be read."""
         self.found.clear()
         self.joined.clear()
 
@@ -107,7 +107,7 @@ def _order(names: Iterable[str], given: Object) -> Object:
 
 
 def encode(kind: Kind, given: Object, version: int, born: dict[str, str]) -> Stored:
-    """Encode an object in the order in which Kubernetes writes it."""
+    """Encode an object with its fields in the order in which Kubernetes writes them."""
     metadata = {**born, **given["metadata"], "resourceVersion": str(version)}
     if kind.namespaced:
         metadata.setdefault("namespace", "default")
@@ -130,7 +130,7 @@ def _bear() -> dict[str, str]:
 
 
 class Store:
-    """Objects that change, each change a version of the cluster; the last states can still be read."""
+    """Objects that change. Each change makes a new version of the cluster; the last states can still be read."""
 
     def __init__(self) -> None:
         self.present = State(1, {name: Collection(1) for name in _BY_NAME})
@@ -139,15 +139,15 @@ class Store:
 
     @property
     def cache(self) -> State:
-        """The state that a list with a resourceVersion is answered from."""
+        """The state that answers a list request with a resourceVersion."""
         return self._held or self.present
 
     def at(self, version: int) -> State | None:
-        """Give a former state, unless it is forgotten."""
+        """Give a former state; None if it is forgotten."""
         return self._states.get(version)
 
     def load(self, given: Iterable[Object], version: int | None = None) -> None:
-        """Hold these objects and no others, as after a restart; versions that they tell are kept."""
+        """Hold these objects and no others, as after a restart; an object that has a resourceVersion keeps it."""
         version = self.present.version + 1 if version is None else version
         collections: dict[str, Collection] = {name: Collection(version) for name in _BY_NAME}
         for each in given:
@@ -157,7 +157,7 @@ class Store:
         self._become(State(version, collections))
 
     def put(self, given: Object) -> Stored:
-        """Hold this object, in place of one of its name if there is one."""
+        """Add this object, or replace the object of the same name."""
         kind = _BY_NAME[given["kind"]]
         metadata = given["metadata"]
         objects = dict(self.present.collections[kind.name].objects)
@@ -167,7 +167,7 @@ class Store:
         return stored
 
     def delete(self, kind: str, namespace: str, name: str) -> None:
-        """Hold this object no longer; KeyError where there is none."""
+        """Remove this object; KeyError if it does not exist."""
         objects = dict(self.present.collections[kind].objects)
         del objects[_BY_NAME[kind].key(namespace, name)]
         self._become(self.present.change(_BY_NAME[kind], objects))
@@ -177,7 +177,7 @@ class Store:
         self._states = {self.present.version: self.present}
 
     def hold(self, version: int | None = None, empty: bool = False) -> None:
-        """Let the cache stay at a version, the present one where none is named, or be empty and claim that version."""
+        """Freeze the cache at a version, by default the present one; if `empty`, it has that version but no objects."""
         held = self.present if version is None else self._states[version]
         if empty:
             nothing = {name: replace(each, objects={}, found={}, joined={}) for name, each in held.collections.items()}
@@ -185,7 +185,7 @@ class Store:
         self._held = held
 
     def follow(self) -> None:
-        """Let the cache be up to date again."""
+        """Keep the cache up to date again."""
         self._held = None
 
     def _become(self, state: State) -> None:

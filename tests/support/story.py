@@ -1,4 +1,4 @@
-"""The recorded story on loopback: what to ask of a running router after each step, and what the answers must be."""
+"""The recorded story on loopback: the requests to send to a router after each step, and the expected answers."""
 
 import base64
 import http.client
@@ -16,9 +16,9 @@ _ASKS = 200
 
 @dataclass(frozen=True)
 class Ask:
-    """A request and what must come of it: a status, or None for a closed connection, and the Pods that answer, by name.
+    """A request and what is expected: a status, or None for a closed connection, and the Pods that answer, by name.
 
-    `key` is the API key as the tenant wrote it; `sent` is the URI that reaches the Pod, where that is another one.
+    `key` is the API key as the tenant wrote it; `sent` is the URI that reaches the Pod, if it is a different one.
     """
 
     host: str
@@ -90,7 +90,7 @@ def name_recording(step: str) -> str:
 
 
 class Stage:
-    """Where the story plays: its Pods moved to loopback addresses and free ports, each with a real server."""
+    """Moves the Pods of the story to loopback addresses and free ports, and starts a real server for each of them."""
 
     def __init__(self, backends: Backends) -> None:
         self._backends = backends
@@ -98,7 +98,7 @@ class Stage:
         self._pods: dict[str, str] = {}
 
     def read(self, step: str) -> list[objects.Object]:
-        """Read a step's objects, moved; every Pod in them answers from now on."""
+        """Read a step's objects and move its Pods; every Pod answers from now on."""
         moved = objects.on_loopback(objects.read(step), self._ports, loopback)
         for item in moved:
             ip = item.get("status", {}).get("podIP")
@@ -115,7 +115,7 @@ class Stage:
         return self._pods[answer.told["pod"]]
 
     def ask(self, router: Router, ask: Ask) -> Iterator[tuple[Answer | None, str]]:
-        """Send a request until each Pod that must answer has; give each answer and its Pod's name."""
+        """Repeat a request until each expected Pod has answered; give each answer and its Pod's name."""
         missing = set(ask.pods.split())
         for _ in range(_ASKS):
             answer = send(router, ask)
@@ -127,7 +127,7 @@ class Stage:
 
 
 def send(router: Router, ask: Ask) -> Answer | None:
-    """Send one request; None where nginx closes the connection."""
+    """Send one request; None if nginx closes the connection."""
     headers = {"X_ROUTING_API_KEY": base64.b64encode(ask.key.encode()).decode()} if ask.key else {}
     try:
         if ask.tls:

@@ -1,4 +1,4 @@
-"""A rendered tree as crossplane reads it, to hold it against the routing table; a second reader beside nginx."""
+"""A rendered tree as crossplane, a second reader beside nginx, reads it, to compare it with the routing table."""
 
 from collections import Counter
 from pathlib import Path
@@ -43,7 +43,7 @@ Server = dict[tuple[str, ...], str]
 
 
 def read_servers(http: list[dict[str, Any]]) -> dict[str, Server]:
-    """Read each server as its locations and what each of them does; a server of any other shape fails here."""
+    """Read the locations of each server and what each of them does; a server with another shape fails here."""
     servers: dict[str, Server] = {}
     for block in http:
         if block["directive"] == "server":
@@ -85,7 +85,7 @@ def expect_servers(routes: Routes, how: Settings) -> dict[str, Server]:
 
 def expect_place(location: Location) -> tuple[str, ...]:
     modifier = location.match.value
-    path = location.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # as crossplane opens files
+    path = location.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # as crossplane reads files
     path = f"(*LIMIT_MATCH=2000){path}" if location.match.is_regex else path
     return (modifier, path) if modifier else (path,)
 
@@ -98,7 +98,7 @@ def expect_location(location: Location) -> str:
 
 
 def parts_of(namespace: str, routes: Routes) -> object:
-    """Give all that is a Namespace's own."""
+    """Give all that belongs to a Namespace."""
     locations = {
         (
             host.name,

@@ -1,4 +1,4 @@
-"""A real server on a socket of its own that answers as a test says, byte by byte, with TLS or without."""
+"""A real server on its own socket that sends the bytes that a test chooses, with or without TLS."""
 
 import socket
 import ssl
@@ -14,7 +14,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\
 
 
 def serve_tls(authority: Authority, folder: Path, name: str = "127.0.0.1", clients: Authority | None = None):
-    """Make a server's context with a certificate for `name`; with `clients` it asks for one of theirs."""
+    """Make a server's TLS context with a certificate for `name`; with `clients`, clients need one that it signed."""
     certificate, key = authority.issue(name)
     file = folder / f"{name}.pem"
     file.write_bytes(certificate + key)
@@ -27,7 +27,7 @@ def serve_tls(authority: Authority, folder: Path, name: str = "127.0.0.1", clien
 
 
 class Wire:
-    """Answers each request by `answer(self, connection)`, having put its head into `heads`; ends with the block."""
+    """Adds each request's head to `heads`, then answers with `answer(self, connection)`; ends with the block."""
 
     def __init__(self, answer: "Callable[[Wire, socket.socket], None] | bytes" = OK, tls=None, handshake=True) -> None:
         self.answer = answer
