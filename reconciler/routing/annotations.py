@@ -90,7 +90,7 @@ def parse_hosts(text: str) -> tuple[tuple[HostOptions, ...], tuple[Fault, ...]]:
     hosts: dict[str, HostOptions] = {}
     faults: list[Fault] = []
     try:
-        for name, options in _decode(text, dict, "an object of host to options").items():
+        for name, options in _decode(text, dict, "object of hosts and their options").items():
             try:
                 host = _parse_host(name)
                 if host in hosts:
@@ -110,7 +110,7 @@ def parse_paths(text: str, allow_regex: bool) -> tuple[tuple[PathEntry, ...], tu
     entries: dict[tuple[Match, str], PathEntry] = {}
     faults: list[Fault] = []
     try:
-        for number, raw in enumerate(_decode(text, list, "an array of entries")):
+        for number, raw in enumerate(_decode(text, list, "array of entries")):
             try:
                 entry = _parse_entry(raw, f"[{number}]", allow_regex)
                 if (entry.match, entry.path) in entries:
@@ -134,12 +134,12 @@ def _decode(text: str, kind: type, expected: str) -> Any:
     try:
         value = msgspec.json.decode(text)
     except RecursionError:
-        raise _Refused("", "is nested too deeply", f"JSON: {expected}") from None
+        raise _Refused("", "is nested too deeply", f"a JSON {expected}") from None
     except msgspec.DecodeError:
         where = locate_json_fault(text)
-        raise _Refused("", f"is not JSON{where and ' at ' + where}", f"JSON: {expected}") from None
+        raise _Refused("", f"is not JSON{where and ' at ' + where}", f"a JSON {expected}") from None
     if not isinstance(value, kind):
-        raise _Refused("", f"is JSON, but {_type_name(value)}", f"JSON: {expected}")
+        raise _Refused("", f"is JSON, but {_type_name(value)}", f"a JSON {expected}")
     return value
 
 
