@@ -7,6 +7,7 @@ import pytest
 from support.apiserver import ApiServer
 from support.authority import Authority
 from support.backends import Backends
+from support.pods import listen
 from support.ports import free_port
 from support.router import Router
 from support.running_daemon import RunningDaemon
@@ -79,6 +80,12 @@ def launch(
     yield start
     for daemon in started:
         daemon.close()
+
+
+@pytest.fixture
+def ips(backends: Backends) -> list[str]:
+    """Give the addresses of three Pods, each with a server."""
+    return listen(backends)
 
 
 @pytest.fixture(scope="module")

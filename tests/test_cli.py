@@ -307,7 +307,7 @@ def test_replay() -> None:
     assert (told.returncode, told.stderr) == (0, "")
     steps = [line for line in told.stdout.splitlines() if not line.startswith(" ")]
     assert [line.split()[1].rstrip(":") for line in steps] == [
-        *("applied", "applied", "idle", "idle", "applied", "idle"), *["applied"] * 10, "idle", "applied", "applied",
+        *("applied", "applied", "applied", "idle", "applied", "idle"), *["applied"] * 10, "idle", "applied", "applied",
     ]  # fmt: skip
     expected = "".join((path.with_suffix(".outcome")).read_text() for path in sorted(WALKTHROUGH.glob("*.json")))
     assert without_names(told.stdout) == without_names(expected)
@@ -367,7 +367,7 @@ def test_replay_serve(nginx_binary: str) -> None:
     """Replay --serve runs a real nginx during the whole replay, and ends it afterwards."""
     port = free_port()
     told = run("replay", WALKTHROUGH, "--serve", PORT=str(port), SSL_PORT=str(free_port()), **TLS)
-    assert (told.returncode, told.stdout.count(": applied ")) == (0, 15), told.stderr
+    assert (told.returncode, told.stdout.count(": applied ")) == (0, 16), told.stderr
     with pytest.raises(ConnectionRefusedError):
         http.client.HTTPConnection("127.0.0.1", port, timeout=20).request("GET", "/")
 

@@ -16,7 +16,7 @@ from support.tree import expect_servers, expect_upstreams, parts_of, read_http, 
 
 from reconciler.disk.trees import write_files
 from reconciler.nginx.program import check_tree, find_version
-from reconciler.routing.model import Location, Match, RoutingTable
+from reconciler.routing.model import Answer, Location, Match, RoutingTable
 from reconciler.settings import Settings, read_settings
 from reconciler.values.files import Files
 
@@ -46,9 +46,12 @@ def locations_of(cluster: list[objects.Object]) -> list[Location]:
 
 
 REACHED: dict[str, Callable[[Location], bool]] = {
-    "an API key on a path that needs escapes": lambda place: place.api_key and not place.closed and "\\" in place.path,
+    "an API key on a path that needs escapes": lambda place: (
+        place.api_key and place.answer is Answer.PODS and "\\" in place.path
+    ),
     "several API keys": lambda place: place.more_keys == 2,
-    "a closed path": lambda place: place.closed,
+    "a closed path": lambda place: place.answer is Answer.CLOSED,
+    "a path without a ready Pod": lambda place: place.answer is Answer.UNAVAILABLE,
     "a regular expression": lambda place: place.match is Match.IREGEX,
     "a target with a dollar": lambda place: "%24" in (place.target or ""),
     "a path of bytes that are not UTF-8": lambda place: "\udcff" in place.path,

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives import hashes
 from support.authority import Authority
 from support.backends import Backends
 from support.objects import namespace, pod, secret, tls
-from support.ports import free_port, has_ipv6, loopback
+from support.pods import DECLARED, HOST, PORT, entry
+from support.ports import has_ipv6
 from support.router import Router
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -28,22 +29,6 @@ from websockets.sync.client import connect
 from reconciler.rendering.comparison import compare
 
 Start = Callable[..., Router]
-PORT = free_port()
-DECLARED = [{"containerPort": PORT, "name": "http"}]
-HOST = "test.k8s.local"
-
-
-@pytest.fixture
-def ips(backends: Backends) -> list[str]:
-    """Give the addresses of three Pods, each with a server."""
-    addresses = [loopback(f"10.244.{place}.11") for place in range(3)]
-    for address in addresses:
-        backends.listen(address, PORT)
-    return addresses
-
-
-def entry(base: str, **more: object) -> dict[str, Any]:
-    return {"basePath": base, "containerPort": str(PORT), **more}
 
 
 def serve_paths(router: Router, ip: str, *entries: object) -> None:

@@ -76,7 +76,7 @@ def _normalise_group(group: _Group, settings: Settings) -> _Part:
         pods=tuple(
             _normalise_pod(pod, settings)
             for _, pod in sorted(group.pods.items(), key=itemgetter(0))
-            if _counts(pod, settings)
+            if _is_known(pod, settings)
         ),
     )
     return _Part(namespace, blake2b(msgspec.msgpack.encode(namespace), digest_size=_DIGEST_SIZE).digest())
@@ -99,18 +99,22 @@ def _decode(value: str) -> bytes | None:
         return None
 
 
-def _counts(pod: kubernetes.Pod, settings: Settings) -> bool:
+# A Pod that is over does not come back: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase
+_OVER = ("Succeeded", "Failed")
+
+
+def _is_known(pod: kubernetes.Pod, settings: Settings) -> bool:
+    """Tell whether a Pod makes its paths known, be it ready or not."""
+    return pod.status.phase not in _OVER and bool(_read_paths(pod, settings))
+
+
+def _is_ready(pod: kubernetes.Pod, settings: Settings) -> bool:
+    """Tell whether a Pod gets traffic: as for Services, only a Ready condition that is True is enough."""
     status = pod.status
-    if (
-        status.phase != "Running"
-        or not status.pod_ip
-        or pod.metadata.deletion_timestamp
-        or not _read_paths(pod, settings)
-    ):
+    if status.phase != "Running" or pod.metadata.deletion_timestamp:
         return False
-    return settings.ignore_pod_readiness or not any(
-        condition.type == "Ready" and condition.status == "False" for condition in status.conditions or ()
-    )
+    ready = [condition.status for condition in status.conditions or () if condition.type == "Ready"]
+    return settings.ignore_pod_readiness or all(status == "True" for status in ready)
 
 
 def _read_paths(pod: kubernetes.Pod, settings: Settings) -> str:
@@ -124,7 +128,7 @@ def _normalise_pod(pod: kubernetes.Pod, settings: Settings) -> Pod:
         namespace=metadata.namespace or "",
         name=metadata.name,
         created=_created(metadata),
-        ip=pod.status.pod_ip or "",
+        ip=(pod.status.pod_ip or "") if _is_ready(pod, settings) else "",
         paths=_read_paths(pod, settings),
         ports=tuple(_normalise_ports(pod.spec, settings)),
         app=labels.get(settings.app_name_label) or "",

@@ -34,7 +34,10 @@ class Port(Value, frozen=True):
 
 
 class Pod(Value, frozen=True):
-    """A Pod that gets traffic. `created` is in seconds since the epoch, or infinite; `paths` is an annotation."""
+    """A Pod that names paths. `ip` is empty while it gets no traffic.
+
+    `created` is in seconds since the epoch, or infinite; `paths` is an annotation.
+    """
 
     namespace: str
     name: str

@@ -104,4 +104,10 @@ def _explain(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     if kind in _SECRETS:
         return "changed"
     items = [item for items in DeepDiff(old, new, view="tree").values() for item in items]
-    return ", ".join(sorted(f"{item.path(output_format='list')[0]} {item.t1} -> {item.t2}" for item in items))
+    return ", ".join(
+        sorted(f"{item.path(output_format='list')[0]} {_show(item.t1)} -> {_show(item.t2)}" for item in items)
+    )
+
+
+def _show(value: object) -> str:
+    return "nothing" if value is None else str(value)

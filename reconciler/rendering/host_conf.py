@@ -4,7 +4,7 @@ from reconciler.rendering import quoting
 from reconciler.rendering.certificate_files import write_client_path, write_pair
 from reconciler.rendering.listens import write_listens
 from reconciler.rendering.quoting import Token, quote
-from reconciler.routing.model import Host, Location, Match
+from reconciler.routing.model import Answer, Host, Location, Match
 from reconciler.settings import Settings
 from reconciler.values.value import Value
 
@@ -13,11 +13,18 @@ from reconciler.values.value import Value
 _MATCH_LIMIT = "(*LIMIT_MATCH=2000)"
 
 
+# Seconds after which a client may ask again for a path without a ready Pod: readiness probes run every few seconds.
+_RETRY_AFTER = 5
+
+
 class _Location(Value, frozen=True):
+    """A location: what checks its key, and one of what passes it on, what returns a status, and a 503."""
+
     match: Token
     keyed: tuple[Token, ...] = ()
     passes: tuple[Token, ...] = ()
     returns: tuple[int, ...] = ()
+    retry_after: tuple[int, ...] = ()
 
 
 class _KeyCheck(Value, frozen=True):
@@ -49,7 +56,9 @@ def _view_key_check(host: Host, settings: Settings) -> tuple[_KeyCheck, ...]:
 
     It compares as many keys as the Namespace with the most keys has.
     """
-    more = [location.more_keys for location in host.locations if location.api_key and not location.closed]
+    more = [
+        location.more_keys for location in host.locations if location.api_key and location.answer is not Answer.CLOSED
+    ]
     header = quoting.variable("http_" + settings.api_key_header.lower().replace("-", "_"))
     return (_KeyCheck(header, tuple(range(max(more)))),) if more else ()
 
@@ -67,10 +76,9 @@ def _view_location(location: Location) -> _Location:
     limit = _MATCH_LIMIT if location.match.is_regex else ""
     path = quote(f"{limit}{location.path}", expands_variables=False)
     match = quoting.join(quote(location.match.value), path) if location.match.value else path
-    if location.closed:
+    if location.answer is Answer.CLOSED:
         return _Location(match, returns=(403,))
-    return _Location(
-        match,
-        keyed=(quote(location.namespace),) if location.api_key else (),
-        passes=(quote(f"http://{location.upstream}{location.target or ''}"),),
-    )
+    keyed = (quote(location.namespace),) if location.api_key else ()
+    if location.answer is Answer.UNAVAILABLE:
+        return _Location(match, keyed=keyed, retry_after=(_RETRY_AFTER,))
+    return _Location(match, keyed=keyed, passes=(quote(f"http://{location.upstream}{location.target or ''}"),))

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from reconciler.routing.model import Host, Location, Match, Routes, Size, Upstream
+from reconciler.routing.model import Answer, Host, Location, Match, Routes, Size, Upstream
 from reconciler.values.files import Files
 from reconciler.values.memo import Memo
 
@@ -73,11 +73,18 @@ def _list_paths(locations: tuple[Location, ...]) -> Iterator[tuple[str, dict[str
             show_path(location.match, path),
             {
                 "namespace": location.namespace,
-                "access": "closed" if location.closed else "with API key" if location.api_key else "open",
+                "access": _show_access(location),
                 "target": location.target,
+                "waits for": "a ready Pod" if location.answer is Answer.UNAVAILABLE else None,
                 "upstream": location.upstream,
             },
         )
+
+
+def _show_access(location: Location) -> str:
+    if location.answer is Answer.CLOSED:
+        return "closed"
+    return "with API key" if location.api_key else "open"
 
 
 def _write_upstream(upstream: Upstream) -> bytes:

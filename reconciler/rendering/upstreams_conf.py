@@ -27,8 +27,9 @@ class _Upstream(Value, frozen=True):
 
 
 def render_upstreams(upstreams: tuple[Upstream, ...]) -> Token:
-    """Render upstreams."""
-    return quoting.render("upstreams.conf.j2", upstreams=[_view_upstream(upstream) for upstream in upstreams])
+    """Render upstreams; nginx has none without servers."""
+    views = [_view_upstream(upstream) for upstream in upstreams if upstream.servers]
+    return quoting.render("upstreams.conf.j2", upstreams=views)
 
 
 def _view_upstream(upstream: Upstream) -> _Upstream:

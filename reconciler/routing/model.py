@@ -23,6 +23,14 @@ class Match(Enum):
         return self in (Match.REGEX, Match.IREGEX)
 
 
+class Answer(Enum):
+    """What answers a request to a location, once it has brought the API key that it needs."""
+
+    PODS = "Pods"
+    UNAVAILABLE = "503"  # no Pod of the path is ready
+    CLOSED = "403"  # no API key can be brought: the Namespace's keys are unusable
+
+
 class Server(Value, frozen=True, order=True):
     """A Pod behind a path: `address` is ip:port, with an IPv6 address in brackets."""
 
@@ -32,7 +40,10 @@ class Server(Value, frozen=True, order=True):
 
 
 class Upstream(Value, frozen=True):
-    """The Pods of one Namespace that serve one basePath, sorted by address; `check` is an active health check."""
+    """The Pods of one Namespace that serve one basePath, sorted by address; `check` is an active health check.
+
+    It has no servers while no Pod of the path is ready.
+    """
 
     name: str
     namespace: str
@@ -118,8 +129,8 @@ class Location(Value, frozen=True):
     namespace: str
     upstream: str
     target: str | None
+    answer: Answer
     api_key: bool
-    closed: bool
     more_keys: int
 
 

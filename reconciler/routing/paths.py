@@ -22,11 +22,11 @@ _SERVERS_A_LOCATION = 5
 
 
 class _Claim(Value, frozen=True):
-    """One good entry of one Pod."""
+    """One good entry of one Pod; without `server` the Pod gets no traffic, but the path is known."""
 
     pod: Pod
     entry: PathEntry
-    server: Server
+    server: Server | None
     check: Probe | None
 
 
@@ -37,13 +37,19 @@ def read_paths(pods: tuple[Pod, ...], settings: Settings, problems: list[Problem
         for claim in _claim(pod, entries, settings, problems):
             claims.setdefault((claim.entry.match, claim.entry.path), []).append(claim)
     for (match, path), agreed in sorted(claims.items(), key=lambda item: (item[0][0].value, item[0][1])):
-        oldest = agreed[0]
-        _tell_disagreements(agreed, settings, problems)
-        namespace = oldest.pod.namespace
-        servers = {claim.server.address: claim.server for claim in reversed(agreed)}
-        name = _upstream_name(namespace, match, path)
-        upstream = Upstream(name, namespace, match, path, tuple(sorted(servers.values())), oldest.check)
-        yield Path(oldest.entry.target, upstream)
+        yield _build_path(match, path, agreed, settings, problems)
+
+
+def _build_path(match: Match, path: str, claims: list[_Claim], settings: Settings, problems: list[Problem]) -> Path:
+    """Build a path from the claims of all Pods that name it, sorted oldest Pod first."""
+    serving = [claim for claim in claims if claim.server]
+    oldest = serving[0] if serving else claims[0]
+    _tell_disagreements(serving, settings, problems)
+    namespace = oldest.pod.namespace
+    servers = {claim.server.address: claim.server for claim in reversed(serving) if claim.server}
+    name = _upstream_name(namespace, match, path)
+    upstream = Upstream(name, namespace, match, path, tuple(sorted(servers.values())), oldest.check)
+    return Path(oldest.entry.target, upstream)
 
 
 def _parse_entries(
@@ -66,26 +72,31 @@ def _parse_entries(
 
 
 def _claim(pod: Pod, entries: tuple[PathEntry, ...], settings: Settings, problems: list[Problem]) -> Iterator[_Claim]:
-    """Give a claim with address and port for each entry of a Pod. An entry whose port is not declared is left out."""
-    address = _read_address(pod, settings, problems)
-    if address is None:
-        return
+    """Give a claim for each entry of a Pod, with address and port if it gets traffic.
+
+    An entry whose port is not declared is left out.
+    """
     declared: dict[int | str | None, Port] = {}
     for port in pod.ports:
         if 1 <= port.number <= 65535:
             declared.setdefault(port.number, port)
             declared.setdefault(port.name, port)
-    undeclared = [entry for entry in entries if entry.port not in declared]
-    numbers = ", ".join(map(str, sorted({port.number for port in pod.ports})[:8])) if undeclared else ""
-    for entry in undeclared:
-        what = f"{settings.paths_annotation} {excerpt(entry.path)} containerPort"
-        why = f"{excerpt(str(entry.port))} is not a TCP port that a container declares"
-        problems.append(Problem(pod.resource, what, why, f"one of those declared: {numbers or 'none'}"))
+    _tell_undeclared(pod, [entry for entry in entries if entry.port not in declared], settings, problems)
+    address = _read_address(pod, settings, problems) if pod.ip else None
     for entry in entries:
         if entry.port in declared:
             port = declared[entry.port]
-            server = Server(f"{address}:{port.number}", entry.weight, pod.name)
-            yield _Claim(pod, entry, server, _read_check(pod, port, problems))
+            server = Server(f"{address}:{port.number}", entry.weight, pod.name) if address else None
+            yield _Claim(pod, entry, server, _read_check(pod, port, problems) if server else None)
+
+
+def _tell_undeclared(pod: Pod, entries: list[PathEntry], settings: Settings, problems: list[Problem]) -> None:
+    """Tell which entries name a port that no container declares."""
+    numbers = ", ".join(map(str, sorted({port.number for port in pod.ports})[:8])) if entries else ""
+    for entry in entries:
+        what = f"{settings.paths_annotation} {excerpt(entry.path)} containerPort"
+        why = f"{excerpt(str(entry.port))} is not a TCP port that a container declares"
+        problems.append(Problem(pod.resource, what, why, f"one of those declared: {numbers or 'none'}"))
 
 
 def _read_address(pod: Pod, settings: Settings, problems: list[Problem]) -> str | None:
@@ -119,9 +130,9 @@ def _read_check(pod: Pod, port: Port, problems: list[Problem]) -> Probe | None:
 
 def _tell_disagreements(claims: list[_Claim], settings: Settings, problems: list[Problem]) -> None:
     """Report where the Pods of one path disagree about it: what the older Pod has is used."""
-    oldest = claims[0]
     seen: dict[str, str] = {}
     for claim in claims:
+        oldest = claims[0]
         what = f"{settings.paths_annotation} {excerpt(claim.entry.path)}"
         if claim.entry.target != oldest.entry.target:
             why = f"has another targetPath than Pod {oldest.pod.name}, which is older and counts"
@@ -129,9 +140,10 @@ def _tell_disagreements(claims: list[_Claim], settings: Settings, problems: list
         if claim.check != oldest.check:
             why = f"has another health check than Pod {oldest.pod.name}, which is older and counts"
             problems.append(Problem(claim.pod.resource, what, why, "the same probe in all Pods"))
-        holder = seen.setdefault(claim.server.address, claim.pod.name)
+        address = claim.server.address if claim.server else ""
+        holder = seen.setdefault(address, claim.pod.name)
         if holder != claim.pod.name:
-            why = f"has the address {claim.server.address} of Pod {holder}, which is older and counts"
+            why = f"has the address {address} of Pod {holder}, which is older and counts"
             problems.append(Problem(claim.pod.resource, what, why, "an address and port of its own"))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from reconciler.objects.snapshot import Snapshot
-from reconciler.routing.model import Host, Location, Match, Path, Routes, RoutingTable, Tenant, TenantHost
+from reconciler.routing.model import Answer, Host, Location, Match, Path, Routes, RoutingTable, Tenant, TenantHost
 from reconciler.routing.problems import Problem, cut_problems, problem_of
 from reconciler.routing.server_names import Named, find_crowded, find_slots, hash_size
 from reconciler.routing.tenant import read_tenant
@@ -173,10 +173,17 @@ def _make_location(name: _LocationName, claim: _Taken) -> Location:
         namespace=claim.tenant.name,
         upstream=claim.path.upstream.name,
         target=claim.target,
+        answer=_choose_answer(claim),
         api_key=key is not None,
-        closed=key is not None and not key.values,
         more_keys=len(key.values[1:]) if key else 0,
     )
+
+
+def _choose_answer(claim: _Taken) -> Answer:
+    key = claim.tenant.api_key
+    if key is not None and not key.values:
+        return Answer.CLOSED
+    return Answer.PODS if claim.path.upstream.servers else Answer.UNAVAILABLE
 
 
 def _tell_stray(namespace: str) -> Problem:

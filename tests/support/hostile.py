@@ -113,6 +113,24 @@ secret_names = st.sampled_from(["api_key", "api-key.next", "api-key.x", "ssl_crt
 secret_fields = st.dictionaries(secret_names, st.binary(max_size=60))
 
 
+# What a kubelet, or the control plane for a node that is lost, writes into a Pod's status. Most Pods are ready.
+conditions = st.lists(
+    st.fixed_dictionaries({"type": st.just("Ready"), "status": st.sampled_from(["True", "False", "Unknown", ""])}),
+    max_size=2,
+)
+states = mostly(
+    st.just({}),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "conditions": conditions,
+            "phase": st.sampled_from(["Pending", "Running", "Succeeded", "Failed", "Unknown"]),
+            "podIP": st.just(""),
+        },
+    ),
+)
+
+
 @st.composite
 def tenants(draw: st.DrawFn, name: str | None = None) -> list[objects.Object]:
     """Draw one Namespace and the objects in it."""
@@ -123,6 +141,7 @@ def tenants(draw: st.DrawFn, name: str | None = None) -> list[objects.Object]:
             name, f"pod-{place}", draw(addresses), draw(path_annotations), draw(ports), creationTimestamp=draw(moments)
         )
         one["spec"]["containers"][0]["readinessProbe"] = draw(probes)
+        one["status"] |= draw(states)
         made.append(one)
     if draw(st.booleans()):
         made.append(objects.secret(name, **draw(secret_fields)))

@@ -49,6 +49,14 @@ def pod(of: str, name: str, ip: str, paths: object, ports: list[Object] | None =
     return changed
 
 
+def unready(one: Object, status: str = "False") -> Object:
+    """Copy a Pod with another status of its Ready condition."""
+    changed = copy.deepcopy(one)
+    kept = [condition for condition in changed["status"]["conditions"] if condition["type"] != "Ready"]
+    changed["status"]["conditions"] = [*kept, {"type": "Ready", "status": status}]
+    return changed
+
+
 def web(of: str, port: int, last: int = 2, path: str = "/") -> Object:
     """Make a Pod at 127.0.0.`last` that serves one path."""
     ports = [{"containerPort": port, "protocol": "TCP"}]

@@ -40,8 +40,8 @@ _TEAM_B = Ask("b.example.com", "/nodejs", 200, "6msfn dv6l2")
 STORY: dict[str, tuple[Ask, ...]] = {
     "001": (Ask(_HOST, "/", None),),
     "002": (Ask(_HOST, "/", 404), Ask("unknown.k8s.local", "/", None)),
-    "003": (Ask(_HOST, "/nodejs", 404),),
-    "004": (Ask(_HOST, "/nodejs", 404),),
+    "003": (Ask(_HOST, "/nodejs", 503),),
+    "004": (Ask(_HOST, "/nodejs", 503),),
     "005": (_OPEN, Ask(_HOST, "/nodejs/env?x=1", 200, "vlct2"), Ask(_HOST, "/nodejsx", 404)),
     "006": (_OPEN,),
     "007": (Ask(_HOST, "/nodejs", 200, "vlct2 f8hvk rp2f4"),),

@@ -6,7 +6,7 @@ from typing import Any
 
 import crossplane
 
-from reconciler.routing.model import Location, Match, Routes
+from reconciler.routing.model import Answer, Location, Match, Routes
 from reconciler.settings import Settings
 
 
@@ -36,6 +36,7 @@ def expect_upstreams(routes: Routes) -> dict[str, list[list[str]]]:
             [server.address] + ([f"weight={server.weight}"] if server.weight > 1 else []) for server in upstream.servers
         ]
         for upstream in routes.upstreams
+        if upstream.servers
     }
 
 
@@ -76,7 +77,9 @@ def expect_servers(routes: Routes, how: Settings) -> dict[str, Server]:
         here = servers[host.name] = {expect_place(location): expect_location(location) for location in host.locations}
         if not any(location.match is Match.PREFIX and location.path == "/" for location in host.locations):
             here["/",] = "return 404"
-        if checked := [location for location in host.locations if location.api_key and not location.closed]:
+        if checked := [
+            location for location in host.locations if location.api_key and location.answer is not Answer.CLOSED
+        ]:
             more = "if $http_x_routing_api_key = $api_key; set $key_of $key_of/; "
             most = max(location.more_keys for location in checked)
             here["=", "api-key"] = f"internal; {more * most}if $http_x_routing_api_key != $api_key; return 204"
@@ -91,9 +94,11 @@ def expect_place(location: Location) -> tuple[str, ...]:
 
 
 def expect_location(location: Location) -> str:
-    if location.closed:
+    if location.answer is Answer.CLOSED:
         return "return 403"
     key = f"set $key_of {location.namespace}; auth_request api-key; " if location.api_key else ""
+    if location.answer is Answer.UNAVAILABLE:
+        return f"{key}add_header Retry-After 5 always; try_files /no-ready-pod =503"
     return f"{key}proxy_pass http://{location.upstream}{location.target or ''}"
 
 
@@ -107,7 +112,7 @@ def parts_of(namespace: str, routes: Routes) -> object:
             location.upstream,
             location.target,
             location.api_key,
-            location.closed,
+            location.answer,
         )
         for host in routes.hosts
         for location in host.locations
