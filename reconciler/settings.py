@@ -14,6 +14,7 @@ from reconciler.values.parsers import (
     match_pattern,
     parse_addresses,
     parse_boolean,
+    parse_choice,
     parse_ciphers,
     parse_denied,
     parse_location,
@@ -147,6 +148,8 @@ class Settings:
     )
     proxy_protocol: bool = _variable("PROXY_PROTOCOL", "false", parse_boolean, "true or false")
     allow_regex_paths: bool = _variable("ALLOW_REGEX_PATHS", "false", parse_boolean, "true or false")
+    host_sharing: str = _variable("HOST_SHARING", "owner", parse_choice("owner", "any"), "owner or any")
+    require_api_key: bool = _variable("REQUIRE_API_KEY", "false", parse_boolean, "true or false")
     ignore_pod_readiness: bool = _variable("IGNORE_POD_READINESS", "false", parse_boolean, "true or false")
     deny_pod_cidrs: tuple[Cidr, ...] = _variable(
         "DENY_POD_CIDRS",

@@ -118,7 +118,7 @@ def test_configuration_on_standard_output(nginx_binary: str, tmp_path: Path) -> 
     assert "server_name test.k8s.local;" in shown.stdout
     assert KEY not in shown.stdout + shown.stderr
     assert one_line(shown.stderr).startswith(
-        "problem: Namespace team-b: host test.k8s.local path '/nodejs' is taken by"
+        "problem: Namespace team-b: host test.k8s.local belongs to Namespace test-namespace"
     )
 
 

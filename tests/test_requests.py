@@ -113,7 +113,7 @@ def test_default_location_can_be_another_server(router: Start, ips: list[str]) -
 
 def test_one_host_in_two_namespaces(router: Start, ips: list[str]) -> None:
     """Each Namespace may add paths to a host; a path that both claim belongs to the older Namespace alone."""
-    here = router()
+    here = router(HOST_SHARING="any")
     cycle = here.serve(
         namespace("young", {HOST: {}}, created="2026-11-22T18:06:05Z"),
         namespace("old", {HOST: {}}, created="2026-11-22T18:06:04Z"),
@@ -207,7 +207,7 @@ def test_regular_expressions_cost_little(router: Start, ips: list[str]) -> None:
 
 def test_regular_expressions_are_for_the_host_s_owner(router: Start, ips: list[str]) -> None:
     """On a shared host only the oldest Namespace's regular expressions count; those of a younger one are a problem."""
-    here = router(ALLOW_REGEX_PATHS="true")
+    here = router(ALLOW_REGEX_PATHS="true", HOST_SHARING="any")
     cycle = here.serve(
         namespace("old", {HOST: {}}, created="2026-11-22T18:06:04Z"),
         namespace("young", {HOST: {}, "young.dev": {}}, created="2026-11-22T18:06:05Z"),
@@ -219,7 +219,7 @@ def test_regular_expressions_are_for_the_host_s_owner(router: Start, ips: list[s
     assert here.ask(HOST, "/other").told["pod"].startswith(ips[1])
     assert here.ask("young.dev", "/other").told["pod"].startswith(ips[1])
     (problem,) = cycle.table.problems
-    assert "is a regular expression, and Namespace old, which is older, has the host" in str(problem)
+    assert "is a regular expression, and the host is not this Namespace's alone; Namespace old has it" in str(problem)
 
 
 @pytest.mark.parametrize(
@@ -387,7 +387,7 @@ def test_long_path_takes_nothing_of_a_shorter_one(router: Start, ips: list[str],
 @pytest.mark.parametrize("uri", ["/b/secret", "/b", "api-key", "/a/secret"])
 def test_pod_cannot_send_a_request_on(router: Start, ips: list[str], uri: str) -> None:
     """A Pod's X-Accel-Redirect leads to no other Namespace's Pod, and to no location at all."""
-    here = router()
+    here = router(HOST_SHARING="any")
     serve_both(here, ips, [entry("/b")], [entry("/a")])
     answer = here.ask(HOST, "/a/answer-with", X_ROUTING_API_KEY=ATTACKERS, X_Answer_Accel=uri)
     assert answer.told["pod"].startswith(ips[1])
@@ -397,7 +397,7 @@ def test_pod_cannot_send_a_request_on(router: Start, ips: list[str], uri: str) -
 @pytest.mark.parametrize("base", ["/b", "/b/", "=/b", "=/b/", "/%62", "=/%62%2F"])
 def test_place_of_a_path_cannot_be_taken(router: Start, ips: list[str], base: str) -> None:
     """No form of a path takes what belongs to an older Namespace's `/b`: `/b`, `/b/` and the paths below."""
-    here = router()
+    here = router(HOST_SHARING="any")
     serve_both(here, ips, [entry("/b")], [entry(base), entry("/mine")])
     for uri in ("/b", "/b/", "/b/x", "/%62/"):
         assert here.ask(HOST, uri, X_ROUTING_API_KEY=VICTIMS).told["pod"].startswith(ips[0])
@@ -622,7 +622,7 @@ def test_key_can_go_on(router: Start, ips: list[str]) -> None:
 
 def test_keys_are_the_namespaces_own(router: Start, ips: list[str]) -> None:
     """A Namespace's key opens only its own paths, even if the Namespace is called default."""
-    here = router()
+    here = router(HOST_SHARING="any")
     here.serve(
         namespace("default", {HOST: {}}, created="2026-11-22T18:06:04Z"),
         namespace("other", {HOST: {}}, created="2026-11-22T18:06:05Z"),
@@ -710,7 +710,7 @@ def test_most_keys(router: Start, ips: list[str]) -> None:
 
 def test_several_keys_are_the_namespaces_own(router: Start, ips: list[str]) -> None:
     """Namespaces on a shared host may have different numbers of keys, and no key opens another Namespace's paths."""
-    here = router()
+    here = router(HOST_SHARING="any")
     homes = [namespace(name, {HOST: {}}) for name in ("a", "b", "c")]
     pods = [pod(name, "web-0", ips[0], [entry(f"/{name}")], DECLARED) for name in ("a", "b", "c")]
     keys = [secret("a", api_key="a1"), secret("b", **{"api-key": "b1", "api-key.2": "b2", "api-key.3": "b3"})]
@@ -947,7 +947,7 @@ def test_client_certificates_cannot_be_avoided(router: Start, ips: list[str], au
         (tls(certificate="ssl.key"), "ssl_crt ssl_key", "not a PEM of certificates"),
         (tls(key="other.key"), "ssl_crt ssl_key other_key", "does not belong to the certificate"),
         (tls(client="ssl.key"), "ssl_crt ssl_key", "not a PEM of certificates"),
-        (7, "ssl_crt ssl_key", "has options that are a number"),
+        (7, "ssl_crt ssl_key", "is a number"),
     ],
 )
 def test_host_whose_tls_cannot_be_had(
@@ -967,9 +967,9 @@ def test_host_whose_tls_cannot_be_had(
     with pytest.raises(ssl.SSLCertVerificationError):
         here.ask_tls("secure.dev", "/")
     assert here.ask("plain.dev", "/").status == 200
-    (problem,) = cycle.table.problems
-    assert why in str(problem)
-    assert "PRIVATE" not in str(problem)
+    problems = list(map(str, cycle.table.problems))
+    assert any(why in problem for problem in problems)
+    assert "PRIVATE" not in "".join(problems)
 
 
 def test_tls_without_a_default_certificate(router: Start, ips: list[str], authority: Authority) -> None:

@@ -84,6 +84,8 @@ def refuse(environment):
         ("TRUSTED_PROXIES", ()),
         ("PROXY_PROTOCOL", False),
         ("ALLOW_REGEX_PATHS", False),
+        ("HOST_SHARING", "owner"),
+        ("REQUIRE_API_KEY", False),
         ("IGNORE_POD_READINESS", False),
         (
             "DENY_POD_CIDRS",
@@ -238,10 +240,12 @@ REFUSALS = [
             "NGINX_HTTP2",
             "PROXY_PROTOCOL",
             "ALLOW_REGEX_PATHS",
+            "REQUIRE_API_KEY",
             "IGNORE_POD_READINESS",
         )
         for text in ("maybe", "2", "true ", "truetrue")
     ],
+    *[("HOST_SHARING", text, "", "owner or any") for text in ("all", "Owner", "any ", "owner,any")],
     *[
         ("NGINX_MAX_CLIENT_BODY_SIZE", text, "", SIZE)
         for text in ("k", "-1", "1t", "1.5m", "10 m", "10mb", "1" * 10, "1\n")

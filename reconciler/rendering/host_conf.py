@@ -36,9 +36,9 @@ class _KeyCheck(Value, frozen=True):
 
 def render_host(host: Host, settings: Settings) -> Token:
     """Render the server of a host."""
-    locations = [_view_location(location) for location in host.locations]
+    locations = [_view_location(location, settings) for location in host.locations]
     if not any(location.match is Match.PREFIX and location.path == "/" for location in host.locations):
-        locations.append(_view_default_location(settings))
+        locations.append(_view_default(quote("/"), "/", settings))
     return quoting.render(
         "host.conf.j2",
         listens=write_listens(settings, tls=host.tls is not None),
@@ -63,19 +63,22 @@ def _view_key_check(host: Host, settings: Settings) -> tuple[_KeyCheck, ...]:
     return (_KeyCheck(header, tuple(range(max(more)))),) if more else ()
 
 
-def _view_default_location(settings: Settings) -> _Location:
+def _view_default(match: Token, path: str, settings: Settings) -> _Location:
+    """Give a location that answers like a path that no Namespace has."""
     answer = settings.default_location_return
     if isinstance(answer, int):
-        return _Location(quote("/"), returns=(answer,))
+        return _Location(match, returns=(answer,))
     # nginx appends the request's path to the URI's path, as it does with a targetPath.
-    joined = answer if answer.count("/") == 2 else answer.rstrip("/") + "/"
-    return _Location(quote("/"), passes=(quote(joined),))
+    joined = answer if answer.count("/") == 2 else answer.rstrip("/") + path
+    return _Location(match, passes=(quote(joined),))
 
 
-def _view_location(location: Location) -> _Location:
+def _view_location(location: Location, settings: Settings) -> _Location:
     limit = _MATCH_LIMIT if location.match.is_regex else ""
     path = quote(f"{limit}{location.path}", expands_variables=False)
     match = quoting.join(quote(location.match.value), path) if location.match.value else path
+    if location.answer is Answer.RESERVED:
+        return _view_default(match, location.path, settings)
     if location.answer is Answer.CLOSED:
         return _Location(match, returns=(403,))
     keyed = (quote(location.namespace),) if location.api_key else ()

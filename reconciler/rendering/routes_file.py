@@ -82,8 +82,8 @@ def _list_paths(locations: tuple[Location, ...]) -> Iterator[tuple[str, dict[str
 
 
 def _show_access(location: Location) -> str:
-    if location.answer is Answer.CLOSED:
-        return "closed"
+    if location.answer in (Answer.CLOSED, Answer.RESERVED):
+        return "closed" if location.answer is Answer.CLOSED else "reserved"
     return "with API key" if location.api_key else "open"
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from reconciler.routing.model import Path, TenantHost
 from reconciler.routing.problems import Problem, problem_of
 from reconciler.settings import Settings
@@ -28,7 +30,7 @@ def limit_certificates(hosts: tuple[TenantHost, ...], namespace: str, settings: 
             why = "is left out: with the hosts before it, it has too many certificates"
             expected = f"at most {settings.max_certificates} (MAX_CERTIFICATES_PER_NAMESPACE)"
             problem = problem_of(namespace, f"host {host.name}", why, expected)
-            yield TenantHost(host.name, served=False, problem=problem)
+            yield replace(host, served=False, tls=None, problem=problem)
         else:
             yield host
 

@@ -28,6 +28,7 @@ class Answer(Enum):
 
     PODS = "Pods"
     UNAVAILABLE = "503"  # no Pod of the path is ready
+    RESERVED = "reserved"  # DEFAULT_LOCATION_RETURN: the path is kept for the host's owner, who does not serve it
     CLOSED = "403"  # no API key can be brought: the Namespace's keys are unusable
 
 
@@ -96,6 +97,8 @@ class TenantHost(Value, frozen=True):
     served: bool
     tls: Tls | None = None
     problem: Problem | None = None
+    shared_with: tuple[str, ...] = ()
+    require_api_key: bool = False
 
 
 class ApiKey(Value, frozen=True):
@@ -117,9 +120,16 @@ class Tenant(Value, frozen=True):
     api_key: ApiKey | None
     problems: tuple[Problem, ...]
 
+    @property
+    def age(self) -> tuple[float, str]:
+        """What sorts Tenants oldest first."""
+        return self.created, self.name
+
 
 class Location(Value, frozen=True):
     """One nginx location of a host. `target` replaces the request's URI; None passes the URI on as it is.
+
+    `upstream` is empty if the location is RESERVED.
 
     `more_keys` is the number of API keys that open it besides the first one.
     """

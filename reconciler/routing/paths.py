@@ -6,8 +6,9 @@ from hashlib import blake2b
 from msgspec.structs import replace
 
 from reconciler.objects.snapshot import Pod, Port, Probe
-from reconciler.routing.annotations import Fault, PathEntry, parse_paths
+from reconciler.routing.annotations import Fault
 from reconciler.routing.model import Match, Path, Server, Upstream
+from reconciler.routing.path_entries import PathEntry, parse_paths
 from reconciler.routing.problems import Problem
 from reconciler.settings import Settings
 from reconciler.values.addresses import find_cidr, parse_address

@@ -1,8 +1,10 @@
 """Tenant: what one Namespace and its objects ask for, read on its own. Nothing here sees another Namespace."""
 
+from msgspec.structs import replace
+
 from reconciler.objects.snapshot import Namespace, Resource
-from reconciler.routing.annotations import HostOptions, parse_hosts
 from reconciler.routing.api_keys import read_api_key
+from reconciler.routing.host_options import HostOptions, parse_hosts
 from reconciler.routing.limits import limit_certificates, limit_locations, limit_regexes
 from reconciler.routing.model import Tenant, TenantHost
 from reconciler.routing.paths import read_paths
@@ -36,10 +38,12 @@ def _read_host(
     host: HostOptions, owner: Resource, fields: SecretFields | None, settings: Settings, pems: PemCache
 ) -> TenantHost:
     """Read what a host's options refer to. A host whose TLS cannot be served is not served at all."""
+    needs_key = host.require_api_key or settings.require_api_key
+    wish = TenantHost(host.name, not host.broken, shared_with=host.shared_with, require_api_key=needs_key)
     if not host.tls or host.broken:
-        return TenantHost(host.name, served=not host.broken)
+        return wish
     try:
-        return TenantHost(host.name, served=True, tls=read_tls(host.tls, fields, settings, pems))
+        return replace(wish, tls=read_tls(host.tls, fields, settings, pems))
     except TlsRefused as refused:
         problem = Problem(owner, f"host {host.name}", f"is left out: it {refused.why}", refused.expected)
-        return TenantHost(host.name, served=False, problem=problem)
+        return replace(wish, served=False, problem=problem)

@@ -1,6 +1,6 @@
 """TLS of a host: the fields of its Namespace's routing Secret -> certificates and key that nginx can serve."""
 
-from reconciler.routing.annotations import TlsFields
+from reconciler.routing.host_options import TlsFields
 from reconciler.routing.model import Tls
 from reconciler.settings import Settings
 from reconciler.values.certificates import CertificateError, Chain, PemCache

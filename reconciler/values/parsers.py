@@ -34,6 +34,17 @@ def parse_boolean(text: str) -> bool:
         raise ValueError from None
 
 
+def parse_choice(*choices: str) -> Callable[[str], str]:
+    """Make the parser of one of several words."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError
+        return text
+
+    return parse
+
+
 def parse_number(smallest: int, largest: int) -> Callable[[str], int]:
     """Make the parser of a whole number within bounds."""
 

@@ -22,7 +22,9 @@ from reconciler.settings import Settings, read_settings
 
 SEPARATOR = b"\n---\n"
 USUAL = ('{"a.example.com": {}}', '[{"basePath": "/", "containerPort": 3000}]', "/status", "10.0.0.1", "http", "")
-SETTINGS = replace(read_settings({"PORT": "18080"}), nginx_version=(1, 26, 3), allow_regex_paths=True)
+SETTINGS = replace(
+    read_settings({"PORT": "18080"}), nginx_version=(1, 26, 3), allow_regex_paths=True, host_sharing="any"
+)
 CHECKED = replace(SETTINGS, health_checks=True)
 NEIGHBOUR = [
     objects.namespace("neighbour", '{"a.example.com": {}, "*.example.com": {}}', "2025-01-01T00:00:00Z"),

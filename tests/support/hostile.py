@@ -77,18 +77,33 @@ entries = st.fixed_dictionaries(
         "weight": mostly(st.sampled_from([1, 3, 1_000_000]), odd),
     },
 )
+# An entry in which a key appears twice, with another value.
+doubled = st.tuples(entries, base_paths).map(
+    lambda both: f'[{{"basePath": {json.dumps(both[1])}, {json.dumps(both[0])[1:]}]'
+)
 path_annotations = mostly(
-    st.lists(mostly(entries, odd), min_size=1, max_size=6).map(json.dumps), texts | odd.map(json.dumps)
+    st.lists(mostly(entries, odd), min_size=1, max_size=6).map(json.dumps), doubled | texts | odd.map(json.dumps)
 )
 hosts = mostly(
     st.sampled_from(["a.example.com", "b.example.com", "A.Example.com", "*.example.com", "::1", "x" * 63, "default"]),
     texts,
 )
-host_options = mostly(st.just({}), odd | st.builds(objects.tls, st.sampled_from(["ssl.crt", "x", ""]), texts))
-host_annotations = mostly(
-    st.dictionaries(hosts, host_options, min_size=1, max_size=5).map(json.dumps), texts | odd.map(json.dumps)
-)
 names = st.sampled_from(["default", "a", "b-1", "x" * 63, "include", "0"])
+shared = mostly(st.lists(names, max_size=3) | st.just(["*"]), odd)
+options = st.fixed_dictionaries({}, optional={"sharedWith": shared, "requireApiKey": mostly(st.booleans(), odd)})
+host_options = mostly(options, odd | st.builds(objects.tls, st.sampled_from(["ssl.crt", "x", ""]), texts))
+
+
+def write_with_repeats(pairs: list[tuple[str, Any]]) -> str:
+    """Write a JSON object in which keys may appear more than once."""
+    return "{" + ", ".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in pairs) + "}"
+
+
+repeating = st.lists(st.tuples(hosts, host_options), min_size=1, max_size=5).map(write_with_repeats)
+host_annotations = mostly(
+    st.dictionaries(hosts, host_options, min_size=1, max_size=5).map(json.dumps),
+    repeating | texts | odd.map(json.dumps),
+)
 moments = st.integers(0, 59).map(lambda second: f"2026-11-22T18:06:{second:02}Z")
 addresses = mostly(
     st.sampled_from(["10.0.0.1", "10.0.0.2", "fd00::1", "FD00:0::1"]), texts | st.ip_addresses().map(str)

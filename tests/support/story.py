@@ -63,7 +63,7 @@ STORY: dict[str, tuple[Ask, ...]] = {
     "013": (
         _TEAM_B,
         Ask("any.b.example.com", "/b", 200, "6msfn dv6l2"),
-        Ask(_HOST, "/b", 200, "6msfn dv6l2"),
+        Ask(_HOST, "/b", 404),
         Ask(_HOST, "/nodejs", 403),
         Ask(_HOST, "/nodejs", 200, _ROLLED, key=_AFTER),
     ),

@@ -96,6 +96,8 @@ def expect_place(location: Location) -> tuple[str, ...]:
 def expect_location(location: Location) -> str:
     if location.answer is Answer.CLOSED:
         return "return 403"
+    if location.answer is Answer.RESERVED:
+        return "return 404"
     key = f"set $key_of {location.namespace}; auth_request api-key; " if location.api_key else ""
     if location.answer is Answer.UNAVAILABLE:
         return f"{key}add_header Retry-After 5 always; try_files /no-ready-pod =503"

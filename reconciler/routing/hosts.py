@@ -1,0 +1,152 @@
+"""From the claims to a host: its locations in serving order, and every conflict about them as a problem."""
+
+from collections.abc import Iterable, Iterator
+
+from reconciler.routing.model import Answer, Host, Location, Match, Path, Tenant
+from reconciler.routing.problems import Problem, problem_of
+from reconciler.routing.server_names import find_slots
+from reconciler.routing.sharing import WELL_KNOWN, Claim, Contest
+from reconciler.values.messages import excerpt
+from reconciler.values.value import Value
+
+# A location's modifier and path, by which nginx tells the locations of a server apart.
+_LocationName = tuple[str, str]
+
+
+class BuiltHost(Value, frozen=True):
+    """A host, None if it cannot be served, and the problems with it."""
+
+    host: Host | None
+    problems: tuple[Problem, ...]
+
+
+class _Taken(Value, frozen=True):
+    """The Tenant and path that have a location name. If not `served`, the name is only reserved for that path."""
+
+    tenant: Tenant
+    path: Path
+    target: str | None
+    served: bool
+
+
+def build_host(contest: Contest) -> BuiltHost:
+    """Build a host of the claims to it, of which the first is the owner's."""
+    if not contest.claims:
+        return BuiltHost(None, contest.problems)
+    owner, *guests = contest.claims
+    name, wish = owner.wish.name, owner.wish
+    problems = list(contest.problems)
+    if not wish.served:
+        why = f"is left out: Namespace {owner.tenant.name}, which is older, has options that cannot be served"
+        expected = "a host of this Namespace alone, or that Namespace corrected"
+        problems += (problem_of(guest.tenant.name, f"host {name}", why, expected) for guest in guests)
+        return BuiltHost(None, (*problems, *([wish.problem] if wish.problem else [])))
+    for guest in guests:
+        if guest.wish.tls or not guest.wish.served:
+            why = f"has its options from Namespace {owner.tenant.name}, which is older"
+            problems.append(problem_of(guest.tenant.name, f"host {name} ssl", why, "no ssl here"))
+    taken = _take_locations(name, contest.claims, problems)
+    if wish.require_api_key:
+        problems += _tell_missing_keys(name, taken.values())
+    locations = [_make_location(*item, wish.require_api_key) for item in taken.items() if item[1].served]
+    locations += _reserve_well_known(owner, taken)
+    host = Host(name, find_slots(name), owner.tenant.name, wish.tls, tuple(sorted(locations, key=_serving_order)))
+    return BuiltHost(host, tuple(problems))
+
+
+def _take_locations(host: str, claims: tuple[Claim, ...], problems: list[Problem]) -> dict[_LocationName, _Taken]:
+    """Give each location of a host to the oldest Tenant that claims it.
+
+    Within one Tenant `=/a` comes before the exact location that `/a` implies.
+    """
+    taken: dict[_LocationName, _Taken] = {}
+    for claim in claims:
+        tenant = claim.tenant
+        for path in sorted(tenant.paths, key=lambda path: path.match is not Match.EXACT):
+            what = f"host {host} path {excerpt(path.match.value + path.path)}"
+            if refused := _refuse_guest(claim, path, claims[0].tenant.name):
+                problems.append(problem_of(tenant.name, what, *refused))
+                continue
+            wanted = list(_list_locations(tenant, path))
+            holders = [taken.setdefault(name, location).tenant.name for name, location in wanted]
+            others = [holder for holder in holders if holder != tenant.name]
+            if others:
+                part = "" if len(others) == len(holders) else "in part "
+                why = f"is {part}taken by Namespace {others[0]}, which is older"
+                problems.append(problem_of(tenant.name, what, why, "another path"))
+    return taken
+
+
+def _refuse_guest(claim: Claim, path: Path, owner: str) -> tuple[str, str] | None:
+    """Say why a Namespace may not have a path on a host that is not its own alone, and what is expected; else None."""
+    if claim.entitled:
+        return None
+    if path.match.is_regex:
+        # nginx tries regular expressions before prefixes: one of another Namespace could take all paths.
+        why = f"is a regular expression, and the host is not this Namespace's alone; Namespace {owner} has it"
+        return why, "an absolute path, or a host of this Namespace alone"
+    if f"{path.path}/".startswith(f"{WELL_KNOWN}/"):
+        why = f"is reserved for the owner of the host, or of the wildcard above it: {WELL_KNOWN} proves who has a host"
+        return why, "another path"
+    return None
+
+
+def _reserve_well_known(owner: Claim, taken: dict[_LocationName, _Taken]) -> Iterator[Location]:
+    """Keep WELL_KNOWN from a path around it that is not its owner's: it answers as a path that nobody has."""
+    around = taken.get(("", "/"))
+    if not around or (owner.entitled and around.tenant.name == owner.tenant.name):
+        return
+    for match, path in ((Match.EXACT, WELL_KNOWN), (Match.PREFIX, f"{WELL_KNOWN}/")):
+        if (match.value, path) not in taken:
+            yield Location(match, path, around.tenant.name, "", None, Answer.RESERVED, api_key=False, more_keys=0)
+
+
+def _list_locations(tenant: Tenant, path: Path) -> Iterator[tuple[_LocationName, _Taken]]:
+    """List the locations that a path needs.
+
+    A prefix takes its own path and all paths below it. `=/a/` lies below `/a`: it needs no location of its own, but it
+    is reserved, because otherwise another Namespace could claim it.
+    """
+    if path.match is not Match.PREFIX:
+        yield (path.match.value, path.path), _Taken(tenant, path, path.target, served=True)
+        return
+    below = path.path.rstrip("/") + "/"
+    yield ("=", path.path), _Taken(tenant, path, path.target, served=True)
+    if below != path.path:
+        yield ("=", below), _Taken(tenant, path, None, served=False)
+    target = path.target if path.target is None else path.target.rstrip("/") + "/"
+    yield ("", below), _Taken(tenant, path, target, served=True)
+
+
+def _serving_order(location: Location) -> tuple[bool, str, str]:
+    """Sort by path; regular expressions, which nginx tries in order, come last."""
+    return location.match.is_regex, location.path, location.match.value
+
+
+def _make_location(name: _LocationName, taken: _Taken, needs_key: bool) -> Location:
+    modifier, path = name
+    key = taken.tenant.api_key
+    return Location(
+        match=Match(modifier),
+        path=path,
+        namespace=taken.tenant.name,
+        upstream=taken.path.upstream.name,
+        target=taken.target,
+        answer=_choose_answer(taken, needs_key),
+        api_key=key is not None,
+        more_keys=len(key.values[1:]) if key else 0,
+    )
+
+
+def _choose_answer(taken: _Taken, needs_key: bool) -> Answer:
+    key = taken.tenant.api_key
+    if (key is None and needs_key) or (key is not None and not key.values):
+        return Answer.CLOSED
+    return Answer.PODS if taken.path.upstream.servers else Answer.UNAVAILABLE
+
+
+def _tell_missing_keys(host: str, taken: Iterable[_Taken]) -> Iterator[Problem]:
+    """Tell which Namespaces have paths on a host that needs an API key, and none."""
+    for namespace in sorted({one.tenant.name for one in taken if one.tenant.api_key is None}):
+        why = "needs an API key, and the Namespace has none: its paths answer 403"
+        yield problem_of(namespace, f"host {host}", why, "a routing Secret with an API key")

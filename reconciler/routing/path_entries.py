@@ -1,0 +1,152 @@
+"""Path entries: a Pod's annotation -> the paths that it serves, by full-match patterns."""
+
+import re
+import warnings
+from functools import partial
+from typing import Any
+
+from reconciler.routing.annotations import (
+    Fault,
+    Members,
+    Refused,
+    check_number,
+    name_type,
+    parse_text,
+    read_json,
+    show_value,
+)
+from reconciler.routing.model import Match
+from reconciler.values.messages import excerpt
+from reconciler.values.patterns import EXACT_PATH, LONGEST_LOCATION, REGEX_PATH, URL_PATH, decode_path
+from reconciler.values.value import Value
+
+HEAVIEST = 1_000_000
+_KEYS = ("basePath", "containerPort", "targetPath", "weight")
+_PATH = "a string, an absolute path"
+_PORT = "the number or the name of a port that a container of the Pod declares"
+_MOST_UNBOUNDED = 2
+# In how many ways PCRE may try an expression at one position of a path, not counting * and +.
+_MOST_WAYS = 30
+
+
+class PathEntry(Value, frozen=True):
+    """One entry of a Pod's paths. `path` is decoded as nginx matches it, or a regular expression.
+
+    `port` is a number or a port's name; `target` is sent as it is, and None leaves the request's URI as it is.
+    """
+
+    match: Match
+    path: str
+    port: int | str
+    target: str | None
+    weight: int
+
+
+def parse_paths(text: str, allow_regex: bool) -> tuple[tuple[PathEntry, ...], tuple[Fault, ...]]:
+    """Parse a paths annotation, a JSON array of entries. Give the good entries, in order, and the faults."""
+    entries: dict[tuple[Match, str], PathEntry] = {}
+    faults: list[Fault] = []
+    try:
+        for number, raw in enumerate(read_json(text, list, "array of entries")):
+            what = f"[{number}]"
+            try:
+                members = Members(raw, what, _KEYS, "an object with basePath and containerPort")
+            except Refused as refused:
+                faults.append(refused.fault)
+            else:
+                if entry := _parse_entry(members, allow_regex):
+                    if (entry.match, entry.path) in entries:
+                        fault = Fault(f"{what}.basePath", "appears twice; the first one counts", "each basePath once")
+                        members.faults.append(fault)
+                    entries.setdefault((entry.match, entry.path), entry)
+                faults += members.faults
+            check_number(faults)
+    except Refused as refused:
+        faults.append(refused.fault)
+    return tuple(entries.values()), tuple(faults)
+
+
+def _parse_entry(members: Members, allow_regex: bool) -> PathEntry | None:
+    """Parse an entry; None if any of its members is bad."""
+    base = members.require("basePath", partial(_parse_base, allow_regex=allow_regex), _PATH)
+    port = members.require("containerPort", _parse_port, _PORT)
+    is_regex = base is not None and base[0].is_regex
+    target = members.read("targetPath", partial(_parse_target, is_regex=is_regex), None)
+    weight = members.read("weight", _parse_weight, 1)
+    if base is None or port is None or not members.sound:
+        return None
+    return PathEntry(*base, port, target, weight)
+
+
+def _parse_base(value: Any, what: str, allow_regex: bool) -> tuple[Match, str]:
+    if not isinstance(value, str):
+        raise Refused(what, f"is {name_type(value)}", _PATH)
+    if value.startswith("~"):
+        return _parse_regex(value, what, allow_regex)
+    exact = value.startswith("=")
+    text = parse_text(value, what, EXACT_PATH if exact else URL_PATH)
+    try:
+        path = decode_path(text.removeprefix("="))
+    except ValueError as error:
+        expected = f"a path as nginx sees it: decoded at most {LONGEST_LOCATION} bytes, without '//' and dot segments"
+        raise Refused(what, f"{excerpt(text)} {error}", expected) from None
+    return (Match.EXACT, path) if exact else (Match.PREFIX, path.rstrip("/") or "/")
+
+
+def _parse_regex(text: str, what: str, allow_regex: bool) -> tuple[Match, str]:
+    if not allow_regex:
+        raise Refused(what, "is a regular expression, which is turned off", "an absolute path")
+    parse_text(text, what, REGEX_PATH)
+    match = Match.IREGEX if text.startswith("~*") else Match.REGEX
+    pattern = text.removeprefix(match.value)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            re.compile(pattern)
+    except (re.error, FutureWarning) as error:
+        raise Refused(what, f"{excerpt(text)} is not a regular expression ({error})", REGEX_PATH.allowed) from None
+    if not _is_cheap(pattern):
+        raise Refused(what, f"{excerpt(text)} can be tried in too many ways", REGEX_PATH.allowed)
+    return match, pattern
+
+
+def _is_cheap(pattern: str) -> bool:
+    """Tell whether a regular expression is quick for every path that a client can send.
+
+    Without a leading '^', PCRE tries it at each position of a path; `*` and `+` would then take time quadratic in the
+    path's length, so they are allowed only after '^'.
+    """
+    bare = re.sub(r"\\.|\[[^]]*\]|(?<=\()\?", "", pattern)
+    ways, alternatives = 2 ** bare.count("?"), [1]
+    for sign in bare:
+        if sign == "(":
+            alternatives.append(1)
+        elif sign == "|":
+            alternatives[-1] += 1
+        elif sign == ")":
+            ways *= alternatives.pop()
+    anchored = pattern.startswith("^") and alternatives[0] == 1
+    unbounded = bare.count("*") + bare.count("+")
+    return ways * alternatives[0] <= _MOST_WAYS and unbounded <= (_MOST_UNBOUNDED if anchored else 0)
+
+
+def _parse_target(value: Any, what: str, is_regex: bool) -> str:
+    if is_regex:
+        raise Refused(what, "cannot go with a regular expression", "no targetPath, or a basePath that is a path")
+    if not isinstance(value, str):
+        raise Refused(what, f"is {name_type(value)}", _PATH)
+    return parse_text(value, what, URL_PATH).replace("$", "%24")  # nginx would expand a variable there
+
+
+def _parse_weight(value: Any, what: str) -> int:
+    if type(value) is not int or not 1 <= value <= HEAVIEST:
+        raise Refused(what, f"is {show_value(value)}", f"an integer from 1 to {HEAVIEST}")
+    return value
+
+
+def _parse_port(value: Any, what: str) -> int | str:
+    if type(value) is int:
+        return value
+    if isinstance(value, str) and value:
+        return int(value) if re.fullmatch(r"[1-9][0-9]{0,4}", value) else value
+    raise Refused(what, f"is {show_value(value)}", _PORT)
