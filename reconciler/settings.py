@@ -14,6 +14,7 @@ from reconciler.values.parsers import (
     match_pattern,
     parse_addresses,
     parse_boolean,
+    parse_buffer,
     parse_choice,
     parse_ciphers,
     parse_denied,
@@ -123,6 +124,9 @@ class Settings:
     )
     max_client_body_size: str = _variable(
         "NGINX_MAX_CLIENT_BODY_SIZE", "0", parse_size, "an nginx size such as 0, 512k or 10m, at most 1024g"
+    )
+    client_body_buffer_size: str = _variable(
+        "NGINX_CLIENT_BODY_BUFFER_SIZE", "0", parse_buffer, "0, or an nginx size from 1k to 1m, such as 64k"
     )
     client_header_timeout: int = _variable("NGINX_CLIENT_HEADER_TIMEOUT", "20", parse_number(1, 3600), "1-3600 seconds")
     client_body_timeout: int = _variable("NGINX_CLIENT_BODY_TIMEOUT", "60", parse_number(1, 3600), "1-3600 seconds")

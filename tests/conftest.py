@@ -47,9 +47,8 @@ def router(
     """Start routers, each with its own nginx; they stop when the test ends."""
     started: list[Router] = []
 
-    def start(**environment: str) -> Router:
-        folder = tmp_path / f"router-{len(started)}"
-        started.append(Router(folder, nginx_binary, authority, environment))
+    def start(folder: Path = tmp_path, **environment: str) -> Router:
+        started.append(Router(folder / f"router-{len(started)}", nginx_binary, authority, environment))
         return started[-1]
 
     yield start

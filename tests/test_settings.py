@@ -70,6 +70,7 @@ def refuse(environment):
         ("NGINX_ENABLE_HEALTH_CHECKS", False),
         ("ENABLE_NGINX_UPSTREAM_CHECK", False),
         ("NGINX_MAX_CLIENT_BODY_SIZE", "0"),
+        ("NGINX_CLIENT_BODY_BUFFER_SIZE", ""),
         ("NGINX_CLIENT_HEADER_TIMEOUT", 20),
         ("NGINX_CLIENT_BODY_TIMEOUT", 60),
         ("NGINX_STATUS_PATH", "/dispatcher/status"),
@@ -147,6 +148,9 @@ def test_default_ciphers():
         ("NGINX_ENABLE_HEALTH_CHECKS", "0", False),
         ("NGINX_MAX_CLIENT_BODY_SIZE", "1024G", "1024G"),
         ("NGINX_MAX_CLIENT_BODY_SIZE", "00k", "00k"),
+        ("NGINX_CLIENT_BODY_BUFFER_SIZE", "1k", "1k"),
+        ("NGINX_CLIENT_BODY_BUFFER_SIZE", "1048576", "1048576"),
+        ("NGINX_CLIENT_BODY_BUFFER_SIZE", "0k", ""),
         ("NGINX_CLIENT_HEADER_TIMEOUT", "1", 1),
         ("NGINX_CLIENT_BODY_TIMEOUT", "3600", 3600),
         ("NGINX_STATUS_PATH", "/", "/"),
@@ -251,6 +255,10 @@ REFUSALS = [
         for text in ("k", "-1", "1t", "1.5m", "10 m", "10mb", "1" * 10, "1\n")
     ],
     *[("NGINX_MAX_CLIENT_BODY_SIZE", text, "is more than 1024g", SIZE) for text in ("1025g", "1048577m", "999999999G")],
+    *[
+        ("NGINX_CLIENT_BODY_BUFFER_SIZE", text, "", "0, or an nginx size from 1k to 1m, such as 64k")
+        for text in ("1023", "1025k", "2m", "64kb", "off", "1g")
+    ],
     *[
         (variable, text, "", "1-3600 seconds")
         for variable in ("NGINX_CLIENT_HEADER_TIMEOUT", "NGINX_CLIENT_BODY_TIMEOUT")

@@ -19,6 +19,10 @@ from reconciler.values.value import Value
 # https://nginx.org/en/docs/http/ngx_http_core_module.html#keepalive_min_timeout
 _KEEPALIVE_MIN_TIMEOUT = "10s"
 _KEEPALIVE_MIN_DIRECTIVE = (1, 27, 4)
+# Seconds that a connection to a Pod may take. It is time for one lost packet to be sent again; a Pod on a node that has
+# died costs this much, until it is not ready any more. docs/decisions/011-failing-pods.md has the measurements.
+_CONNECT_TIMEOUT = 2
+_TRIES = 2
 
 
 class _TlsDefaults(Value, frozen=True):
@@ -54,6 +58,11 @@ def render_main(routes: Routes, settings: Settings, upstreams: Iterable[Token], 
         underscores_in_headers=quote("on" if "_" in settings.api_key_header else "off"),
         hidden_headers=[quote(header) for header in find_hidden(settings)],
         max_client_body_size=quote(settings.max_client_body_size),
+        connect_timeout=_CONNECT_TIMEOUT,
+        tries=_TRIES,
+        retry_timeout=_TRIES * _CONNECT_TIMEOUT,
+        request_buffering=quote("on" if settings.client_body_buffer_size else "off"),
+        body_buffers=[quote(settings.client_body_buffer_size)] if settings.client_body_buffer_size else [],
         keepalive_min_timeouts=_view_keepalive(settings),
         client_header_timeout=settings.client_header_timeout,
         client_body_timeout=settings.client_body_timeout,

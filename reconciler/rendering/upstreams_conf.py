@@ -7,6 +7,10 @@ from reconciler.rendering.quoting import Token, quote, words
 from reconciler.routing.model import Upstream
 from reconciler.values.value import Value
 
+# nginx would take a Pod out of service for everyone after one request that it does not answer in time. Whether a Pod
+# can serve is what its readiness says.
+_NEVER_FAILED = "max_fails=0"
+
 
 class _Check(Value, frozen=True):
     """An active health check; times are in milliseconds."""
@@ -33,11 +37,11 @@ def render_upstreams(upstreams: tuple[Upstream, ...]) -> Token:
 
 
 def _view_upstream(upstream: Upstream) -> _Upstream:
-    servers = [
-        words(server.address, f"weight={server.weight}") if server.weight > 1 else quote(server.address)
+    servers = tuple(
+        words(server.address, *([f"weight={server.weight}"] if server.weight > 1 else []), _NEVER_FAILED)
         for server in upstream.servers
-    ]
-    return _Upstream(quote(upstream.name), tuple(servers), tuple(_view_check(upstream)))
+    )
+    return _Upstream(quote(upstream.name), servers, tuple(_view_check(upstream)))
 
 
 def _view_check(upstream: Upstream) -> Iterator[_Check]:

@@ -13,6 +13,7 @@ from reconciler.values.patterns import DNS_LABEL, HTTP_URI, NGINX_SIZE, NGINX_VE
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _SIZE_LIMIT = 2**40
+_SMALLEST_BUFFER, _LARGEST_BUFFER = 2**10, 2**20
 
 
 def match_pattern(pattern: Pattern) -> Callable[[str], str]:
@@ -58,12 +59,23 @@ def parse_number(smallest: int, largest: int) -> Callable[[str], int]:
 
 def parse_size(text: str) -> str:
     """Parse a size as nginx writes it, at most 1024g."""
-    if not NGINX_SIZE.accepts(text):
-        raise ValueError
-    factor = {"k": 2**10, "m": 2**20, "g": 2**30}.get(text[-1].lower(), 1)
-    if int(text.rstrip("kKmMgG")) * factor > _SIZE_LIMIT:
+    if _count_bytes(text) > _SIZE_LIMIT:
         raise ValueError("is more than 1024g")
     return text
+
+
+def parse_buffer(text: str) -> str:
+    """Parse the size of a buffer as nginx writes it; empty for none."""
+    size = _count_bytes(text)
+    if size and not _SMALLEST_BUFFER <= size <= _LARGEST_BUFFER:
+        raise ValueError
+    return text if size else ""
+
+
+def _count_bytes(size: str) -> int:
+    if not NGINX_SIZE.accepts(size):
+        raise ValueError
+    return int(size.rstrip("kKmMgG")) * {"k": 2**10, "m": 2**20, "g": 2**30}.get(size[-1].lower(), 1)
 
 
 def parse_return(text: str) -> int | str:

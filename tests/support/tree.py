@@ -33,7 +33,8 @@ def read_upstreams(http: list[dict[str, Any]]) -> dict[str, list[list[str]]]:
 def expect_upstreams(routes: Routes) -> dict[str, list[list[str]]]:
     return {
         upstream.name: [
-            [server.address] + ([f"weight={server.weight}"] if server.weight > 1 else []) for server in upstream.servers
+            [server.address, *([f"weight={server.weight}"] if server.weight > 1 else []), "max_fails=0"]
+            for server in upstream.servers
         ]
         for upstream in routes.upstreams
         if upstream.servers
