@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.apiserver import ApiServer
-from support.objects import Object, listing, namespace, pod
+from support.objects import Object, listing, namespace, pod, secret
 from support.router import Router
 from support.running_daemon import RunningDaemon
 from support.stages import normalise
@@ -97,6 +97,20 @@ def test_held_is_tried_again_when_it_changes(judged: Start) -> None:
     assert hosts(here) == ["a2.dev", "b.dev"]
     here.serve(*team("a", "a2.dev"), *team("b", "mended.dev"))
     assert (hosts(here), problems(here)) == (["a2.dev", "mended.dev"], [])
+
+
+def test_held_with_a_lost_key_is_not_tried_again(judged: Start) -> None:
+    """What a held Namespace has lost meanwhile does not count as a change of it in each cycle."""
+    here = judged()
+    here.serve(*team("a", "a.dev"), *team("b", "b.dev"), secret("b", api_key="open"))
+    for host in ("a2.dev", "a3.dev"):
+        here.serve(*team("a", host), *team("b", "refused.dev"))
+        assert here.last
+        held = here.last.held
+        assert here.last.refusal == "" or host == "a2.dev"
+        assert hosts(here) == [host, "b.dev"]
+    assert held[0].wanted and held[0].wanted.key_lost
+    assert here.ask("b.dev", "/").status == 403
 
 
 def test_nothing_to_fall_back_on(judged: Start) -> None:

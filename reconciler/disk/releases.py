@@ -60,9 +60,14 @@ class Releases:
         return self._folder / "releases" / name
 
     def stage(self, name: str, files: Files, snapshot: Snapshot) -> None:
-        """Write a release: its folder is complete when it appears. An existing, complete release is left as it is."""
+        """Write a release: its folder is complete when it appears. Of one that is there, only the Snapshot is replaced.
+
+        Different Snapshots can give the same tree.
+        """
         release = self.path(name)
+        kept = File(msgspec.msgpack.encode(snapshot), SECRET)
         if self._is_whole(release):
+            replace_file(release / _SNAPSHOT, kept)
             os.utime(release)  # it is the newest again: releases are pruned by age
             return
         shutil.rmtree(release, ignore_errors=True)
@@ -71,10 +76,7 @@ class Releases:
         try:
             inside = {path: file for path, file in files.items() if not path.startswith("/")}
             tree = {path: file for path, file in inside.items() if not path.startswith(_OWN)}
-            own = {
-                _DIGEST: File(self.name(tree).encode()),
-                _SNAPSHOT: File(msgspec.msgpack.encode(snapshot), SECRET),
-            }
+            own = {_DIGEST: File(self.name(tree).encode()), _SNAPSHOT: kept}
             write_files(inside | own, staged)
             staged.chmod(0o755)
             os.rename(staged, release)

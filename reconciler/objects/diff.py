@@ -12,7 +12,7 @@ Object = Namespace | Pod | Secret
 
 
 class Change(Value, frozen=True):
-    """One object that came (`old` is None), went (`new` is None) or differs. A Namespace has no Pods or Secret here."""
+    """One object that came (`old` is None), went (`new` is None) or differs. A Namespace is only itself here."""
 
     resource: Resource
     old: Object | None
@@ -47,7 +47,7 @@ def _objects(namespace: Namespace | None) -> dict[Resource, Object]:
 
 
 def _parts(namespace: Namespace) -> Iterator[Object]:
-    yield msgspec.structs.replace(namespace, pods=(), secret=None)
+    yield msgspec.structs.replace(namespace, pods=(), secret=None, key_lost=False, kept=())
     yield from namespace.pods
     if namespace.secret:
         yield namespace.secret

@@ -70,10 +70,23 @@ class Secret(Value, frozen=True):
         return f"Secret({self.namespace}/{self.name}: {', '.join(name for name, _ in self.data)})"
 
 
+class KeptPair(Value, frozen=True):
+    """A certificate chain and its key, as PEM, that were served for these hosts and are served on."""
+
+    hosts: tuple[str, ...]
+    certificate: bytes
+    key: bytes
+
+    def __repr__(self) -> str:
+        return f"KeptPair({', '.join(self.hosts)})"
+
+
 class Namespace(Value, frozen=True):
     """A routable Namespace with what routing reads of its objects.
 
     `created` is in seconds since the epoch, infinite if unknown; `hosts` is the annotation, None if there is none.
+    The last two say what its last good state still counts for: whether it had an API key that is gone, and pairs that
+    are served in place of pairs that cannot be used.
     """
 
     name: str
@@ -83,6 +96,8 @@ class Namespace(Value, frozen=True):
     environment: str
     secret: Secret | None
     pods: tuple[Pod, ...]
+    key_lost: bool = False
+    kept: tuple[KeptPair, ...] = ()
 
     @property
     def resource(self) -> Resource:

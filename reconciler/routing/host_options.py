@@ -39,13 +39,13 @@ class HostOptions(Value, frozen=True):
     """A host that a Namespace names. A `broken` host has malformed options: it is claimed, but cannot be served.
 
     `shared_with` names the Namespaces that may add paths, or EVERYONE. If `require_api_key`, a path of a Namespace
-    without a key is closed.
+    without a key is closed; None if the options do not say.
     """
 
     name: str
     tls: TlsFields | None = None
     shared_with: tuple[str, ...] = ()
-    require_api_key: bool = False
+    require_api_key: bool | None = None
     broken: bool = False
 
 
@@ -91,7 +91,7 @@ def _parse_options(host: str, what: str, options: Any, faults: list[Fault]) -> H
     tls = members.read("ssl", partial(_parse_ssl, outer=members), None)
     nobody: tuple[str, ...] = ()
     shared_with = members.read_alone("sharedWith", _parse_shared, nobody, bad=nobody)
-    require_api_key = members.read_alone("requireApiKey", parse_boolean, False, bad=True)
+    require_api_key = members.read_alone("requireApiKey", parse_boolean, None, bad=True)
     faults += members.faults
     return HostOptions(host, tls, shared_with, require_api_key, broken=not members.sound)
 

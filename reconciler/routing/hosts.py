@@ -35,12 +35,12 @@ def build_host(contest: Contest) -> BuiltHost:
         return BuiltHost(None, contest.problems)
     owner, *guests = contest.claims
     name, wish = owner.wish.name, owner.wish
-    problems = list(contest.problems)
+    problems = [*contest.problems, *([wish.problem] if wish.problem else [])]
     if not wish.served:
         why = f"is left out: Namespace {owner.tenant.name}, which is older, has options that cannot be served"
         expected = "a host of this Namespace alone, or that Namespace corrected"
         problems += (problem_of(guest.tenant.name, f"host {name}", why, expected) for guest in guests)
-        return BuiltHost(None, (*problems, *([wish.problem] if wish.problem else [])))
+        return BuiltHost(None, tuple(problems))
     for guest in guests:
         if guest.wish.tls or not guest.wish.served:
             why = f"has its options from Namespace {owner.tenant.name}, which is older"

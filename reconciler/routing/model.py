@@ -88,9 +88,9 @@ class Tls(Value, frozen=True):
 
 
 class TenantHost(Value, frozen=True):
-    """A host that a Namespace names. If it cannot be served as its options say, `served` is False.
+    """A host that a Namespace names. If it cannot be served at all, `served` is False.
 
-    `problem` then says why; it is reported only if the Namespace owns the host.
+    `problem` says what cannot be served as its options say; it is reported only if the Namespace owns the host.
     """
 
     name: str

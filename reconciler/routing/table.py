@@ -20,8 +20,8 @@ from reconciler.values.memo import Memo
 class TableBuilder:
     """Builds routing tables for one loop. A Namespace or host that did not change is not built again."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._tenants = Memo(partial(read_tenant, settings=settings, pems=PemCache()))
+    def __init__(self, settings: Settings, pems: PemCache) -> None:
+        self._tenants = Memo(partial(read_tenant, settings=settings, pems=pems))
         self._hosts = Memo(build_host)
         self._shared_by_all = settings.host_sharing == "any"
 

@@ -1,17 +1,20 @@
 """Tenant: what one Namespace and its objects ask for, read on its own. Nothing here sees another Namespace."""
 
+from collections.abc import Iterator
+
 from msgspec.structs import replace
 
-from reconciler.objects.snapshot import Namespace, Resource
+from reconciler.objects.snapshot import Namespace
 from reconciler.routing.api_keys import read_api_key
 from reconciler.routing.host_options import HostOptions, parse_hosts
 from reconciler.routing.limits import limit_certificates, limit_locations, limit_regexes
-from reconciler.routing.model import Tenant, TenantHost
+from reconciler.routing.model import Tenant, TenantHost, Tls
 from reconciler.routing.paths import read_paths
 from reconciler.routing.problems import Problem, cut_problems
-from reconciler.routing.tls import SecretFields, TlsRefused, read_tls
+from reconciler.routing.tls import SecretFields, TlsRefused, read_clients, read_pair
 from reconciler.settings import Settings
 from reconciler.values.certificates import PemCache
+from reconciler.values.messages import write_time
 
 
 def read_tenant(namespace: Namespace, settings: Settings, pems: PemCache) -> Tenant:
@@ -20,8 +23,9 @@ def read_tenant(namespace: Namespace, settings: Settings, pems: PemCache) -> Ten
     names, faults = parse_hosts(namespace.hosts) if namespace.hosts is not None else ((), ())
     problems += (fault.as_problem(namespace.resource, settings.hosts_annotation) for fault in faults)
     paths = limit_regexes(tuple(read_paths(namespace.pods, settings, problems)), namespace.name, problems)
+    problems += _tell_lost_key(namespace, names, settings)
     fields = SecretFields(namespace.secret.data) if namespace.secret else None
-    hosts = tuple(_read_host(host, namespace.resource, fields, settings, pems) for host in names)
+    hosts = tuple(_read_host(host, namespace, fields, settings, pems) for host in names)
     hosts = tuple(limit_certificates(hosts, namespace.name, settings))
     hosts, paths = limit_locations(hosts, paths, namespace.name, settings, problems)
     return Tenant(
@@ -35,15 +39,34 @@ def read_tenant(namespace: Namespace, settings: Settings, pems: PemCache) -> Ten
 
 
 def _read_host(
-    host: HostOptions, owner: Resource, fields: SecretFields | None, settings: Settings, pems: PemCache
+    host: HostOptions, namespace: Namespace, fields: SecretFields | None, settings: Settings, pems: PemCache
 ) -> TenantHost:
     """Read what a host's options refer to. A host whose TLS cannot be served is not served at all."""
     needs_key = host.require_api_key or settings.require_api_key
     wish = TenantHost(host.name, not host.broken, shared_with=host.shared_with, require_api_key=needs_key)
     if not host.tls or host.broken:
         return wish
+    problem = None
     try:
-        return replace(wish, tls=read_tls(host.tls, fields, settings, pems))
+        try:
+            chain, key = read_pair(host.tls, fields, settings, pems)
+        except TlsRefused as refused:
+            kept = next((pair for pair in namespace.kept if host.name in pair.hosts), None)
+            if not kept:
+                raise
+            chain, key = pems.parse_chain(kept.certificate), kept.key
+            why = f"{refused.why}: its last good certificate and key are served until {write_time(chain.not_after)}"
+            problem = Problem(namespace.resource, f"host {host.name}", why, refused.expected)
+        return replace(wish, tls=Tls(chain, key, read_clients(host.tls, fields, pems)), problem=problem)
     except TlsRefused as refused:
-        problem = Problem(owner, f"host {host.name}", f"is left out: it {refused.why}", refused.expected)
+        problem = Problem(namespace.resource, f"host {host.name}", f"is left out: it {refused.why}", refused.expected)
         return replace(wish, served=False, problem=problem)
+
+
+def _tell_lost_key(namespace: Namespace, hosts: tuple[HostOptions, ...], settings: Settings) -> Iterator[Problem]:
+    """Tell that paths are open to everyone since their API key is gone, unless each host says what is to be then."""
+    if namespace.key_lost and not settings.require_api_key and any(host.require_api_key is None for host in hosts):
+        field, secret = settings.api_key_secret_field, settings.api_key_secret_name
+        why = "is gone, and its paths are open to everyone"
+        expected = f'the field {field} of Secret {secret}, or "requireApiKey" true or false for each host'
+        yield Problem(namespace.resource, "its API key", why, expected)

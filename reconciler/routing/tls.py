@@ -1,7 +1,6 @@
 """TLS of a host: the fields of its Namespace's routing Secret -> certificates and key that nginx can serve."""
 
 from reconciler.routing.host_options import TlsFields
-from reconciler.routing.model import Tls
 from reconciler.settings import Settings
 from reconciler.values.certificates import CertificateError, Chain, PemCache
 
@@ -14,41 +13,56 @@ class SecretFields(dict[str, bytes | None]):
 
 
 class TlsRefused(Exception):
-    """A host's TLS cannot be served: why, and what is expected. It is raised and caught while one Tenant is read."""
+    """A host's TLS cannot be served: why, and what is expected. It is raised and caught while one Tenant is read.
 
-    def __init__(self, why: str, expected: str) -> None:
+    It is `missing` if something is not there, and not merely unusable.
+    """
+
+    def __init__(self, why: str, expected: str, *, missing: bool = False) -> None:
         super().__init__(why)
         self.why = why
         self.expected = expected
+        self.missing = missing
 
 
-def read_tls(names: TlsFields, fields: SecretFields | None, settings: Settings, pems: PemCache) -> Tls:
-    """Read the PEM texts that a host's options refer to; `fields` is None if there is no Secret.
+def read_pair(names: TlsFields, fields: SecretFields | None, settings: Settings, pems: PemCache) -> tuple[Chain, bytes]:
+    """Read the certificates and the key that a host's options refer to; `fields` is None if there is no Secret.
 
-    TlsRefused if any of them is missing or cannot be served.
+    TlsRefused if one of them is missing or cannot be served.
     """
     if not settings.ssl_cert:
-        raise TlsRefused("needs TLS, which is off", "no ssl, or a router with SSL_CERT and SSL_KEY set")
-    chain = _read_chain(fields, names.certificate, pems, "a PEM of the host's certificates, its own first")
+        raise TlsRefused("needs TLS, which is off", "no ssl, or a router with SSL_CERT and SSL_KEY set", missing=True)
+    certificate, key = _read_field(fields, names.certificate), _read_field(fields, names.key)
+    chain = _read_chain(certificate, names.certificate, pems, "a PEM of the host's certificates, its own first")
     try:
-        key = pems.parse_key(_read_field(fields, names.key), chain)
+        return chain, pems.parse_key(key, chain)
     except CertificateError as error:
         raise TlsRefused(f"has a key that {error}", "the PEM of the certificate's private key") from None
-    clients = "a PEM of the certificates that verify clients"
-    return Tls(chain, key, _read_chain(fields, names.client, pems, clients) if names.client else None)
+
+
+def read_clients(names: TlsFields, fields: SecretFields | None, pems: PemCache) -> Chain | None:
+    """Read the certificates that verify a host's clients, None if it does not verify them.
+
+    TlsRefused if they are missing or cannot be served.
+    """
+    if not names.client:
+        return None
+    expected = "a PEM of the certificates that verify clients"
+    return _read_chain(_read_field(fields, names.client), names.client, pems, expected)
 
 
 def _read_field(fields: SecretFields | None, field: str) -> bytes:
     if fields is None:
-        raise TlsRefused("refers to a Secret that does not exist", "a routing Secret in the Namespace")
+        raise TlsRefused("refers to a Secret that does not exist", "a routing Secret in the Namespace", missing=True)
     value = fields.get(field)
     if not value:
-        raise TlsRefused(f"refers to the field {field}, which is missing or empty", "a field of the routing Secret")
+        why = f"refers to the field {field}, which is missing or empty"
+        raise TlsRefused(why, "a field of the routing Secret", missing=field not in fields)
     return value
 
 
-def _read_chain(fields: SecretFields | None, field: str, pems: PemCache, expected: str) -> Chain:
+def _read_chain(pem: bytes, field: str, pems: PemCache, expected: str) -> Chain:
     try:
-        return pems.parse_chain(_read_field(fields, field))
+        return pems.parse_chain(pem)
     except CertificateError as error:
         raise TlsRefused(f"refers to the field {field}, which {error}", expected) from None

@@ -1,4 +1,6 @@
-"""Text from outside in messages: short, on one line, and harmless to a terminal."""
+"""Messages: text from outside, short, on one line, and harmless to a terminal; times."""
+
+from datetime import UTC, datetime
 
 
 def excerpt(text: str) -> str:
@@ -9,3 +11,8 @@ def excerpt(text: str) -> str:
 def escape(line: str) -> str:
     """Escape the control characters of a line, so that a terminal does not obey text that the line quotes."""
     return line if line.isprintable() else "".join(part if part.isprintable() else ascii(part)[1:-1] for part in line)
+
+
+def write_time(moment: float) -> str:
+    """Write a time, in seconds since the epoch, as Kubernetes does."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

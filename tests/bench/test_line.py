@@ -25,6 +25,7 @@ from reconciler.objects.snapshot import Snapshot
 from reconciler.rendering.tree import TreeRenderer
 from reconciler.routing.table import TableBuilder
 from reconciler.settings import Settings, read_settings
+from reconciler.values.certificates import PemCache
 from reconciler.values.files import Files
 
 NOW = 1_797_600_000.0
@@ -49,7 +50,7 @@ class Line:
     """The stages from decoded objects to the rendered tree, with what each remembers of its last round."""
 
     def __init__(self, how: Settings) -> None:
-        self.normaliser, self.tables, self.trees = Normaliser(how), TableBuilder(how), TreeRenderer(how)
+        self.normaliser, self.tables, self.trees = Normaliser(how), TableBuilder(how, PemCache()), TreeRenderer(how)
 
     def run(self, listing: Listing, last: Snapshot | None) -> tuple[Snapshot, Files]:
         """Run all stages."""

@@ -14,7 +14,7 @@ from support.authority import Authority
 from support.ports import free_port
 from support.stages import normalise
 
-from reconciler.loop.cycle import Cycle
+from reconciler.loop.cycle import Cycle, recall
 from reconciler.loop.events import Event
 from reconciler.loop.reconcile import reconcile
 from reconciler.loop.stages import Stages
@@ -75,11 +75,20 @@ class Router:
         """Make a sink that serves from the router's folder or another one; its events are added to `events`."""
         return NginxSink(folder or self.folder, self.settings, self.events.append, cgroup=cgroup)
 
-    def serve(self, *wanted: objects.Object) -> Cycle:
-        """Make nginx serve these objects."""
+    def serve(self, *wanted: objects.Object, days: int = 0) -> Cycle:
+        """Make nginx serve these objects, as the loop would do it in `days` from now."""
         snapshot = normalise(objects.listing(list(wanted)), self.settings)
-        self.last = reconcile(snapshot, self.stages, self.nginx, self.last, time.time())
+        self.last = reconcile(snapshot, self.stages, self.nginx, self.last, time.time() + days * 86400)
         return self.last
+
+    def restart(self) -> None:
+        """Stop nginx and forget everything; then continue as a new process does, from what is on disk."""
+        self.nginx.stop()
+        self.stages = Stages(self.settings)
+        self.nginx = self.start_sink()
+        resumed = self.nginx.resume()
+        assert resumed
+        self.last = recall(resumed.snapshot, resumed.files, self.settings.max_changes)
 
     def ask(self, host: str | None, uri: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
         """Send a request with this URI as it is; in the names of headers `_` stands for `-`."""
@@ -96,6 +105,15 @@ class Router:
         connection = http.client.HTTPConnection("127.0.0.1", self.ssl_port)
         connection.sock = context.wrap_socket(raw, server_hostname=sni or host)
         return self._ask(connection, host, uri, "GET", None, headers)
+
+    def peer(self, host: str) -> bytes:
+        """Give the certificate of the TLS server, as PEM, that a client sees who asks for a host."""
+        context = self.trusting_all()
+        with (
+            socket.create_connection(("127.0.0.1", self.ssl_port), timeout=20) as raw,
+            context.wrap_socket(raw, server_hostname=host) as connection,
+        ):
+            return ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True) or b"").encode()
 
     def trusting_all(self) -> ssl.SSLContext:
         """Make a client's TLS context that accepts any certificate."""

@@ -7,6 +7,7 @@ from reconciler.rendering.tree import TreeRenderer
 from reconciler.routing.model import Routes, RoutingTable
 from reconciler.routing.table import TableBuilder
 from reconciler.settings import Settings
+from reconciler.values.certificates import PemCache
 from reconciler.values.files import Files
 
 
@@ -15,7 +16,7 @@ def normalise(listing: Listing, settings: Settings) -> Snapshot:
 
 
 def build_table(snapshot: Snapshot, settings: Settings, now: float) -> RoutingTable:
-    return TableBuilder(settings).build(snapshot, now)
+    return TableBuilder(settings, PemCache()).build(snapshot, now)
 
 
 def render(routes: Routes, settings: Settings) -> Files:

@@ -1,0 +1,70 @@
+"""Keeping: what a Namespace's last good state still counts for, after an object of it has changed or gone."""
+
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from reconciler.objects.snapshot import KeptPair, Namespace
+from reconciler.routing.api_keys import is_key_field
+from reconciler.routing.host_options import parse_hosts
+from reconciler.routing.tls import SecretFields, TlsRefused, read_pair
+from reconciler.settings import Settings
+from reconciler.values.certificates import PemCache
+
+# The PEM texts of a certificate chain and its key.
+_Pair = tuple[bytes, bytes]
+
+
+def keep_last_good(before: Namespace, after: Namespace, settings: Settings, pems: PemCache, now: float) -> Namespace:
+    """Give a Namespace as it is to be read, after it was served as `before`; `now` is in seconds since the epoch.
+
+    If it had an API key and has none, the key counts as lost while it has Pods. If a host's certificate and key cannot
+    be used, the pair that was served is kept until it expires.
+    """
+    had_key = before.key_lost or _has_key(before, settings)
+    key_lost = had_key and bool(after.pods) and not _has_key(after, settings)
+    if (before.hosts, before.secret) == (after.hosts, after.secret):
+        kept = tuple(_drop_expired(before.kept, pems, now))
+    else:
+        kept = tuple(_drop_expired(_find_pairs(before, after, settings, pems), pems, now))
+    return replace(after, key_lost=key_lost, kept=kept) if key_lost or kept else after
+
+
+def _has_key(namespace: Namespace, settings: Settings) -> bool:
+    names = (name for name, _ in namespace.secret.data) if namespace.secret else ()
+    return any(is_key_field(name, settings.api_key_secret_field) for name in names)
+
+
+def _drop_expired(pairs: tuple[KeptPair, ...], pems: PemCache, now: float) -> Iterator[KeptPair]:
+    return (pair for pair in pairs if pems.parse_chain(pair.certificate).not_after > now)
+
+
+def _find_pairs(before: Namespace, after: Namespace, settings: Settings, pems: PemCache) -> tuple[KeptPair, ...]:
+    """Find the pairs that were served for hosts whose present pair is there but cannot be used."""
+    _, broken = _sort_hosts(after, settings, pems)
+    if not broken:
+        return ()
+    served, _ = _sort_hosts(before, settings, pems)
+    served |= {host: (pair.certificate, pair.key) for pair in before.kept for host in pair.hosts}
+    hosts: dict[_Pair, list[str]] = {}
+    for host in sorted(broken & served.keys()):
+        hosts.setdefault(served[host], []).append(host)
+    return tuple(KeptPair(tuple(names), *pair) for pair, names in hosts.items())
+
+
+def _sort_hosts(namespace: Namespace, settings: Settings, pems: PemCache) -> tuple[dict[str, _Pair], set[str]]:
+    """Give the pairs of a Namespace's hosts, and name the hosts whose pair is there but cannot be used."""
+    hosts = parse_hosts(namespace.hosts)[0] if namespace.hosts is not None else ()
+    fields = SecretFields(namespace.secret.data) if namespace.secret else None
+    good: dict[str, _Pair] = {}
+    broken: set[str] = set()
+    for host in hosts:
+        if not host.tls or host.broken:
+            continue
+        try:
+            chain, key = read_pair(host.tls, fields, settings, pems)
+            good[host.name] = (chain.pem, key)
+        except TlsRefused as refused:
+            if not refused.missing:
+                broken.add(host.name)
+    return good, broken
