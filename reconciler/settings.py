@@ -25,6 +25,7 @@ from reconciler.values.parsers import (
     parse_return,
     parse_size,
     parse_version,
+    parse_workers,
 )
 from reconciler.values.patterns import Pattern
 from reconciler.values.selector import Selector, parse_selector
@@ -165,7 +166,8 @@ class Settings:
     max_locations: int = _variable("MAX_LOCATIONS_PER_NAMESPACE", "4000", parse_number(2, 100_000), "2-100000")
     max_certificates: int = _variable("MAX_CERTIFICATES_PER_NAMESPACE", "2000", parse_number(1, 100_000), "1-100000")
     max_changes: int = _variable("MAX_CHANGES_PER_NAMESPACE", "12", parse_number(0, 3600), "0-3600 a minute, 0 for any")
-    worker_connections: int = _variable("NGINX_WORKER_CONNECTIONS", "4096", parse_number(64, 1_000_000), "64-1000000")
+    worker_processes: int = _variable("NGINX_WORKER_PROCESSES", "auto", parse_workers, "auto, or 1-512")
+    worker_connections: int = _variable("NGINX_WORKER_CONNECTIONS", "16384", parse_number(64, 1_000_000), "64-1000000")
     worker_shutdown_timeout: str = _variable("WORKER_SHUTDOWN_TIMEOUT", "240s", patterns.NGINX_TIME)
     reload_timeout: int = _variable("RELOAD_TIMEOUT", "10", parse_number(1, 600), "1-600 seconds")
     shutdown_timeout: int = _variable("SHUTDOWN_TIMEOUT", "25", parse_number(0, 3600), "0-3600 seconds")

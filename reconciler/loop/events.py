@@ -18,6 +18,19 @@ class Started(Value, frozen=True):
     source: str
 
 
+class NginxSized(Value, frozen=True):
+    """What nginx may use: `workers` processes with `connections` each, of which at most `kept` are idle ones to Pods.
+
+    The settings asked for `wanted` connections; a worker may open `descriptors`.
+    """
+
+    workers: int
+    connections: int
+    wanted: int
+    kept: int
+    descriptors: int
+
+
 class Resumed(Value, frozen=True):
     """The last good release of a former process is served until the source is read; `size` is how much it routes."""
 
@@ -123,6 +136,6 @@ class ShuttingDown(Value, frozen=True):
 
 
 Event = (
-    Started | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | LeftOut | Reloaded | NginxStarted
-    | NginxEnded | NginxFailed | FormerUnserved | MemoryShort | Recorded | ShuttingDown
+    Started | NginxSized | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | LeftOut | Reloaded
+    | NginxStarted | NginxEnded | NginxFailed | FormerUnserved | MemoryShort | Recorded | ShuttingDown
 )  # fmt: skip

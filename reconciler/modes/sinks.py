@@ -7,10 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from reconciler.disk.artefact import Artefact, Nowhere
+from reconciler.loop.events import NginxSized
 from reconciler.loop.ports import Sink, Tell
+from reconciler.nginx.machine import count_processors, fit_connections, raise_descriptors
 from reconciler.nginx.program import check_modules, check_tree, find_binary, find_version
 from reconciler.nginx.sink import NginxSink
 from reconciler.objects.snapshot import NOTHING, Snapshot
+from reconciler.rendering.kept_connections import count_room
 from reconciler.settings import Settings
 from reconciler.status.log import Log
 from reconciler.values.files import Files
@@ -62,7 +65,22 @@ def prepare_serving(
     """Make the sink that serves from `folder`. The caller has to stop it. nginx cannot read what lies in `hidden`."""
     binary = find_binary(settings.nginx_binary) or settings.nginx_binary
     settings = dataclasses.replace(_know_version(settings, binary, hidden), nginx_binary=binary)
-    return settings, NginxSink(folder, settings, tell, hidden)
+    wanted, descriptors = settings.worker_connections, raise_descriptors()
+    settings = _know_machine(settings, descriptors)
+    workers, connections = settings.worker_processes, settings.worker_connections
+    sink = NginxSink(folder, settings, tell, hidden)
+    tell(NginxSized(workers, connections, wanted, count_room(connections), descriptors))
+    return settings, sink
+
+
+def _know_machine(settings: Settings, descriptors: int) -> Settings:
+    """Size nginx by what this machine gives it."""
+    files = bool(settings.client_body_buffer_size)
+    return dataclasses.replace(
+        settings,
+        worker_processes=settings.worker_processes or count_processors(),
+        worker_connections=fit_connections(settings.worker_connections, descriptors, files=files),
+    )
 
 
 def _know_version(settings: Settings, binary: str | None, hidden: tuple[str, ...] = ()) -> Settings:

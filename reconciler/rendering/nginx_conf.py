@@ -53,6 +53,7 @@ def render_main(routes: Routes, settings: Settings, upstreams: Iterable[Token], 
     believed = settings.trusted_proxies and not settings.proxy_protocol
     return quoting.render(
         "nginx.conf.j2",
+        worker_processes=settings.worker_processes or quote("auto"),
         worker_shutdown_timeout=quote(settings.worker_shutdown_timeout),
         worker_connections=settings.worker_connections,
         underscores_in_headers=quote("on" if "_" in settings.api_key_header else "off"),

@@ -8,10 +8,11 @@ from operator import attrgetter
 from reconciler.rendering import quoting
 from reconciler.rendering.certificate_files import collect_certificates
 from reconciler.rendering.host_conf import render_host
+from reconciler.rendering.kept_connections import share_room
 from reconciler.rendering.nginx_conf import render_main
 from reconciler.rendering.quoting import Token, quote
 from reconciler.rendering.routes_file import API_KEYS_FILE, ROUTES_FILE, RoutesWriter
-from reconciler.rendering.upstreams_conf import render_upstreams
+from reconciler.rendering.upstreams_conf import Group, render_upstreams
 from reconciler.routing.model import Routes
 from reconciler.settings import Settings
 from reconciler.values.files import SECRET, File, Files
@@ -32,14 +33,13 @@ class TreeRenderer:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._upstreams = Memo(render_upstreams)
+        self._upstreams = Memo(partial(render_upstreams, settings=settings))
         self._hosts = Memo(partial(render_host, settings=settings))
         self._routes = RoutesWriter()
 
     def render(self, routes: Routes) -> Files:
         """Render the tree of a routing table's routes. Equal routes give equal bytes."""
-        by_namespace = groupby(routes.upstreams, key=attrgetter("namespace"))
-        upstreams = self._upstreams.round({namespace: tuple(group) for namespace, group in by_namespace})
+        upstreams = self._upstreams.round(_group(routes, self._settings))
         hosts = self._hosts.round({host.name: host for host in routes.hosts})
         main = render_main(routes, self._settings, upstreams.values(), hosts.values())
         keys = quoting.render("api-keys.conf.j2", keys=list(_view_api_keys(routes)))
@@ -54,6 +54,15 @@ class TreeRenderer:
 def render_release(name: str, socket: str) -> File:
     """Render the server with which a running nginx answers its release's name on a unix socket."""
     return File(_encode(quoting.render("release.conf.j2", name=quote(name), socket=quote(socket))))
+
+
+def _group(routes: Routes, settings: Settings) -> dict[str, Group]:
+    """Give each Namespace's upstreams; nginx has none without servers."""
+    served = [upstream for upstream in routes.upstreams if upstream.servers]
+    groups = {namespace: tuple(group) for namespace, group in groupby(served, key=attrgetter("namespace"))}
+    numbers = {namespace: len(group) for namespace, group in groups.items()}
+    kept = share_room(numbers, settings.worker_connections)
+    return {namespace: Group(group, kept[namespace]) for namespace, group in groups.items()}
 
 
 def _encode(text: Token) -> bytes:

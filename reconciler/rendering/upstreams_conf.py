@@ -5,11 +5,15 @@ from collections.abc import Iterator
 from reconciler.rendering import quoting
 from reconciler.rendering.quoting import Token, quote, words
 from reconciler.routing.model import Upstream
+from reconciler.settings import Settings
 from reconciler.values.value import Value
 
 # nginx would take a Pod out of service for everyone after one request that it does not answer in time. Whether a Pod
 # can serve is what its readiness says.
 _NEVER_FAILED = "max_fails=0"
+# From this version on, nginx keeps connections by default, and 0 turns that off; older ones refuse 0.
+# https://nginx.org/en/docs/http/ngx_http_upstream_module.html#keepalive
+_KEPT_BY_DEFAULT = (1, 29, 7)
 
 
 class _Check(Value, frozen=True):
@@ -24,16 +28,23 @@ class _Check(Value, frozen=True):
     requests: tuple[Token, ...]
 
 
+class Group(Value, frozen=True):
+    """The upstreams of one Namespace, and how many idle connections each of them keeps."""
+
+    upstreams: tuple[Upstream, ...]
+    kept: int
+
+
 class _Upstream(Value, frozen=True):
     name: Token
     servers: tuple[Token, ...]
     checks: tuple[_Check, ...]
 
 
-def render_upstreams(upstreams: tuple[Upstream, ...]) -> Token:
-    """Render upstreams; nginx has none without servers."""
-    views = [_view_upstream(upstream) for upstream in upstreams if upstream.servers]
-    return quoting.render("upstreams.conf.j2", upstreams=views)
+def render_upstreams(group: Group, settings: Settings) -> Token:
+    """Render the upstreams of a Namespace."""
+    kept = (group.kept,) if group.kept or settings.nginx_version >= _KEPT_BY_DEFAULT else ()
+    return quoting.render("upstreams.conf.j2", upstreams=list(map(_view_upstream, group.upstreams)), kept=kept)
 
 
 def _view_upstream(upstream: Upstream) -> _Upstream:

@@ -80,6 +80,16 @@ class Log:
                 if event.why != self._nginx_failure:
                     self._tell_notice(f"nginx cannot be started again: {event.why}")
                 self._nginx_failure = event.why
+            case events.NginxSized():
+                self._tell_notice(
+                    f"nginx has {event.workers} worker{'s' * (event.workers > 1)}, each with {event.connections} "
+                    f"connections, of which {event.kept} may wait idle for Pods, and {event.descriptors} descriptors"
+                )
+                if event.connections < event.wanted:
+                    self.tell_warning(
+                        f"NGINX_WORKER_CONNECTIONS: {event.wanted} are more than {event.descriptors} descriptors "
+                        "allow: raise the container's limit (ulimit -Hn)"
+                    )
             case events.FormerUnserved():
                 self._tell_notice(f"the former release {event.release} cannot be served: {event.why}")
             case events.MemoryShort():

@@ -78,6 +78,11 @@ def _count_bytes(size: str) -> int:
     return int(size.rstrip("kKmMgG")) * {"k": 2**10, "m": 2**20, "g": 2**30}.get(size[-1].lower(), 1)
 
 
+def parse_workers(text: str) -> int:
+    """Parse a number of processes; `auto` is 0."""
+    return 0 if text == "auto" else parse_number(1, 512)(text)
+
+
 def parse_return(text: str) -> int | str:
     """Parse a status from 100 to 999, or an absolute http or https URI."""
     if re.fullmatch(r"[1-9][0-9]{2}", text):

@@ -1,0 +1,30 @@
+"""Kept connections: how many idle connections to Pods a worker keeps, so that its clients always have room."""
+
+from collections.abc import Mapping
+
+# More of them save little: they only matter for so many requests at the same time.
+_MOST = 16
+
+
+def count_room(worker_connections: int) -> int:
+    """Give how many of a worker's connections may be idle ones to Pods. The others are always free for requests.
+
+    nginx closes idle connections of clients when it runs out of connections, but never these.
+    """
+    return worker_connections * 3 // 4
+
+
+def share_room(upstreams: Mapping[str, int], worker_connections: int) -> dict[str, int]:
+    """Give how many idle connections each upstream of a Namespace keeps, by the number of the Namespace's upstreams.
+
+    Namespaces have equal parts of the room. What some do not need is for the others. So paths of one Namespace take
+    nothing away from another's part.
+    """
+    room, waiting, part = count_room(worker_connections), len(upstreams), 0
+    for number in sorted(upstreams.values()):
+        part = room // waiting
+        if number * _MOST > part:
+            break
+        room -= number * _MOST
+        waiting -= 1
+    return {namespace: min(_MOST, part // number) for namespace, number in upstreams.items()}
