@@ -94,6 +94,29 @@ def test_key_refused(keys, kind, why):
     assert str(caught.value) == why
 
 
+# OpenSSL signed it with RSA-PSS and SHA-1.
+PSS_WITH_SHA1 = b"""-----BEGIN CERTIFICATE-----
+MIIB7zCB0gIUTeQinRV4UC4tUMKuNlBpM3oNQ2swEwYJKoZIhvcNAQEKMAaiBAIC
+AOowDzENMAsGA1UEAwwEUm9vdDAgFw0yNjExMjYwNTAyNDNaGA8yMTI2MTEwMjA1
+MDI0M1owFzEVMBMGA1UEAwwMbGVhZi5leGFtcGxlMFkwEwYHKoZIzj0CAQYIKoZI
+zj0DAQcDQgAETd1LLLpejiE1/pSEjvQcZf4BnKCVbfFyo2SiP32hkplW7G4SBtxy
+K6iWafX0ZmpSha2/26EDFUmlFMFqg5q2OzATBgkqhkiG9w0BAQowBqIEAgIA6gOC
+AQEAufp6iAzaBfw2ttz6cpeqspPjd+ZORCXQuOfvyKsyQ1Mfxbx6KGtrJCD0PtBF
+Mkpyw0YqQDsASHuC1EoJmaE0pt776ijc2dicLZ4RrfmUv2muz1wsyYPDYCLOCS/n
+4nrQcmrMS9QsBRCrpiLvMZg8MURVXa77eAv7mFv1m/InJuXlwS6mikHARh3kxhoj
+qMXkq5Eu7JTgAYFSEpYYwJ7jrRcQqF7ADFPxdg8wNtIko/30e4AEfm+2+qjal7Ew
+jS+54L9waOVXY++lrAHBYj4dCaR6BUmDwhFxqxnnhBQ3i9xzEpxm0T7GpXc6lk8+
+9Z8k/0ptgpzwaFtBwHp7Ul+/aQ==
+-----END CERTIFICATE-----
+"""
+
+
+def test_signature_by_pss_is_judged_by_its_hash():
+    """A signature with RSA-PSS is refused if its hash is weak."""
+    with pytest.raises(CertificateError, match="is not signed with RSA, ECDSA or Ed25519 and SHA-256"):
+        parse_chain(PSS_WITH_SHA1)
+
+
 def test_key_of_a_wrong_length(keys):
     """An Ed448 key that is as short as an Ed25519 key is refused."""
     chain = parse_chain(write(make_certificate(keys["Ed25519"])))
@@ -182,7 +205,7 @@ def test_the_key_is_the_first_certificates(keys):
     leaf, issuer = write(make_certificate(keys["P-256"])), write(make_certificate(keys["P-384"], "issuer.example"))
     key = write_key(keys["P-256"])
     assert parse_key(key, parse_chain(leaf + issuer)) == key
-    with pytest.raises(CertificateError, match="does not belong to the certificate"):
+    with pytest.raises(CertificateError, match="belongs to a certificate that is not the first"):
         parse_key(key, parse_chain(issuer + leaf))
 
 

@@ -117,9 +117,9 @@ def test_configuration_on_standard_output(nginx_binary: str, tmp_path: Path) -> 
     assert shown.returncode == 0
     assert "server_name test.k8s.local;" in shown.stdout
     assert KEY not in shown.stdout + shown.stderr
-    assert one_line(shown.stderr).startswith(
-        "problem: Namespace team-b: host test.k8s.local belongs to Namespace test-namespace"
-    )
+    secure, _, shared = shown.stderr.splitlines()
+    assert secure.startswith("problem: Namespace secure: host mtls.dev ssl.certificate does not name the host")
+    assert shared.startswith("problem: Namespace team-b: host test.k8s.local belongs to Namespace test-namespace")
 
 
 def test_artefact(nginx_binary: str, tmp_path: Path) -> None:

@@ -269,6 +269,7 @@ def test_what_is_written_beside_templates() -> None:
 _UPSTREAM = re.compile(rf"[0-9a-f]{{32}}\.{DNS_LABEL.expression}")
 _ADDRESS = re.compile(r"([0-9.]+|\[[0-9a-f:.]+\]):([0-9]{1,5})")
 _PEM = re.compile(rb"(-----BEGIN ([A-Z ]+)-----\n([A-Za-z0-9+/=]+\n)+-----END \2-----\n)+")
+_FLAW = re.compile(r"[A-Za-z0-9 :,]+")
 Held = Callable[[typing.Any, typing.Any], object]
 
 
@@ -322,6 +323,9 @@ HELD: dict[type, dict[str, Held]] = {
         "pem": lambda _, pem: _PEM.fullmatch(pem),
         "not_before": lambda _, moment: type(moment) is float,
         "not_after": lambda _, moment: type(moment) is float,
+        "names": lambda _, names: all(HOST_NAME.accepts(name) or parse_address(name) for name in names),
+        "server_flaws": lambda _, flaws: all(map(_FLAW.fullmatch, flaws)),
+        "client_flaws": lambda _, flaws: all(map(_FLAW.fullmatch, flaws)),
     },
     ApiKey: {"values": lambda _, keys: all(re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", key) for key in keys)},
     Routes: {"names_hash_size": is_number},

@@ -95,6 +95,14 @@ def test_client_behind_trusted_proxies(router: Start, ip: str, sent: str, client
     [
         ({"X_Forwarded_Proto": "https", "X_Forwarded_Host": "shop.dev"}, "https", "shop.dev"),
         ({"X_Forwarded_Proto": "HTTPS"}, "https", HOST),
+        ({"X_Forwarded_Proto": "wss"}, "https", HOST),
+        ({"X_Forwarded_Proto": "WS"}, "http", HOST),
+        ({"X_Forwarded_Proto": "https, http"}, "https", HOST),
+        ({"X_Forwarded_Proto": "Wss\t,http"}, "https", HOST),
+        ({"X_Forwarded_Proto": "http,https"}, "http", HOST),
+        ({"X_Forwarded_Proto": "httpsx"}, "http", HOST),
+        ({"X_Forwarded_Proto": "x https"}, "http", HOST),
+        ({"X_Forwarded_Proto": ", https"}, "http", HOST),
         ({"X_Forwarded_Proto": "gopher", "X_Forwarded_Host": ""}, "http", HOST),
         ({}, "http", HOST),
     ],
@@ -103,6 +111,16 @@ def test_what_a_trusted_proxy_says(router: Start, ip: str, headers: dict[str, st
     """A trusted proxy's protocol and host go to the Pod if they are valid; the request's own host decides the route."""
     here = serve(router(TRUSTED_PROXIES="127.0.0.1"), ip)
     assert ask(here, **headers) == ["127.0.0.1", "127.0.0.1", proto, host]
+
+
+@pytest.mark.parametrize(("said", "proto"), [("http", "http"), ("ws", "http"), ("", "https"), ("gopher", "https")])
+def test_protocol_behind_tls(router: Start, ip: str, authority: Authority, said: str, proto: str) -> None:
+    """A trusted proxy that itself uses TLS may say that its client did not; what means nothing counts as absent."""
+    here = router(TRUSTED_PROXIES="127.0.0.1")
+    certificate, key = authority.issue(HOST)
+    wanted = pod("a", "web", ip, PATHS, DECLARED)
+    here.serve(namespace("a", {HOST: tls()}), secret("a", ssl_crt=certificate, ssl_key=key), wanted)
+    assert here.ask_tls(HOST, "/", X_Forwarded_Proto=said).told["headers"]["x-forwarded-proto"] == proto
 
 
 @pytest.mark.parametrize("environment", [{}, {"TRUSTED_PROXIES": "10.0.0.0/8,127.0.0.2,::1"}])

@@ -10,6 +10,8 @@ import yaml
 
 from reconciler.disk.recordings import RecordingError, find_recordings, read_recordings
 from reconciler.objects.listing import Listing
+from reconciler.objects.normaliser import Normaliser
+from reconciler.settings import read_settings
 
 NAMESPACE = {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "a"}}
 POD = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p", "namespace": "a"}}
@@ -227,7 +229,15 @@ def test_a_syntax_error_names_its_place(refuse, content, message):
     [
         (b'{"kind": "\xff"}', "is not UTF-8 text"),
         (b"kind: \xff", "is not UTF-8 text"),
-        ("&a {kind: List, items: [*a]}", "line 1, column 25: uses a YAML alias; aliases are not read"),
+        ("&a {kind: List, items: [*a]}", "line 1, column 25: uses an alias that names nothing before it"),
+        ("kind: List\nitems: [*b]", "line 2, column 9: uses an alias that names nothing before it"),
+        ("kind: &k List\n*k : []", "line 2, column 1: uses an alias for a key"),
+        ("kind: List\nitems: []\nkind: List", "line 3, column 1: has a key that appears before in the same object"),
+        (
+            "kind: List\nitems: [{a: {b: 1, c: 2, b: 1}}]",
+            "line 2, column 26: has a key that appears before in the same object",
+        ),
+        ('{"kind": "List", "items": [{"a": 1, "a": 1}]}', "has the key 'a' twice in one object"),
         ("[" * 100_000, "has a number that is too long, or is nested too deeply"),
         ("kind: List\nitems: []\nx: !!bool maybe", "has YAML that JSON cannot hold"),
         ("kind: List\nitems: []\nx: !!timestamp x", "has YAML that JSON cannot hold"),
@@ -245,6 +255,66 @@ def test_a_syntax_error_names_its_place(refuse, content, message):
 def test_no_recording(refuse, content, message):
     """A file that holds neither a List nor an object is refused; it does not count as a List without items."""
     assert refuse(content) == f"0.json: {message}"
+
+
+SHARED = """
+apiVersion: v1
+kind: List
+items:
+- &first
+  kind: Namespace
+  metadata: &meta
+    name: a
+    labels: &labels {github.com/30x.dispatcher.routable: "true"}
+    annotations: {github.com/30x.dispatcher.hosts: '{"a.dev": {}}'}
+- kind: Namespace
+  metadata:
+    <<: *meta
+    name: b
+- *first
+- kind: Pod
+  metadata: {name: web, namespace: a, labels: *labels}
+"""
+
+
+def test_anchors_and_aliases(read):
+    """Anchors, aliases and merge keys are read as kubectl reads them."""
+    listing = read(SHARED)
+    assert [item.metadata.name for item in listing.namespaces] == ["a", "b"]
+    assert len({str(item.metadata.annotations) for item in listing.namespaces}) == 1
+    assert listing.pods[0].metadata.labels == listing.namespaces[0].metadata.labels
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9))],
+        ["a: &a " + "x" * 100_000, f"b: [{', '.join(['*a'] * 1000)}]"],
+        ["a: &a {" + ", ".join(f"k{n}: 1" for n in range(9000)) + "}", *(f"b{n}: {{<<: *a}}" for n in range(200))],
+    ],
+    ids=["a billion laughs", "a long text", "merge keys"],
+)  # fmt: skip
+def test_aliases_that_explode(refuse, lines):
+    """Aliases that would expand to gigabytes are refused before anything is made of them."""
+    text = "\n".join(["kind: List", "items: []", *lines])
+    assert refuse(text).endswith("has aliases that expand to more than 16 MiB")
+
+
+def test_wrapped_base64(tmp_path):
+    """A manifest's base64 may be wrapped over lines, as `base64` writes it; other characters make it unreadable."""
+    encoded = "c2VjcmV0LW9mLWEtdGVuYW50"
+    for text, key in (
+        (f"{encoded[:8]}\n{encoded[8:]}\r\n", b"secret-of-a-tenant"),
+        (f"{encoded[:8]} {encoded[8:]}", None),
+    ):
+        objects = [
+            {"kind": "Namespace", "metadata": {"name": "a", "labels": {"github.com/30x.dispatcher.routable": "true"}}},
+            {"kind": "Secret", "metadata": {"name": "routing", "namespace": "a"}, "data": {"api-key": text}},
+        ]
+        path = tmp_path / "list.json"
+        path.write_text(json.dumps({"kind": "List", "apiVersion": "v1", "items": objects}))
+        (namespace,) = Normaliser(read_settings({})).normalise(read_recordings([str(path)])).namespaces
+        assert namespace.secret.data == (("api-key", key),)
 
 
 @pytest.mark.parametrize("kind", ["List", "PodList"])

@@ -130,10 +130,11 @@ def test_equal_by_equal(one, other):
 
 @given(values)
 def test_nothing_but_a_class_shows(value):
-    """A stand-in shows only whether the value is empty, is too long for an API key, or is a PEM."""
+    """A stand-in shows only whether the value is empty, too long for an API key, a PEM, or has blanks around it."""
     made = replace(StandIns(SALT, "api-key"), value)
     pem = len(replace(StandIns(SALT, "api-key"), b"-----BEGIN"))
-    assert len(made) == (pem if b"-----BEGIN" in value else 2049 if len(value) > 2048 else 32 if value else 0)
+    size = pem if b"-----BEGIN" in value else 2049 if len(value) > 2048 else 32 if value else 0
+    assert len(made) == size + (value != value.strip())
     assert len(value) < 8 or value not in made or value in b"-----BEGIN"
 
 

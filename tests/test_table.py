@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def how(authority: Authority, nginx_binary: str) -> Settings:
 
 def build(how: Settings, *greedy: Object) -> RoutingTable:
     """Build the table of a tenant beside a good tenant, which must still be served."""
-    table = build_table(normalise(listing([*GOOD, *greedy]), how), how, NOW)
+    table = build_table(normalise(listing([*GOOD, *greedy]), how), how, time.time())
     assert [len(host.locations) for host in table.routes.hosts if host.name == "good.dev"] == [2]
     return table
 
@@ -105,7 +106,7 @@ def test_names_that_collide_in_nginx(how: Settings, tmp_path: Path, nginx_binary
 @pytest.mark.parametrize("paths", [entries(1000), [7] * 5000, [{"basePath": "/", "containerPort": 1}] * 5000])
 def test_problems_of_one_object_are_told_in_few_lines(how: Settings, paths: list[object]) -> None:
     """However many problems an object has, only a few of them are reported."""
-    table = build(how, namespace("greedy", "{}"), pod("greedy", "web-0", "10.0.0.1", paths, []))
+    table = build(how, namespace("greedy", {"greedy.dev": {}}), pod("greedy", "web-0", "10.0.0.1", paths, []))
     assert len(table.problems) == 21
     assert "more problems" in str(table.problems)
 
@@ -113,7 +114,8 @@ def test_problems_of_one_object_are_told_in_few_lines(how: Settings, paths: list
 def test_problems_of_one_namespace_are_limited(how: Settings) -> None:
     """Many faulty objects of one Namespace give only some problems too, and all those of another are reported."""
     pods = [pod("greedy", f"web-{number}", "10.0.0.1", [7], DECLARED) for number in range(1000)]
-    table = build(how, namespace("greedy", "{}"), *pods, namespace("other", "{}"), pod("other", "web", "10.0.0.2", [7]))
+    hosts = namespace("greedy", {"greedy.dev": {}}), namespace("other", {"other.dev": {}})
+    table = build(how, *hosts, *pods, pod("other", "web", "10.0.0.2", [7]))
     told = [problem.resource for problem in table.problems]
     assert sum("greedy" in (resource.namespace, resource.name) for resource in told) == 201
     assert any(resource.namespace == "other" for resource in told)

@@ -5,6 +5,7 @@ Errors have our own messages, because the messages of a YAML or JSON library cha
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import msgspec
 import yaml
 from msgspec import Raw, Struct
 
+from reconciler.disk.yaml_events import DEEPEST, TOO_DEEP, YamlRefused, check_events
 from reconciler.loop.ports import SourceError
 from reconciler.objects.listing import ALLOWED, KINDS, Listing, Namespace, Pod, Secret
 from reconciler.values.decoding import describe_fault
@@ -20,9 +22,7 @@ from reconciler.values.messages import excerpt
 
 STANDARD_INPUT = "-"
 _ENDINGS = (".json", ".yaml", ".yml")
-_DEEPEST = 200
 _LISTS = ("List", *(f"{kind}List" for kind in KINDS))
-_TOO_DEEP = "is nested too deeply"
 _EMPTY = "is empty; a Listing without objects is a List without items"
 _Object = Namespace | Pod | Secret
 
@@ -112,7 +112,7 @@ def _split(data: bytes) -> list[bytes]:
     if not data.lstrip().startswith((b"{", b"[")):
         return _split_yaml(data)
     try:
-        json.loads(data)
+        json.loads(data, object_pairs_hook=_check_pairs)
     except UnicodeDecodeError:
         raise _Fault("is not UTF-8 text") from None
     except json.JSONDecodeError as error:
@@ -125,17 +125,27 @@ def _split(data: bytes) -> list[bytes]:
     return [data]
 
 
+def _check_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a JSON object with a repeated key: readers differ in which value counts."""
+    if len(members := dict(pairs)) != len(pairs):
+        repeated = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+        raise _Fault(f"has the key {excerpt(repeated)} twice in one object")
+    return members
+
+
 def _split_yaml(data: bytes) -> list[bytes]:
     try:
-        _check_events(data)
+        check_events(yaml.parse(data, _Loader))
         documents = [document for document in yaml.load_all(data, _Loader) if document is not None]
         encoded = [msgspec.json.encode(document) for document in documents]
+    except YamlRefused as refused:
+        raise _Fault(f"{_show_place(refused.mark)}{refused.why}") from None
     except yaml.constructor.ConstructorError as error:
         raise _Fault(f"{_show_place(error.problem_mark)}has a YAML tag that JSON cannot hold") from None
     except yaml.MarkedYAMLError as error:
-        # Newer libraries refuse deep nesting themselves, before _check_events sees it.
+        # Newer libraries refuse deep nesting themselves, before check_events sees it.
         nested = _is_nested_deeply(data, error.problem_mark)
-        raise _Fault(_TOO_DEEP if nested else f"{_show_place(error.problem_mark)}is not YAML") from None
+        raise _Fault(TOO_DEEP if nested else f"{_show_place(error.problem_mark)}is not YAML") from None
     except (yaml.YAMLError, UnicodeError):
         raise _Fault("is not UTF-8 text") from None
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError):  # PyYAML raises these too
@@ -149,23 +159,12 @@ def _show_place(mark: Any) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
 
 
-def _check_events(data: bytes) -> None:
-    """Refuse aliases, and nesting too deep for the stack: PyYAML's composer for libyaml is recursive."""
-    depth = 0
-    for event in yaml.parse(data, _Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEEPEST:
-            raise _Fault(_TOO_DEEP)
-        if isinstance(event, yaml.AliasEvent):  # a few aliases can expand to gigabytes
-            raise _Fault(f"{_show_place(event.start_mark)}uses a YAML alias; aliases are not read")
-
-
 def _is_nested_deeply(data: bytes, mark: Any) -> bool:
-    """Tell whether more than _DEEPEST brackets are open at a place. Only the brackets of its line count."""
+    """Tell whether more than DEEPEST brackets are open at a place. Only the brackets of its line count."""
     lines = data.decode("utf-8", "replace").splitlines() if mark else []
     text = lines[mark.line][: mark.column] if mark and mark.line < len(lines) else ""
     opened = sum(text.count(bracket) for bracket in "[{") - sum(text.count(bracket) for bracket in "]}")
-    return opened > _DEEPEST
+    return opened > DEEPEST
 
 
 def _read_document(document: bytes) -> Iterator[tuple[str, _Object]]:

@@ -1,7 +1,6 @@
 """Redaction: stand-ins for the values of Secrets. Routing treats them like the originals, but they reveal nothing."""
 
 import base64
-import binascii
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +20,7 @@ from msgspec.structs import replace
 from reconciler.objects.listing import Secret
 from reconciler.routing.api_keys import LONGEST_KEY, is_key_field
 from reconciler.values.certificates import LONGEST_PEM, CertificateError, parse_chain
+from reconciler.values.decoding import decode_base64
 from reconciler.values.value import Value
 
 _BROKEN = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -72,29 +72,29 @@ class StandIns:
     def _replace_encoded(self, field: str, value: str | None) -> str | None:
         if not value:
             return value
-        try:
-            decoded = base64.b64decode(value, validate=True)
-        except (binascii.Error, ValueError):
+        decoded = decode_base64(value)
+        if decoded is None:
             return f"!{self._digest(value.encode(), b'text').hex()}"
         return base64.b64encode(self._replace_value(field, decoded)).decode()
 
     def _replace_value(self, field: str, value: bytes) -> bytes:
         if not value:
             return value
-        too_long = len(value) > LONGEST_KEY
+        # Routing reports these two facts about an API key.
+        too_long, end = len(value) > LONGEST_KEY, b"\n" if value != value.strip() else b""
         if b"-----BEGIN" in value:
-            pem = self._replace_pem(value)
+            pem = self._replace_pem(value) + end
             if not is_key_field(field, self._key_field) or (len(pem) > LONGEST_KEY) is too_long:
                 return pem
         text = self._digest(value, b"text").hex().encode()
-        return text.ljust(LONGEST_KEY + 1, b".") if too_long else text
+        return (text.ljust(LONGEST_KEY + 1, b".") if too_long else text) + end
 
     def _replace_pem(self, value: bytes) -> bytes:
         digest = self._digest(value, b"pem")
         if digest not in self._pems:
             # Readers drop the text before a PEM. It makes stand-ins differ, even those of PEMs with the same key.
             pem = self._replace_chain(value) + self._replace_key(value)
-            self._pems[digest] = b"stand-in %s\n%s" % (digest.hex().encode(), pem or _BROKEN)
+            self._pems[digest] = b"stand-in %s\n%s" % (digest.hex().encode(), (pem or _BROKEN).strip())
         return self._pems[digest]
 
     def _replace_chain(self, value: bytes) -> bytes:

@@ -1,7 +1,5 @@
 """From a Listing to a Snapshot."""
 
-import base64
-import binascii
 import math
 from collections.abc import Iterable
 from functools import partial
@@ -14,6 +12,7 @@ from reconciler.objects import listing as kubernetes
 from reconciler.objects.listing import Listing
 from reconciler.objects.snapshot import Namespace, Pod, Port, Probe, Secret, Snapshot
 from reconciler.settings import Settings
+from reconciler.values.decoding import decode_base64
 from reconciler.values.memo import Memo
 from reconciler.values.value import Value
 
@@ -83,20 +82,13 @@ def _normalise_group(group: _Group, settings: Settings) -> _Part:
 
 
 def _normalise_secret(secret: kubernetes.Secret) -> Secret:
-    data = {name: _decode(value or "") for name, value in (secret.data or {}).items()}
+    data = {name: decode_base64(value or "") for name, value in (secret.data or {}).items()}
     written = {name: (value or "").encode() for name, value in (secret.string_data or {}).items()}
     return Secret(
         secret.metadata.namespace or "",
         secret.metadata.name,
         tuple(sorted({**data, **written}.items(), key=itemgetter(0))),
     )
-
-
-def _decode(value: str) -> bytes | None:
-    try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        return None
 
 
 # A Pod that is over does not come back: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase

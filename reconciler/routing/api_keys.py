@@ -24,11 +24,14 @@ def read_api_key(secret: Secret | None, key_field: str, problems: list[Problem])
     usable = [(name, value) for name, value in fields if value and len(value) <= LONGEST_KEY]
     effect = "it is not valid" if usable else "all paths answer 403"
     for name, value in fields:
-        if (name, value) not in usable:
+        shown = name if name == key_field else excerpt(name)
+        if value is None or (name, value) not in usable:
             why = "is not base64" if value is None else "is too long" if value else "is empty"
-            shown = name if name == key_field else excerpt(name)
             expected = f"1 to {LONGEST_KEY} bytes in base64"
             problems.append(Problem(secret.resource, f"field {shown}", f"{why}: {effect}", expected))
+        elif value != value.strip():
+            why = "begins or ends with a blank or a line break, which is a part of the key"
+            problems.append(Problem(secret.resource, f"field {shown}", why, "a key without it, as printf %s makes it"))
     if len(usable) > MOST_KEYS:
         why = f"are {len(usable)}; only the first {MOST_KEYS} by name are valid"
         problems.append(Problem(secret.resource, "API keys", why, f"at most {MOST_KEYS}"))

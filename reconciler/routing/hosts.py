@@ -35,7 +35,7 @@ def build_host(contest: Contest) -> BuiltHost:
         return BuiltHost(None, contest.problems)
     owner, *guests = contest.claims
     name, wish = owner.wish.name, owner.wish
-    problems = [*contest.problems, *([wish.problem] if wish.problem else [])]
+    problems = [*contest.problems, *wish.problems]
     if not wish.served:
         why = f"is left out: Namespace {owner.tenant.name}, which is older, has options that cannot be served"
         expected = "a host of this Namespace alone, or that Namespace corrected"

@@ -30,7 +30,7 @@ def limit_certificates(hosts: tuple[TenantHost, ...], namespace: str, settings: 
             why = "is left out: with the hosts before it, it has too many certificates"
             expected = f"at most {settings.max_certificates} (MAX_CERTIFICATES_PER_NAMESPACE)"
             problem = problem_of(namespace, f"host {host.name}", why, expected)
-            yield replace(host, served=False, tls=None, problem=problem)
+            yield replace(host, served=False, tls=None, problems=(problem,))
         else:
             yield host
 

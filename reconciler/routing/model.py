@@ -90,13 +90,13 @@ class Tls(Value, frozen=True):
 class TenantHost(Value, frozen=True):
     """A host that a Namespace names. If it cannot be served at all, `served` is False.
 
-    `problem` says what cannot be served as its options say; it is reported only if the Namespace owns the host.
+    `problems` say what cannot be served as its options say; they are reported only if the Namespace owns the host.
     """
 
     name: str
     served: bool
     tls: Tls | None = None
-    problem: Problem | None = None
+    problems: tuple[Problem, ...] = ()
     shared_with: tuple[str, ...] = ()
     require_api_key: bool = False
 

@@ -10,6 +10,7 @@ from reconciler.routing.annotations import Fault
 from reconciler.routing.model import Match, Path, Server, Upstream
 from reconciler.routing.path_entries import PathEntry, parse_paths
 from reconciler.routing.problems import Problem
+from reconciler.routing.slips import find_path_slips
 from reconciler.settings import Settings
 from reconciler.values.addresses import find_cidr, parse_address
 from reconciler.values.messages import excerpt
@@ -61,7 +62,7 @@ def _parse_entries(
     left = _SERVERS_A_LOCATION * settings.max_locations
     for pod in sorted(pods, key=lambda pod: (pod.created, pod.name)):
         if pod.paths not in parsed and left > 0:
-            parsed[pod.paths] = parse_paths(pod.paths, settings.allow_regex_paths)
+            parsed[pod.paths] = _parse(pod.paths, settings)
         entries, faults = parsed.get(pod.paths, ((), ()))
         left -= len(entries)
         if left < 0:
@@ -70,6 +71,12 @@ def _parse_entries(
             continue
         problems += (fault.as_problem(pod.resource, settings.paths_annotation) for fault in faults)
         yield pod, entries
+
+
+def _parse(text: str, settings: Settings) -> tuple[tuple[PathEntry, ...], tuple[Fault, ...]]:
+    """Parse an annotation of paths; its slips are faults too."""
+    entries, faults = parse_paths(text, settings.allow_regex_paths)
+    return entries, (*faults, *(fault for entry in entries for fault in find_path_slips(entry)))
 
 
 def _claim(pod: Pod, entries: tuple[PathEntry, ...], settings: Settings, problems: list[Problem]) -> Iterator[_Claim]:

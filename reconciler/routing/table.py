@@ -12,6 +12,7 @@ from reconciler.routing.problems import Problem, cut_problems, problem_of
 from reconciler.routing.server_names import Named, find_crowded, hash_size
 from reconciler.routing.sharing import Contest, settle
 from reconciler.routing.tenant import read_tenant
+from reconciler.routing.validity import list_moments, tell_validity
 from reconciler.settings import Settings
 from reconciler.values.certificates import PemCache
 from reconciler.values.memo import Memo
@@ -76,14 +77,13 @@ def _tell_expiry(host: Host, now: float) -> Iterator[Problem]:
     if not host.tls:
         return
     for part, chain in (("certificate", host.tls.chain), ("clientCertificate", host.tls.client)):
-        if chain and not chain.not_before <= now < chain.not_after:
-            why = "has expired; it is still served" if now >= chain.not_after else "is not valid yet; it is served"
-            yield problem_of(host.namespace, f"host {host.name} ssl.{part}", why, "a certificate that is valid today")
+        if chain and (trouble := tell_validity(chain, now)):
+            yield problem_of(host.namespace, f"host {host.name} ssl.{part}", *trouble)
 
 
 def _find_moments(hosts: tuple[Host, ...], now: float) -> Iterator[float]:
-    """List the moments after `now` at which a certificate becomes or ceases to be valid."""
+    """List the moments after `now` at which something is to be told of a certificate, or no longer."""
     for host in hosts:
         for chain in (host.tls.chain, host.tls.client) if host.tls else ():
             if chain:
-                yield from (moment for moment in (chain.not_before, chain.not_after) if moment > now)
+                yield from (moment for moment in list_moments(chain) if moment > now)

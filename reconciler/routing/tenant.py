@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from reconciler.objects.snapshot import Namespace
+from reconciler.routing.annotations import Fault
 from reconciler.routing.api_keys import read_api_key
 from reconciler.routing.host_options import HostOptions, parse_hosts
 from reconciler.routing.limits import limit_certificates, limit_locations, limit_regexes
 from reconciler.routing.model import Tenant, TenantHost, Tls
 from reconciler.routing.paths import read_paths
 from reconciler.routing.problems import Problem, cut_problems
-from reconciler.routing.tls import SecretFields, TlsRefused, read_clients, read_pair
+from reconciler.routing.slips import find_host_slips
+from reconciler.routing.tls import SecretFields, TlsRefused, find_flaws, read_clients, read_pair
 from reconciler.settings import Settings
 from reconciler.values.certificates import PemCache
 from reconciler.values.messages import write_time
@@ -21,6 +23,9 @@ def read_tenant(namespace: Namespace, settings: Settings, pems: PemCache) -> Ten
     """Read all that one Namespace asks for. Only what is not legal is left out, and is a problem."""
     problems: list[Problem] = []
     names, faults = parse_hosts(namespace.hosts) if namespace.hosts is not None else ((), ())
+    faults += tuple(fault for host in names for fault in find_host_slips(host.name))
+    if namespace.pods and not names and not faults:
+        faults = (Fault("", "names no host, so the paths of its Pods are not served", "an object of hosts"),)
     problems += (fault.as_problem(namespace.resource, settings.hosts_annotation) for fault in faults)
     paths = limit_regexes(tuple(read_paths(namespace.pods, settings, problems)), namespace.name, problems)
     problems += _tell_lost_key(namespace, names, settings)
@@ -46,7 +51,8 @@ def _read_host(
     wish = TenantHost(host.name, not host.broken, shared_with=host.shared_with, require_api_key=needs_key)
     if not host.tls or host.broken:
         return wish
-    problem = None
+    what = f"host {host.name}"
+    problems = []
     try:
         try:
             chain, key = read_pair(host.tls, fields, settings, pems)
@@ -56,11 +62,13 @@ def _read_host(
                 raise
             chain, key = pems.parse_chain(kept.certificate), kept.key
             why = f"{refused.why}: its last good certificate and key are served until {write_time(chain.not_after)}"
-            problem = Problem(namespace.resource, f"host {host.name}", why, refused.expected)
-        return replace(wish, tls=Tls(chain, key, read_clients(host.tls, fields, pems)), problem=problem)
+            problems.append(Problem(namespace.resource, what, why, refused.expected))
+        tls = Tls(chain, key, read_clients(host.tls, fields, pems))
+        problems += (Problem(namespace.resource, f"{what} {flaw[0]}", *flaw[1:]) for flaw in find_flaws(host.name, tls))
+        return replace(wish, tls=tls, problems=tuple(problems))
     except TlsRefused as refused:
-        problem = Problem(namespace.resource, f"host {host.name}", f"is left out: it {refused.why}", refused.expected)
-        return replace(wish, served=False, problem=problem)
+        problem = Problem(namespace.resource, what, f"is left out: it {refused.why}", refused.expected)
+        return replace(wish, served=False, problems=(problem,))
 
 
 def _tell_lost_key(namespace: Namespace, hosts: tuple[HostOptions, ...], settings: Settings) -> Iterator[Problem]:

@@ -1,7 +1,12 @@
 """TLS of a host: the fields of its Namespace's routing Secret -> certificates and key that nginx can serve."""
 
+from collections.abc import Iterator
+
 from reconciler.routing.host_options import TlsFields
+from reconciler.routing.model import Tls
 from reconciler.settings import Settings
+from reconciler.values.addresses import parse_address
+from reconciler.values.certificate_flaws import is_named, show_names
 from reconciler.values.certificates import CertificateError, Chain, PemCache
 
 
@@ -49,6 +54,21 @@ def read_clients(names: TlsFields, fields: SecretFields | None, pems: PemCache) 
         return None
     expected = "a PEM of the certificates that verify clients"
     return _read_chain(_read_field(fields, names.client), names.client, pems, expected)
+
+
+def find_flaws(host: str, tls: Tls) -> Iterator[tuple[str, str, str]]:
+    """Find what is served and can never work: give the part of a host's options, why, and what is expected."""
+    part = "ssl.certificate"
+    if parse_address(host):
+        why = "is never shown: a client that requests an address names no host in TLS, and gets the default certificate"
+        yield part, why, "no ssl for an address"
+    elif not is_named(host, tls.chain.names):
+        why = f"does not name the host: it names {show_names(tls.chain.names)}"
+        yield part, why, f"a certificate with {host} in its subjectAltName"
+    for flaw in tls.chain.server_flaws:
+        yield part, flaw, "the certificate of a server, and behind it those that signed it"
+    for flaw in tls.client.client_flaws if tls.client else ():
+        yield "ssl.clientCertificate", flaw, "the root certificate of those who issue the clients' certificates"
 
 
 def _read_field(fields: SecretFields | None, field: str) -> bytes:

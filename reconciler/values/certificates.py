@@ -9,9 +9,11 @@ from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
+
+from reconciler.values.certificate_flaws import find_client_flaws, find_server_flaws, is_self_signed, read_names
 
 LONGEST_CHAIN = 16
 LONGEST_PEM = 65536
@@ -23,9 +25,10 @@ _LONGEST_KEY = 8192
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _Oid = x509.SignatureAlgorithmOID
 _SIGNATURES = (
-    *(_Oid.RSA_WITH_SHA256, _Oid.RSA_WITH_SHA384, _Oid.RSA_WITH_SHA512, _Oid.ED25519),
+    *(_Oid.RSA_WITH_SHA256, _Oid.RSA_WITH_SHA384, _Oid.RSA_WITH_SHA512, _Oid.RSASSA_PSS, _Oid.ED25519),
     *(_Oid.ECDSA_WITH_SHA256, _Oid.ECDSA_WITH_SHA384, _Oid.ECDSA_WITH_SHA512),
 )
+_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
 class CertificateError(ValueError):
@@ -34,14 +37,19 @@ class CertificateError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """One or more certificates: their PEM, written anew, and the time during which the first one is valid.
+    """One or more certificates: their PEM, written anew, and the time during which they are valid.
 
-    Times are in seconds since the epoch.
+    Times are in seconds since the epoch; the roots behind the first certificate do not count. `names` are those of the
+    first certificate. `server_flaws` and `client_flaws` say why clients refuse a server with these certificates, and
+    why no client can be verified by them.
     """
 
     pem: bytes = field(repr=False)
     not_before: float
     not_after: float
+    names: tuple[str, ...]
+    server_flaws: tuple[str, ...]
+    client_flaws: tuple[str, ...]
 
     @property
     def weight(self) -> int:
@@ -104,14 +112,17 @@ def _parse_chain(pem: bytes) -> Chain | str:
             warnings.simplefilter("error")  # what a later version of the library refuses is refused today
             certificates = x509.load_pem_x509_certificates(pem)
             faults = [fault for certificate in certificates if (fault := _judge(certificate))]
-            first = certificates[0].not_valid_before_utc.timestamp()
-            last = certificates[0].not_valid_after_utc.timestamp()
+            flaws = tuple(find_server_flaws(certificates)), tuple(find_client_flaws(certificates))
+            names = read_names(certificates[0])
+            needed = [certificates[0], *(one for one in certificates[1:] if not is_self_signed(one))]
+            first = max(one.not_valid_before_utc.timestamp() for one in needed)
+            last = min(one.not_valid_after_utc.timestamp() for one in needed)
         written = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
         # nginx parses these bytes with OpenSSL. What OpenSSL cannot read would stop nginx for everyone.
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=written.decode())
     except (ValueError, TypeError, UnsupportedAlgorithm, InternalError, x509.InvalidVersion, Warning, ssl.SSLError):
         return "is not a PEM of certificates"
-    return faults[0] if faults else Chain(written, first, last)
+    return faults[0] if faults else Chain(written, first, last, names, *flaws)
 
 
 def _parse_key(pem: bytes, chain: Chain) -> bytes | str:
@@ -132,8 +143,11 @@ def _parse_key(pem: bytes, chain: Chain) -> bytes | str:
         return "is not a PEM of a private key"
     leaf = x509.load_pem_x509_certificate(chain.pem)
     spki = (Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    if key.public_key().public_bytes(*spki) != leaf.public_key().public_bytes(*spki):
-        return "does not belong to the certificate"
+    own = key.public_key().public_bytes(*spki)
+    if own != leaf.public_key().public_bytes(*spki):
+        others = x509.load_pem_x509_certificates(chain.pem)[1:]
+        is_behind = any(own == other.public_key().public_bytes(*spki) for other in others)
+        return "belongs to a certificate that is not the first" if is_behind else "does not belong to the certificate"
     if isinstance(key, rsa.RSAPrivateKey) and not _is_bounded(key.private_numbers()):
         return "has numbers that do not belong together"
     return key.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -146,9 +160,15 @@ def _is_bounded(key: rsa.RSAPrivateNumbers) -> bool:
     return factors and exponents and 0 < key.iqmp < key.p
 
 
+def _is_signed_well(certificate: x509.Certificate) -> bool:
+    oid = certificate.signature_algorithm_oid
+    used = certificate.signature_hash_algorithm if oid == _Oid.RSASSA_PSS else hashes.SHA256()
+    return oid in _SIGNATURES and isinstance(used, _HASHES)
+
+
 def _judge(certificate: x509.Certificate) -> str | None:
     """Say why OpenSSL would refuse a certificate at its usual security level, or be slow with it."""
-    if certificate.signature_algorithm_oid not in _SIGNATURES:
+    if not is_self_signed(certificate) and not _is_signed_well(certificate):
         return "is not signed with RSA, ECDSA or Ed25519 and SHA-256, SHA-384 or SHA-512"
     key = certificate.public_key()
     if certificate.public_key_algorithm_oid == x509.PublicKeyAlgorithmOID.RSASSA_PSS:

@@ -1,5 +1,6 @@
-"""What is wrong with text that cannot be decoded, in our own words: a library's words change with its version."""
+"""Decoding, and what is wrong with text that cannot be decoded: in our own words, for a library's words change."""
 
+import base64
 import json
 import re
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ _TYPES = {
     "object": "an object", "array": "an array", "str": "a string", "int": "an integer", "float": "a number",
     "bool": "a boolean", "null": "null", "datetime": "a time",
 }  # fmt: skip
+_LINE_BREAKS = {ord("\n"): None, ord("\r"): None}
 _PLACE = re.compile(r" - at `\$\.?([^`]*)`\Z")
 _WRONG_TYPE = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
 _MISSING = re.compile(r"Object missing required field `([^`]+)`")
@@ -40,6 +42,14 @@ def _describe_value(text: str, allowed: str) -> str:
     if _NO_TIME.match(text):
         return "is not a time; expected: RFC 3339 with a time zone"
     return f"is not allowed; expected: {allowed}" if allowed else "has a value that is not allowed"
+
+
+def decode_base64(text: str) -> bytes | None:
+    """Decode base64 as Kubernetes does: a manifest may have it wrapped over several lines. None for other text."""
+    try:
+        return base64.b64decode(text.translate(_LINE_BREAKS), validate=True)
+    except ValueError:
+        return None
 
 
 def locate_json_fault(text: str) -> str:

@@ -90,19 +90,20 @@ NGINX_VERSION = Pattern(r"[0-9]{1,3}\.[0-9]{1,3}(?:\.[0-9]{1,3})?", "a version s
 
 # nginx 1.22 keeps the length of a location's name in one byte; a longer name would match shorter paths.
 LONGEST_LOCATION = 254
-_NEVER_IN_A_LOCATION = re.compile(r"[\x00-\x1f\x7f]|//|/\.\.?(?=/|\Z)")
+# nginx resolves dot segments itself. Other spellings of them, and of two slashes in front, get 400: see nginx.conf.j2.
+_NEVER_IN_A_LOCATION = re.compile(r"[\x00-\x1f\x7f]|//|\A/\\|[/\\]\.\.?(?=[/;?#\\]|\Z)")
 
 
 def decode_path(text: str) -> str:
     """Decode an absolute path as nginx decodes the path of a request before it looks for a location.
 
     Bytes that are not UTF-8 become lone surrogates, as `os.fsdecode` gives them. ValueError if no request can ever
-    match the path (nginx refuses control characters, merges slashes, and resolves `.` and `..` first), or if it is
-    longer than LONGEST_LOCATION bytes.
+    match the path (nginx refuses control characters, merges slashes, and resolves `.` and `..` first; other spellings
+    of these get 400), or if it is longer than LONGEST_LOCATION bytes.
     """
     decoded = unquote(text, errors="surrogateescape")
     if _NEVER_IN_A_LOCATION.search(decoded):
-        raise ValueError("has a control character, '//', '/./' or '/../', which no request's path has in nginx")
+        raise ValueError("has a control character, '//', '/./' or '/../' in some spelling: no such request is served")
     if len(decoded.encode("utf-8", "surrogateescape")) > LONGEST_LOCATION:
         raise ValueError(f"is longer than {LONGEST_LOCATION} bytes")
     return decoded

@@ -1,0 +1,29 @@
+"""Validity: what is told of a certificate as time passes."""
+
+from reconciler.values.certificates import Chain
+from reconciler.values.messages import write_time
+
+_DAY = 86400.0
+_SOON = 14 * _DAY
+
+
+def tell_validity(chain: Chain, now: float) -> tuple[str, str] | None:
+    """Say what is wrong with a certificate's dates at a time, in seconds since the epoch, and what is expected."""
+    if now >= chain.not_after:
+        return "has expired; it is still served", "a certificate that is valid today"
+    if now < chain.not_before:
+        return "is not valid yet; it is served", "a certificate that is valid today"
+    if now >= _find_late(chain):
+        return f"ends at {write_time(chain.not_after)}", "a new certificate before that time"
+    return None
+
+
+def list_moments(chain: Chain) -> tuple[float, float, float]:
+    """List the moments at which `tell_validity` changes what it says."""
+    return chain.not_before, _find_late(chain), chain.not_after
+
+
+def _find_late(chain: Chain) -> float:
+    """Find when a renewal is late: 14 days before the end, or a third of a life that is shorter than that."""
+    life = chain.not_after - chain.not_before
+    return chain.not_after - (_SOON if life > _SOON else life / 3)
