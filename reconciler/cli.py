@@ -21,7 +21,7 @@ from reconciler.modes.record import record
 from reconciler.modes.replay import replay
 from reconciler.modes.signals import Stopped
 from reconciler.nginx.sandbox import shield
-from reconciler.settings import Settings, SettingsError, read_settings
+from reconciler.settings import Settings, SettingsError, find_slips, read_settings
 from reconciler.status.health import HealthError
 from reconciler.status.log import Log
 
@@ -143,6 +143,8 @@ def _add_commands(parser: argparse.ArgumentParser, common: argparse.ArgumentPars
 def _run(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
     """Pick the mode that the arguments ask for."""
     _check(given)
+    for slip in find_slips(environment):
+        log.tell_warning(slip)
     if given.command == "replay":
         return replay(given, settings, log)
     if given.command == "record":

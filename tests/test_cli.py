@@ -478,8 +478,10 @@ def test_port_is_taken(nginx_binary: str) -> None:
         assert first.stdout.readline()
         second = run("replay", LAST, "--serve", PORT=str(port))
         assert second.returncode == 3
-        (error,) = [line for line in second.stderr.splitlines() if "dispatcher: error" in line]
-        assert f"bind() to 127.0.0.1:{port} failed" in error
+        assert one_line(second.stderr) == (
+            f"dispatcher: error: {LAST.name}: nginx ended with exit code 1: 127.0.0.1:{port} is in use by another "
+            "program"
+        )
 
 
 def test_one_folder_has_one_router(nginx_binary: str, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support.answers import JSON, Answer
-from support.apiserver import TOKEN, ApiServer
+from support.apiserver import TOKEN, USER, ApiServer
 from support.authority import Authority
 from support.faults import INTERNAL_ERROR, answer_with
 from support.objects import namespace, pod
@@ -101,6 +101,20 @@ def test_forbidden(server: ApiServer, cluster: Read, resource: str, watched: str
     server.permit(resource)
     with pytest.raises(ClusterError, match=rf'^list {resource}: 403 Forbidden: .*apiGroups: \[""\], resources: \['):
         cluster(server.url, WATCH_NAMESPACES=watched).read()
+
+
+@pytest.mark.parametrize("watched", ["", "a,b"])
+def test_all_missing_rights_at_once(server: ApiServer, cluster: Read, watched: str) -> None:
+    """If several rights are missing, one error names all rules, and the whole account that needs them."""
+    for resource in ("namespaces", "pods", "secrets"):
+        server.permit(resource)
+    with pytest.raises(ClusterError) as caught:
+        cluster(server.url, WATCH_NAMESPACES=watched).read()
+    told = str(caught.value)
+    assert told.startswith("list namespaces, pods and secrets: 403 Forbidden: 'namespaces ")
+    assert f'User "{USER}" cannot list resource' in told
+    assert told.count("apiGroups") == told.count("resources: [") == (4 if watched else 3)
+    assert "resources: [secrets], resourceNames: [routing], verbs: [list]}" in told
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from support.authority import Authority
-from support.wire import OK, Wire, serve_tls
+from support.wire import OK, Wire, serve_tls, tunnel
 
 from reconciler import __version__
 from reconciler.cluster.connection import Connection
@@ -218,26 +218,6 @@ def test_no_retries(connect, authority, tmp_path):
     with server, pytest.raises(requests.ConnectionError):
         get(connect(server.url))
     assert len(server.heads) == 1
-
-
-def tunnel(target):
-    """Answer a CONNECT by passing bytes to the port `target` and back."""
-
-    def answer(wire, connection):
-        with socket.create_connection(("127.0.0.1", target)) as far:
-            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            far.settimeout(0.01)
-            connection.settimeout(0.01)
-            while not wire.ended.is_set():
-                for source, sink in ((connection, far), (far, connection)):
-                    try:
-                        if not (data := source.recv(65536)):
-                            return
-                        sink.sendall(data)
-                    except TimeoutError:
-                        continue
-
-    return answer
 
 
 @pytest.mark.parametrize("with_tls", [False, True])

@@ -124,6 +124,17 @@ def test_watched_namespaces(server: ApiServer, launch: Start, port: int) -> None
     daemon.wait_for(lambda: daemon.ask("a.dev") == 404)
 
 
+def test_watched_namespace_that_is_not_there(server: ApiServer, launch: Start, port: int) -> None:
+    """A Namespace in WATCH_NAMESPACES that is not there is a problem until it is; a setting's slip is a warning."""
+    server.load([namespace("a", {"a.dev": {}})])
+    daemon = launch(WATCH_NAMESPACES="a,b", WATCH_NAMESPACE="a")
+    problem = "Setting WATCH_NAMESPACES: Namespace b does not exist, or does not match ROUTABLE_LABEL_SELECTOR"
+    daemon.wait_for_line(f"problem: {problem}; expected: a routable Namespace")
+    assert daemon.count("WATCH_NAMESPACE is not a setting and is ignored; WATCH_NAMESPACES may be meant") == 1
+    server.put(namespace("b", {"b.dev": {}}))
+    daemon.wait_for_line(f"gone: {problem}")
+
+
 def test_hang_up_reconciles_now(server: ApiServer, launch: Start, port: int) -> None:
     """SIGHUP starts a cycle at once, without waiting for the interval."""
     server.load([namespace("a", {"a.dev": {}})])

@@ -246,7 +246,8 @@ def test_what_is_written_beside_templates() -> None:
     assert sorted(ast.unparse(call.args[0]) for call in found) == sorted(
         [
             "_encode(main)", "_encode(keys)", "self._routes.write(routes)",
-            "settings.ssl_cert", "settings.ssl_key", "host.tls.chain.pem", "host.tls.key", "host.tls.client.pem",
+            "default.chain.pem if default else settings.ssl_cert", "default.key if default else settings.ssl_key",
+            "host.tls.chain.pem", "host.tls.key", "host.tls.client.pem",
             "_encode(quoting.render('release.conf.j2', name=quote(name), socket=quote(socket)))",
         ]
     )  # fmt: skip

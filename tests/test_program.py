@@ -14,7 +14,7 @@ from support.router import Router
 from support.stages import render
 
 from reconciler.loop.ports import RefusedError
-from reconciler.nginx.program import NginxError, read_complaint
+from reconciler.nginx.program import NginxError, explain_bind, read_complaint
 from reconciler.nginx.sink import NginxSink
 from reconciler.values.files import File, Files
 
@@ -105,6 +105,22 @@ def test_complaints(line: str, complaint: str | None) -> None:
     assert read_complaint(line, Path("/t")) == complaint
 
 
+@pytest.mark.parametrize(
+    ("complaint", "explained"),
+    [
+        ("bind() to 0.0.0.0:80 failed (98: Address already in use)", "0.0.0.0:80 is in use by another program"),
+        ("bind() to [::]:80 failed (99: Cannot assign requested address)", "[::]:80 is no address of this machine"),
+        ("bind() to 0.0.0.0:80 failed (13: Permission denied)",
+         "0.0.0.0:80 needs a privilege; ports from 1024 on do not (PORT, SSL_PORT)"),
+        ("bind() to [::]:80 failed (12: Cannot allocate memory)", "[::]:80 cannot be used: Cannot allocate memory"),
+        ("unknown directive", "unknown directive"),
+    ],
+)  # fmt: skip
+def test_ports_that_cannot_be_used(complaint: str, explained: str) -> None:
+    """Why a port cannot be used is said in plain words."""
+    assert explain_bind(complaint) == explained
+
+
 def test_clients_cannot_complain(router: Start, capfd: pytest.CaptureFixture[str]) -> None:
     """A client's text in nginx's log is not taken for an error of nginx, and replaces no line of the log."""
     here = router(RELOAD_TIMEOUT="1")
@@ -116,7 +132,9 @@ def test_clients_cannot_complain(router: Start, capfd: pytest.CaptureFixture[str
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         text = files_of(here)["nginx.conf"].content.replace(str(here.port).encode(), port.encode())
-        with pytest.raises(RefusedError, match=r"did not serve release .* bind\(\) to 127.0.0.1"):
+        with pytest.raises(
+            RefusedError, match=r"did not serve release .* 127.0.0.1:[0-9]+ is in use by another program"
+        ):
             good({**files_of(here), "nginx.conf": File(text)})
     assert current(here) == name
     assert 'referrer: "[emerg] victim.test"' in capfd.readouterr().err
@@ -130,7 +148,9 @@ def test_not_proven_is_rolled_back(router: Start) -> None:
         # nginx -t accepts a port that another program uses; a reload does not.
         port = str(other.getsockname()[1])
         text = files_of(here)["nginx.conf"].content.replace(str(here.port).encode(), port.encode())
-        with pytest.raises(RefusedError, match=r"did not serve release .* bind\(\) to 127.0.0.1"):
+        with pytest.raises(
+            RefusedError, match=r"did not serve release .* 127.0.0.1:[0-9]+ is in use by another program"
+        ):
             here.nginx.apply({**files_of(here), "nginx.conf": File(text)})
     assert current(here) == live
     assert here.ask("one.dev", "/").status == 404
@@ -194,7 +214,7 @@ def test_very_long_folder(tmp_path: Path, router: Start) -> None:
     try:
         other.apply(render(here.serve(ONE).table.routes, here.settings) | {"extra": File(b"")})
     except RefusedError as error:
-        assert "bind()" in str(error)  # the first router has the port; nginx tried to bind it, so nginx ran
+        assert "is in use" in str(error)  # the first router has the port; nginx tried to bind it, so nginx ran
     finally:
         other.stop()
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from reconciler.settings import VARIABLES, SettingsError, read_settings
+from reconciler.settings import VARIABLES, SettingsError, find_slips, read_settings
 from reconciler.values.addresses import Cidr, find_cidr, parse_address, parse_cidrs
 from reconciler.values.selector import parse_selector
 
@@ -435,6 +435,29 @@ def test_the_api_server_is_denied(host, ranges):
 def test_an_api_server_with_a_name_is_not_denied(host):
     """An API server that is not given as an address changes nothing."""
     assert read_settings({"KUBERNETES_SERVICE_HOST": host}) == read_settings({})
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("API_KEY_SECRET_NAM", "API_KEY_SECRET_NAME"),
+        ("API_KEY_SECRETNAME", "API_KEY_SECRET_NAME"),
+        ("WATCH_NAMESPACE", "WATCH_NAMESPACES"),
+        ("SSL_CERTS", "SSL_CERT"),
+        ("NGINX_WORKER_CONECTIONS", "NGINX_WORKER_CONNECTIONS"),
+        ("host_sharing", "HOST_SHARING"),
+        ("ENABLE_NGINX_UPSTREAM_CHECKS", "ENABLE_NGINX_UPSTREAM_CHECK"),
+    ],
+)
+def test_slips(given, meant):
+    """A variable whose name is nearly a setting's is reported with that name, and without its value."""
+    assert find_slips({given: "x", "PORT": "81"}) == [f"{given} is not a setting and is ignored; {meant} may be meant"]
+
+
+def test_names_that_are_no_slips():
+    """Settings themselves, empty variables, and those of other programs are not reported."""
+    others = "SSL_CERT_FILE HTTP_PORT HTTPS_PROXY NO_PROXY NJS_VERSION KUBERNETES_PORT HOSTNAME EXPORT PKG_RELEASE"
+    assert find_slips(dict.fromkeys([*FIELDS, *others.split()], "x") | {"SSL_CERTS": ""}) == []
 
 
 def test_other_variables_are_nobodys_business():

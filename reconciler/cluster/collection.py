@@ -23,10 +23,30 @@ _MOST_PAGES = 10_000
 _PIECE = 1 << 20  # bytes of a body that are read at a time: little memory beside the decoded objects
 # No object has this name, phase or type. A filter for it gives an empty List with the version of the whole collection.
 _NOBODY = "-"
+_LONGEST_MESSAGE = 300  # of a Status; a service account's name alone may have 300 characters
 
 
 class ClusterError(SourceError):
     """The cluster could not be read."""
+
+
+class ForbiddenError(ClusterError):
+    """The API server does not let us list a kind: `what` it is, what the server says, and the `rule` that is needed."""
+
+    def __init__(self, what: str, said: str, rule: str) -> None:
+        super().__init__(f"list {what}: {said}; a ClusterRole needs the rule {rule}")
+        self.what = what
+        self.said = said
+        self.rule = rule
+
+
+def join_forbidden(errors: list[ForbiddenError]) -> ClusterError:
+    """Make one error of several: everything that is missing, once, and what the server said first."""
+    what, rules = (list(dict.fromkeys(getattr(error, name) for error in errors)) for name in ("what", "rule"))
+    if len(rules) == 1:
+        return errors[0]
+    listed = ", ".join(what[:-1]) + " and " * (len(what) > 1) + what[-1]
+    return ClusterError(f"list {listed}: {errors[0].said}; a ClusterRole needs the rules {', '.join(rules)}")
 
 
 class _StatusError(Exception):
@@ -150,8 +170,8 @@ class Collection(Generic[Item]):
         if error.status == HTTPStatus.FORBIDDEN:
             names = (self._filters.get("field_selector") or "").removeprefix("metadata.name=")
             only = f", resourceNames: [{names}]" if names else ""
-            rule = f'apiGroups: [""], resources: [{self._name}]{only}, verbs: [list]'
-            text += f"; a ClusterRole needs the rule {{{rule}}}"
+            rule = f'{{apiGroups: [""], resources: [{self._name}]{only}, verbs: [list]}}'
+            return ForbiddenError(self._name, error.text, rule)
         busy = error.status == HTTPStatus.TOO_MANY_REQUESTS or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         return ClusterError(text, busy=busy, retry_after=error.retry_after)
 
@@ -169,7 +189,7 @@ def _read_message(response: requests.Response) -> str:
     with suppress(RecursionError, *_FAILURES):
         status = json.loads(response.raw.read(65536) or b"null")
         if isinstance(status, dict) and isinstance(status.get("message"), str):
-            return f": {excerpt(status['message'])}"
+            return f": {excerpt(status['message'], _LONGEST_MESSAGE)}"
     return ""
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from msgspec.structs import replace
+
 from reconciler.cluster.exec_plugin import PLUGIN_SECONDS, Issued, Plugin, run_plugin
 from reconciler.cluster.kubeconfig import (
     Cluster,
@@ -19,6 +21,7 @@ from reconciler.cluster.kubeconfig import (
     check_server,
     read_context,
 )
+from reconciler.cluster.proxies import find_proxy, hide_password
 from reconciler.values.value import Value
 
 __all__ = ["Access", "Credentials", "CredentialsError", "Pem", "find_credentials"]
@@ -84,6 +87,12 @@ class Credentials:
         """The API server's URL."""
         return self.access.server
 
+    @property
+    def route(self) -> str:
+        """The API server's URL and, without its password, the proxy in between."""
+        through = f" through the proxy {hide_password(self.access.proxy)}" if self.access.proxy else ""
+        return f"{self.access.server}{through}"
+
     def renew(self, refused: bool) -> bool:
         """Read the files again, run a plugin whose credentials have expired, and tell whether anything differs.
 
@@ -116,12 +125,19 @@ def find_credentials(environment: Mapping[str, str], plugin_seconds: float = PLU
     host, port = (environment.get(f"KUBERNETES_SERVICE_{part}", "") for part in ("HOST", "PORT"))
     default = Path(environment.get("HOME") or "/nonexistent", ".kube/config")
     if named := environment.get("KUBECONFIG"):
-        return Credentials(lambda name: read_context(named.split(":"), name), ask)
+        return Credentials(lambda name: _read_context(named.split(":"), name, environment), ask)
     if host and port:
         return Credentials(lambda _: _read_service_account(host, port, _account_folder(environment)), ask)
     if default.is_file():
-        return Credentials(lambda name: read_context([str(default)], name), ask)
+        return Credentials(lambda name: _read_context([str(default)], name, environment), ask)
     return None
+
+
+def _read_context(paths: list[str], name: str, environment: Mapping[str, str]) -> Context:
+    """Read a context of kubeconfigs, and the proxy that the environment names for its cluster."""
+    context = read_context(paths, name)
+    server = check_server(context.cluster.server, context.cluster_origin)
+    return replace(context, environment_proxy=find_proxy(server, environment)[1])
 
 
 def find_account_folders(environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -152,7 +168,7 @@ def _read_access(context: Context, issued: Issued | None) -> Access:
         key=key,
         server_name=cluster.tls_server_name or "",
         insecure=bool(cluster.insecure_skip_tls_verify),
-        proxy=check_proxy(cluster.proxy_url, origin),
+        proxy=check_proxy(cluster.proxy_url, f"{origin}: proxy-url") or context.environment_proxy,
         authorization=_authorize(user, issued, context.user_origin),
         headers=_impersonate(user, context.user_origin),
     )

@@ -115,13 +115,17 @@ class _File(_Entry, frozen=True):
 
 
 class Context(Value, frozen=True):
-    """A cluster and a user of it; the origins name the files and entries from which they were read."""
+    """A cluster and a user of it; the origins name the files and entries from which they were read.
+
+    `environment_proxy` is the proxy that the environment names for the cluster, which counts if it names none itself.
+    """
 
     name: str
     cluster: Cluster
     cluster_origin: str
     user: User
     user_origin: str
+    environment_proxy: str = ""
 
 
 _PATHS = ("certificate_authority", "client_certificate", "client_key", "token_file")
@@ -162,8 +166,11 @@ def check_server(server: str | None, origin: str) -> str:
     return (server or "").rstrip("/")
 
 
-def check_proxy(proxy: str | None, origin: str) -> str:
-    """Give a proxy's URL as requests needs it; empty without a proxy. CredentialsError if it is not usable."""
+def check_proxy(proxy: str | None, where: str) -> str:
+    """Give a proxy's URL as requests needs it; empty without a proxy. CredentialsError if it is not usable.
+
+    `where` names the place from which it was read.
+    """
     if not proxy:
         return ""
     try:
@@ -174,11 +181,11 @@ def check_proxy(proxy: str | None, origin: str) -> str:
     except (ValueError, LocationParseError):
         good = False
     if not good:
-        raise CredentialsError(f"{origin}: proxy-url is not usable; allowed: an http, https or socks5 URL")
+        raise CredentialsError(f"{where} is not usable; allowed: an http, https or socks5 URL")
     if not parts.scheme.startswith("socks"):
         return proxy
     if not find_spec("socks"):
-        raise CredentialsError(f"{origin}: proxy-url is socks5, for which the package PySocks has to be installed")
+        raise CredentialsError(f"{where} is socks5, for which the package PySocks has to be installed")
     return proxy.replace("socks5:", "socks5h:", 1)  # as in kubectl, the proxy resolves the name
 
 

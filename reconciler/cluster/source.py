@@ -6,9 +6,10 @@ from operator import is_not
 
 import pykube
 
-from reconciler.cluster.collection import ClusterError, Collection
+from reconciler.cluster.collection import ClusterError, Collection, ForbiddenError, join_forbidden
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.credentials import CredentialsError
+from reconciler.cluster.pages import Item
 from reconciler.objects.listing import Listing, Namespace, Pod, Secret
 from reconciler.objects.normaliser import Normaliser
 from reconciler.objects.snapshot import NOTHING, Snapshot
@@ -67,11 +68,14 @@ class ClusterSource:
         """List all kinds, and tell whether anything may differ from the last time."""
         try:
             self._connection.renew()
-            namespaces = [one.read(consistently) for one in self._namespaces]
-            pods = [one.read(consistently) for one in self._pods]
-            secrets = [one.read(consistently) for one in self._secrets]
+            forbidden: list[ForbiddenError] = []
+            namespaces = _read(self._namespaces, consistently, forbidden)
+            pods = _read(self._pods, consistently, forbidden)
+            secrets = _read(self._secrets, consistently, forbidden)
         except CredentialsError as error:
             raise ClusterError(str(error)) from None
+        if forbidden:
+            raise join_forbidden(forbidden)
         parts: list[tuple[object, ...]] = [*namespaces, *pods, *secrets]
         # Compared by identity, which costs nothing. Old tuples are kept, so that no new one has the same address.
         if len(parts) == len(self._parts) and not any(map(is_not, parts, self._parts)):
@@ -79,3 +83,16 @@ class ClusterSource:
         self._parts = parts
         self._listing = Listing(tuple(chain(*namespaces)), tuple(chain(*pods)), tuple(chain(*secrets)))
         return True
+
+
+def _read(
+    collections: list[Collection[Item]], consistently: bool, forbidden: list[ForbiddenError]
+) -> list[tuple[Item, ...]]:
+    """Read collections. One that we may not read stops no other: all missing rights are reported together."""
+    found = []
+    for one in collections:
+        try:
+            found.append(one.read(consistently))
+        except ForbiddenError as error:
+            forbidden.append(error)
+    return found

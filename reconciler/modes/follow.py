@@ -10,6 +10,7 @@ from reconciler import __version__
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.credentials import Credentials
 from reconciler.cluster.source import ClusterSource
+from reconciler.disk.default_pair import WithDefaultPair
 from reconciler.loop.cycle import Cycle, recall
 from reconciler.loop.events import Failed, Resumed, ShuttingDown, Started
 from reconciler.loop.loop import Loop
@@ -33,7 +34,7 @@ _FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 def follow(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
     """Follow the cluster. In a Pod, or if --serve is given, run an nginx that serves it."""
-    credentials = require_credentials(environment)
+    credentials = require_credentials(environment, log)
     serves = given.serve or credentials.in_cluster
     if given.output and not serves:
         raise UsageError("--output goes with --once, or with --serve")
@@ -41,10 +42,10 @@ def follow(given: argparse.Namespace, settings: Settings, log: Log, environment:
     signals.install()
     health = Health(_longest_turn(settings))
     tell = tell_all([log, health])
-    tell(Started(__version__, describe_settings(environment), credentials.server))
+    tell(Started(__version__, describe_settings(environment), credentials.route))
     if not serves:
         settings, sink = prepare(given, settings, log)
-        source = InterruptibleSource(ClusterSource(Connection(credentials), settings), signals)
+        source = _make_source(credentials, settings, signals, environment)
         loop = Loop(source, AttendedSink(Printed(sink), signals, tell), Stages(settings), tell)
         Daemon(loop, settings, tell).run(signals)
         return OK
@@ -52,7 +53,7 @@ def follow(given: argparse.Namespace, settings: Settings, log: Log, environment:
     settings, nginx = prepare_serving(given.output or _FOLDER, settings, tell, hidden)
     patience: float = settings.shutdown_timeout
     try:
-        source = InterruptibleSource(ClusterSource(Connection(credentials), settings), signals)
+        source = _make_source(credentials, settings, signals, environment)
         with ExitStack() as stack:
             former = _serve_former(nginx, settings, tell)
             if settings.health_port:
@@ -65,6 +66,14 @@ def follow(given: argparse.Namespace, settings: Settings, log: Log, environment:
         tell(ShuttingDown(patience))
         nginx.stop(patience)
     return OK
+
+
+def _make_source(
+    credentials: Credentials, settings: Settings, signals: Signals, environment: Mapping[str, str]
+) -> InterruptibleSource:
+    cluster = ClusterSource(Connection(credentials), settings)
+    files = environment.get("SSL_CERT", ""), environment.get("SSL_KEY", "")
+    return InterruptibleSource(WithDefaultPair(cluster, settings, *files), signals)
 
 
 def _longest_turn(settings: Settings) -> float:

@@ -26,7 +26,7 @@ from reconciler.values.files import Files
 
 def run_once(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
     """Render the cluster, or recordings if the arguments name some; write, compare or print the tree."""
-    snapshot = _read(given, settings, environment)
+    snapshot = _read(given, settings, log, environment)
     settings, sink = prepare(given, settings, log, find_account_folders(environment))
     cycle = reconcile(snapshot, Stages(settings), Nowhere() if given.diff else sink, None, time.time())
     for problem in cycle.table.problems:
@@ -43,10 +43,10 @@ def run_once(given: argparse.Namespace, settings: Settings, log: Log, environmen
     return DIFFERENT if found else OK
 
 
-def _read(given: argparse.Namespace, settings: Settings, environment: Mapping[str, str]) -> Snapshot:
+def _read(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> Snapshot:
     if given.snapshot:
         return Normaliser(settings).normalise(read_listing(find_recordings(given.snapshot), settings))
-    return ClusterSource(Connection(require_credentials(environment)), settings).read(consistently=True)
+    return ClusterSource(Connection(require_credentials(environment, log)), settings).read(consistently=True)
 
 
 def _compare(given: argparse.Namespace, files: Files) -> tuple[RouteChange, ...]:

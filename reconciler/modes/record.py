@@ -37,7 +37,7 @@ def record(given: argparse.Namespace, settings: Settings, log: Log, environment:
         if path:
             tell(Recorded(str(path)))
 
-    source = ClusterSource(Connection(require_credentials(environment)), settings, write)
+    source = ClusterSource(Connection(require_credentials(environment, log)), settings, write)
     if not given.every:
         source.read(consistently=True)
         return OK

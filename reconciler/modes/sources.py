@@ -3,15 +3,23 @@
 from collections.abc import Mapping
 
 from reconciler.cluster.credentials import Credentials, find_credentials
+from reconciler.cluster.proxies import find_proxy
 from reconciler.disk.recordings import read_recordings
 from reconciler.modes.arguments import UsageError
 from reconciler.objects.listing import Listing, select
 from reconciler.settings import Settings
+from reconciler.status.log import Log
 
 
-def require_credentials(environment: Mapping[str, str]) -> Credentials:
-    """Find the credentials for a cluster. CredentialsError says what is wrong; UsageError if there are none."""
+def require_credentials(environment: Mapping[str, str], log: Log) -> Credentials:
+    """Find the credentials for a cluster. CredentialsError says what is wrong; UsageError if there are none.
+
+    A Pod sends its token only to its own API server, and to it directly. A proxy of the environment is for other
+    programs there, and is reported.
+    """
     credentials = find_credentials(environment)
+    if credentials and credentials.in_cluster and (name := find_proxy(credentials.server, environment)[0]):
+        log.tell_warning(f"{name} is set, and not used: a Pod reaches its API server directly")
     if credentials:
         return credentials
     raise UsageError(

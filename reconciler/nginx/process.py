@@ -13,7 +13,15 @@ from typing import IO
 
 import psutil
 
-from reconciler.nginx.program import NginxError, clean, keep_environment, make_command, read_complaint
+from reconciler.nginx.program import (
+    NginxError,
+    clean,
+    explain_bind,
+    is_about_binding,
+    keep_environment,
+    make_command,
+    read_complaint,
+)
 from reconciler.nginx.proof import SOCKET, ask_release
 from reconciler.nginx.workers import find_children, find_leaving, find_strays, find_workers, takes_connections
 from reconciler.values.messages import escape
@@ -130,7 +138,10 @@ class Process:
         """Copy what nginx writes to our standard error, and remember the first message that kept it from running."""
         with stream:
             for line in stream:
-                self._complaint = self._complaint or read_complaint(line, self._folder / self._tree) or ""
+                complaint = read_complaint(line, self._folder / self._tree) or ""
+                self._complaint = self._complaint or explain_bind(complaint)
+                if is_about_binding(complaint):  # nginx repeats itself, and whoever reads `ending` tells it
+                    continue
                 with suppress(OSError):  # the disk may be full, but nginx's output must be read
                     sys.stderr.write(f"{escape(clean(line.rstrip()))}\n")
 

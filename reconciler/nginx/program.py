@@ -1,5 +1,6 @@
 """nginx as a program: its path, its version and modules, and its test of a tree."""
 
+import errno
 import os
 import re
 import shutil
@@ -18,6 +19,12 @@ from reconciler.values.messages import escape
 _TEST_TIMEOUT = 60.0
 _COMPLAINT = re.compile(r"(?:nginx: |\d{4}/\d\d/\d\d \d\d:\d\d:\d\d )?\[emerg\] (?:\d+#\d+: )?(.*)", re.DOTALL)
 _KEYS_LINE = re.compile(r" in .*api-keys\.conf:\d+\s*$")
+_BIND = re.compile(r"bind\(\) to (\S+) failed \(([0-9]+): (.*)\)")
+_BIND_REASONS = {
+    errno.EADDRINUSE: "is in use by another program",
+    errno.EADDRNOTAVAIL: "is no address of this machine",
+    errno.EACCES: "needs a privilege; ports from 1024 on do not (PORT, SSL_PORT)",
+}
 _VARIABLES = re.compile("PATH|HOME|TMPDIR|TZ|LANG|(?:LC|LD|MALLOC|OPENSSL)_.+")
 
 
@@ -62,7 +69,7 @@ def check_modules(binary: str, settings: Settings, hidden: tuple[str, ...] = ())
 def check_tree(binary: str, tree: Path, hidden: tuple[str, ...] = ()) -> None:
     """Test a tree with `nginx -t`. RefusedError says what is wrong. A port that is in use is not the tree's fault."""
     with _scratch() as scratch:
-        refusals = [line for line in run_test(binary, scratch, tree, hidden) if "bind() to " not in line]
+        refusals = [line for line in run_test(binary, scratch, tree, hidden) if not is_about_binding(line)]
     if refusals:
         raise RefusedError(f"nginx refuses the configuration: {refusals[0]}", tested=True)
 
@@ -97,6 +104,20 @@ def read_complaint(line: str, tree: Path) -> str | None:
     """
     found = _COMPLAINT.match(line)
     return escape(clean(found[1].strip()).removeprefix("nginx: ").replace(f"{tree}/", "")) if found else None
+
+
+def is_about_binding(complaint: str) -> bool:
+    """Tell whether a complaint says that a port cannot be used."""
+    return "bind() to " in complaint or complaint == "still could not bind()"
+
+
+def explain_bind(complaint: str) -> str:
+    """Say in plain words why a port cannot be used; other complaints stay as they are."""
+    found = _BIND.fullmatch(complaint)
+    if not found:
+        return complaint
+    why = _BIND_REASONS.get(int(found[2]), f"cannot be used: {found[3]}")
+    return f"{found[1]} {why}"
 
 
 def clean(line: str) -> str:

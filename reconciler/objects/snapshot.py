@@ -105,15 +105,27 @@ class Namespace(Value, frozen=True):
         return Resource("Namespace", "", self.name)
 
 
+class Pair(Value, frozen=True):
+    """A certificate chain and its private key, as PEM."""
+
+    certificate: bytes
+    key: bytes
+
+    def __repr__(self) -> str:
+        return "Pair()"
+
+
 class Snapshot(Value, frozen=True):
     """What routing reads of a cluster; equal Snapshots have equal digests.
 
-    `strays` names the Namespaces that were not listed although routable Pods in them were listed.
+    `strays` names the Namespaces that were not listed although routable Pods in them were listed. `default_pair` is for
+    the default server, if it is not that of the settings.
     """
 
     namespaces: tuple[Namespace, ...]
     strays: tuple[str, ...]
     digest: bytes
+    default_pair: Pair | None = None
 
     def __repr__(self) -> str:
         return f"Snapshot({len(self.namespaces)} namespaces)"

@@ -40,8 +40,9 @@ def collect_certificates(routes: Routes, settings: Settings) -> dict[str, File]:
     files: dict[str, File] = {}
     if settings.ssl_cert:
         folder = f"ssl/{DEFAULT_SERVER}"
-        files[f"{folder}/{CERTIFICATE}"] = File(settings.ssl_cert)
-        files[f"{folder}/{KEY}"] = File(settings.ssl_key, SECRET)
+        default = routes.default
+        files[f"{folder}/{CERTIFICATE}"] = File(default.chain.pem if default else settings.ssl_cert)
+        files[f"{folder}/{KEY}"] = File(default.key if default else settings.ssl_key, SECRET)
     for host in routes.hosts:
         if host.tls:
             folder = _find_folder(host.name, settings)

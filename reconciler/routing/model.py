@@ -164,13 +164,15 @@ class Size(Value, frozen=True):
 class Routes(Value, frozen=True):
     """What nginx is to serve: hosts by name, upstreams by Namespace, the API key of each Namespace that has one.
 
-    `names_hash_size` is a size of nginx's hash of server names in which all hosts fit.
+    `names_hash_size` is a size of nginx's hash of server names in which all hosts fit. `default` is for unknown hosts;
+    if it is None, what the settings have is used.
     """
 
     hosts: tuple[Host, ...]
     upstreams: tuple[Upstream, ...]
     api_keys: tuple[tuple[str, ApiKey], ...]
     names_hash_size: int
+    default: Tls | None = None
 
     @property
     def size(self) -> Size:

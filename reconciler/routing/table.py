@@ -1,13 +1,14 @@
 """From a Snapshot to the routing table: what each Namespace serves, in serving order, and conflicts as problems."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from operator import attrgetter
 
-from reconciler.objects.snapshot import Snapshot
+from reconciler.objects.snapshot import Pair, Snapshot
 from reconciler.routing.hosts import build_host
-from reconciler.routing.model import Host, Routes, RoutingTable
+from reconciler.routing.model import Host, Routes, RoutingTable, Tls
+from reconciler.routing.operator_problems import tell_default, tell_unlisted
 from reconciler.routing.problems import Problem, cut_problems, problem_of
 from reconciler.routing.server_names import Named, find_crowded, hash_size
 from reconciler.routing.sharing import Contest, settle
@@ -24,31 +25,45 @@ class TableBuilder:
     def __init__(self, settings: Settings, pems: PemCache) -> None:
         self._tenants = Memo(partial(read_tenant, settings=settings, pems=pems))
         self._hosts = Memo(build_host)
-        self._shared_by_all = settings.host_sharing == "any"
+        self._pems = pems
+        self._settings = settings
 
     def build(self, snapshot: Snapshot, now: float) -> RoutingTable:
         """Build the routing table of a Snapshot.
 
         `now`, in seconds since the epoch, is the time for which the validity of certificates is checked.
         """
-        tenants = self._tenants.round({namespace.name: namespace for namespace in snapshot.namespaces}).values()
-        contests = settle(sorted(tenants, key=attrgetter("age")), shared_by_all=self._shared_by_all)
+        tenants = self._tenants.round({namespace.name: namespace for namespace in snapshot.namespaces})
+        contests = settle(
+            sorted(tenants.values(), key=attrgetter("age")), shared_by_all=self._settings.host_sharing == "any"
+        )
         built = self._hosts.round(contests)
         size, hosts, crowded = _drop_crowded([one.host for one in built.values() if one.host], contests)
-        problems = [problem for tenant in tenants for problem in tenant.problems]
+        problems = [problem for tenant in tenants.values() for problem in tenant.problems]
         problems += (problem for one in built.values() for problem in one.problems)
         problems += map(_tell_stray, snapshot.strays)
+        unlisted = set(self._settings.watch_namespaces) - tenants.keys()
+        problems += map(tell_unlisted, sorted(unlisted))
         problems += map(_tell_crowded, crowded)
         problems += (problem for host in hosts for problem in _tell_expiry(host, now))
+        default = self._read_default(snapshot)
+        problems += tell_default(default, now)
         used = {location.upstream for host in hosts for location in host.locations}
         routes = Routes(
             hosts,
-            tuple(path.upstream for tenant in tenants for path in tenant.paths if path.upstream.name in used),
-            tuple((tenant.name, tenant.api_key) for tenant in tenants if tenant.api_key),
+            tuple(path.upstream for tenant in tenants.values() for path in tenant.paths if path.upstream.name in used),
+            tuple((tenant.name, tenant.api_key) for tenant in tenants.values() if tenant.api_key),
             size,
+            default if snapshot.default_pair else None,
         )
-        good_until = min(_find_moments(hosts, now), default=math.inf)
+        good_until = min(_find_moments([host.tls for host in hosts] + [default], now), default=math.inf)
         return RoutingTable(routes, tuple(cut_problems(problems)), good_until)
+
+    def _read_default(self, snapshot: Snapshot) -> Tls | None:
+        """Read the default server's pair; None without TLS. Whoever gave it has checked it."""
+        settings = self._settings
+        pair = snapshot.default_pair or Pair(settings.ssl_cert, settings.ssl_key)
+        return Tls(self._pems.parse_chain(pair.certificate), pair.key, None) if pair.certificate else None
 
 
 def _drop_crowded(hosts: list[Host], contests: dict[str, Contest]) -> tuple[int, tuple[Host, ...], tuple[Host, ...]]:
@@ -81,9 +96,9 @@ def _tell_expiry(host: Host, now: float) -> Iterator[Problem]:
             yield problem_of(host.namespace, f"host {host.name} ssl.{part}", *trouble)
 
 
-def _find_moments(hosts: tuple[Host, ...], now: float) -> Iterator[float]:
+def _find_moments(served: Iterable[Tls | None], now: float) -> Iterator[float]:
     """List the moments after `now` at which something is to be told of a certificate, or no longer."""
-    for host in hosts:
-        for chain in (host.tls.chain, host.tls.client) if host.tls else ():
+    for tls in served:
+        for chain in (tls.chain, tls.client) if tls else ():
             if chain:
                 yield from (moment for moment in list_moments(chain) if moment > now)

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 
 
-def excerpt(text: str) -> str:
-    """Quote outside text for a message: ASCII, at most 60 characters between the quotation marks."""
-    return ascii(text if len(text) <= 60 else text[:57] + "...")
+def excerpt(text: str, longest: int = 60) -> str:
+    """Quote outside text for a message: ASCII, at most `longest` characters between the quotation marks."""
+    return ascii(text if len(text) <= longest else text[: longest - 3] + "...")
 
 
 def escape(line: str) -> str:

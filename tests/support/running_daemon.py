@@ -33,7 +33,7 @@ class RunningDaemon:
     def __init__(self, folder: Path, server: ApiServer, authority: Authority, **settings: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder / "router"
-        self.port, self.health_port = free_port(), free_port()
+        self.port, self.ssl_port, self.health_port = free_port(), free_port(), free_port()
         self.token = folder / "token"
         self.token.write_text(TOKEN)
         self.config = folder / "kubeconfig"
@@ -42,7 +42,7 @@ class RunningDaemon:
         self._settings = {
             "KUBECONFIG": str(self.config),
             "PORT": str(self.port),
-            "SSL_PORT": str(free_port()),
+            "SSL_PORT": str(self.ssl_port),
             "HEALTH_PORT": str(self.health_port),
             "RECONCILE_INTERVAL": "1",
             "DENY_POD_CIDRS": "none",
