@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from reconciler.objects.listing import KINDS, Listing, Metadata, Namespace, Pod, Secret, select
+from reconciler.objects.listing import KINDS, Listing, Metadata, Namespace, Pod, PodSpec, PodStatus, Secret, select
 from reconciler.values.selector import parse_selector
 
 LABELLED = {"routable": "true"}
@@ -82,7 +82,7 @@ def test_what_does_not_matter_is_dropped():
     """Fields that routing never reads are dropped."""
     extra = {"managedFields": [{"manager": "kubectl"}], "uid": "1"}
     pod = {"metadata": {"name": "a", **extra}, "spec": {"nodeName": "n"}, "status": {"hostIP": "10.0.0.1"}}
-    assert msgspec.convert(pod, Pod) == Pod(Metadata("a"))
+    assert msgspec.convert(pod, Pod) == Pod(Metadata("a"), PodSpec(), PodStatus())
 
 
 def test_names_are_kubernetes_own():

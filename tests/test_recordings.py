@@ -324,6 +324,12 @@ def test_a_page(refuse, kind):
     assert refuse(page) == f"0.json: {kind}: is one page of several (metadata.continue is set)"
 
 
+def test_no_items_of_an_old_api_server(read):
+    """A List whose items are null is empty if it has a version, as a List of an API server always has."""
+    empty = {"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": None}
+    assert read(LIST, empty) == read(LIST)
+
+
 def test_the_last_page(read):
     """A list whose metadata.continue is empty is complete."""
     assert names(read({**LIST, "metadata": {"continue": ""}})) == ALL
@@ -337,7 +343,7 @@ def test_the_last_page(read):
         ({}, "items[1]: names no kind"),
         ({"kind": "Pod"}, "items[1] (Pod): metadata is missing"),
         ({"kind": "Pod", "metadata": []}, "items[1] (Pod): metadata is an array; expected: an object"),
-        ({**POD, "spec": 1}, "items[1] (Pod a/p): spec is an integer; expected: an object"),
+        ({**POD, "spec": 1}, "items[1] (Pod a/p): spec is an integer; expected: an object or null"),
         (
             {**POD, "spec": {"containers": [{"ports": [{"containerPort": "80"}]}]}},
             "items[1] (Pod a/p): spec.containers[0].ports[0].containerPort is a string; expected: an integer",

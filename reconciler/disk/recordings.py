@@ -177,11 +177,12 @@ def _read_document(document: bytes) -> Iterator[tuple[str, _Object]]:
     if header.kind not in _LISTS:
         yield from _read_item(Raw(document), None, header.kind)
         return
-    if header.items is None:
+    # An old API server writes null for no items, but never without the version of the List.
+    if header.items is None and not (header.kind != "List" and (header.metadata or {}).get("resourceVersion")):
         raise _Fault(f"{header.kind}: has no items")
     if (header.metadata or {}).get("continue"):
         raise _Fault(f"{header.kind}: is one page of several (metadata.continue is set)")
-    for number, item in enumerate(header.items):
+    for number, item in enumerate(header.items or ()):
         yield from _read_item(item, header, f"items[{number}]")
 
 

@@ -22,7 +22,10 @@ ALLOWED = {"metadata.name": DNS_SUBDOMAIN.allowed, "metadata.namespace": DNS_LAB
 
 
 class _Kubernetes(Value, frozen=True, rename="camel"):
-    """A part of an object. Names are those of https://kubernetes.io/docs/reference/kubernetes-api/."""
+    """A part of an object. Names are those of https://kubernetes.io/docs/reference/kubernetes-api/.
+
+    A field that is not required may be null, which counts as absent, as in the API server.
+    """
 
 
 class Metadata(_Kubernetes, frozen=True):
@@ -92,8 +95,8 @@ class Namespace(_Kubernetes, frozen=True):
 
 class Pod(_Kubernetes, frozen=True):
     metadata: Metadata
-    spec: PodSpec = PodSpec()
-    status: PodStatus = PodStatus()
+    spec: PodSpec | None = None
+    status: PodStatus | None = None
 
 
 class Secret(_Kubernetes, frozen=True):

@@ -77,6 +77,7 @@ def _normalise_group(group: _Group, settings: Settings) -> _Part:
             for _, pod in sorted(group.pods.items(), key=itemgetter(0))
             if _is_known(pod, settings)
         ),
+        terminating=metadata.deletion_timestamp is not None,
     )
     return _Part(namespace, blake2b(msgspec.msgpack.encode(namespace), digest_size=_DIGEST_SIZE).digest())
 
@@ -93,16 +94,17 @@ def _normalise_secret(secret: kubernetes.Secret) -> Secret:
 
 # A Pod that is over does not come back: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase
 _OVER = ("Succeeded", "Failed")
+_NO_STATUS = kubernetes.PodStatus()
 
 
 def _is_known(pod: kubernetes.Pod, settings: Settings) -> bool:
     """Tell whether a Pod makes its paths known, be it ready or not."""
-    return pod.status.phase not in _OVER and bool(_read_paths(pod, settings))
+    return (pod.status or _NO_STATUS).phase not in _OVER and bool(_read_paths(pod, settings))
 
 
 def _is_ready(pod: kubernetes.Pod, settings: Settings) -> bool:
     """Tell whether a Pod gets traffic: as for Services, only a Ready condition that is True is enough."""
-    status = pod.status
+    status = pod.status or _NO_STATUS
     if status.phase != "Running" or pod.metadata.deletion_timestamp:
         return False
     ready = [condition.status for condition in status.conditions or () if condition.type == "Ready"]
@@ -120,9 +122,9 @@ def _normalise_pod(pod: kubernetes.Pod, settings: Settings) -> Pod:
         namespace=metadata.namespace or "",
         name=metadata.name,
         created=_created(metadata),
-        ip=(pod.status.pod_ip or "") if _is_ready(pod, settings) else "",
+        ip=(pod.status and pod.status.pod_ip) or "" if _is_ready(pod, settings) else "",
         paths=_read_paths(pod, settings),
-        ports=tuple(_normalise_ports(pod.spec, settings)),
+        ports=tuple(_normalise_ports(pod.spec, settings)) if pod.spec else (),
         app=labels.get(settings.app_name_label) or "",
         revision=labels.get(settings.app_rev_label) or "",
     )

@@ -85,8 +85,8 @@ class Namespace(Value, frozen=True):
     """A routable Namespace with what routing reads of its objects.
 
     `created` is in seconds since the epoch, infinite if unknown; `hosts` is the annotation, None if there is none.
-    The last two say what its last good state still counts for: whether it had an API key that is gone, and pairs that
-    are served in place of pairs that cannot be used.
+    The last two fields say what its last good state still counts for: whether it had an API key that is gone, and pairs
+    that are served in place of pairs that cannot be used.
     """
 
     name: str
@@ -96,6 +96,7 @@ class Namespace(Value, frozen=True):
     environment: str
     secret: Secret | None
     pods: tuple[Pod, ...]
+    terminating: bool = False
     key_lost: bool = False
     kept: tuple[KeptPair, ...] = ()
 

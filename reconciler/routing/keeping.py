@@ -19,8 +19,11 @@ def keep_last_good(before: Namespace, after: Namespace, settings: Settings, pems
     """Give a Namespace as it is to be read, after it was served as `before`; `now` is in seconds since the epoch.
 
     If it had an API key and has none, the key counts as lost while it has Pods. If a host's certificate and key cannot
-    be used, the pair that was served is kept until it expires.
+    be used, the pair that was served is kept until it expires. A Namespace that is being deleted keeps its Secret: the
+    objects in it go in any order, and Pods can outlive the API key that protects them.
     """
+    if after.terminating and after.secret is None:
+        after = replace(after, secret=before.secret)
     had_key = before.key_lost or _has_key(before, settings)
     key_lost = had_key and bool(after.pods) and not _has_key(after, settings)
     if (before.hosts, before.secret) == (after.hosts, after.secret):
