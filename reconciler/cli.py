@@ -19,9 +19,10 @@ from reconciler.modes.follow import follow
 from reconciler.modes.once import run_once
 from reconciler.modes.record import record
 from reconciler.modes.replay import replay
+from reconciler.modes.setting_names import find_slips
 from reconciler.modes.signals import Stopped
 from reconciler.nginx.sandbox import shield
-from reconciler.settings import Settings, SettingsError, find_slips, read_settings
+from reconciler.settings import Settings, SettingsError, read_settings
 from reconciler.status.health import HealthError
 from reconciler.status.log import Log
 

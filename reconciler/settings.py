@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +47,6 @@ _NO_POD = (
     "::/96,::ffff:0.0.0.0/96,::ffff:0:0:0/96,64:ff9b::/96,64:ff9b:1::/48,2001::/32,2002::/16,fe80::/10,"
     "fd00:ec2::/32,fd20:ce::254,ff00::/8"
 )
-# How alike two names are, by difflib: API_KEY_SECRET_NAM and API_KEY_SECRET_NAME are 0.97, SSL_CERT_FILE and
-# SSL_CERT_DIR, both of OpenSSL, 0.80. Short names are alike by chance.
-_LIKENESS, _SHORTEST_SLIP = 0.88, 6
-# Variables of other programs that are like ours.
-_FOREIGN = frozenset({"SSL_CERT_FILE"})
 _TAKEN_HEADERS = frozenset((
     "host", "referer", "connection", "upgrade", "keep-alive", "te", "trailer", "transfer-encoding", "content-length",
     "content-type", "expect", "x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id",
@@ -220,17 +214,6 @@ def describe_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """Give the variables that are set, as they were written. None of them is a secret: keys are in files."""
     names = [name for variable in VARIABLES.values() for name in variable.names]
     return {name: excerpt(environment[name])[1:-1] for name in names if environment.get(name)}
-
-
-def find_slips(environment: Mapping[str, str]) -> list[str]:
-    """List the variables whose names are nearly those of settings, and the names that were probably meant."""
-    names = [name for variable in VARIABLES.values() for name in variable.names]
-    lines = []
-    for given in sorted(environment.keys() - set(names) - _FOREIGN):
-        likely = get_close_matches(given.upper(), names, n=1, cutoff=_LIKENESS) if len(given) >= _SHORTEST_SLIP else []
-        if likely and environment[given]:
-            lines.append(f"{excerpt(given)[1:-1]} is not a setting and is ignored; {likely[0]} may be meant")
-    return lines
 
 
 def _find_api_server(environment: Mapping[str, str]) -> tuple[Cidr, ...]:

@@ -13,7 +13,7 @@ from support.objects import namespace
 from support.wire import Wire, tunnel
 
 from reconciler.cluster.credentials import CredentialsError, find_credentials
-from reconciler.cluster.proxies import find_proxy
+from reconciler.cluster.proxies import find_proxy, find_variable
 
 NAME = "api.example.com"
 PROXY = "http://proxy.test:3128"
@@ -45,6 +45,7 @@ def kubeconfig(tmp_path: Path, authority: Authority) -> Callable[..., str]:
         (f"https://{NAME}:6443", {"HTTPS_PROXY": "proxy.test:3128"}, ("HTTPS_PROXY", PROXY)),
         (f"https://{NAME}:6443", {"HTTPS_PROXY": "https://u:p@proxy.test"}, ("HTTPS_PROXY", "https://u:p@proxy.test")),
         (f"https://{NAME}:6443", {"HTTP_PROXY": PROXY, "ALL_PROXY": PROXY}, None),
+        (f"http://{NAME}", {"HTTP_PROXY": PROXY, "NO_PROXY": f"{NAME}:80"}, None),
         (f"http://{NAME}", {"HTTP_PROXY": PROXY, "HTTPS_PROXY": "http://other:1"}, ("HTTP_PROXY", PROXY)),
         ("https://localhost:6443", {"HTTPS_PROXY": PROXY}, None),
         ("https://127.8.0.1:6443", {"HTTPS_PROXY": PROXY}, None),
@@ -86,15 +87,16 @@ def kubeconfig(tmp_path: Path, authority: Authority) -> Callable[..., str]:
 )
 def test_which_proxy(server: str, environment: dict[str, str], proxy: tuple[str, str] | None) -> None:
     """Variables and exceptions mean what they mean to kubectl."""
-    assert find_proxy(server, environment) == (proxy or ("", ""))
+    assert (find_variable(server, environment), find_proxy(server, environment)) == (proxy or ("", ""))
 
 
 def test_the_kubeconfig_wins(kubeconfig: Callable[..., str]) -> None:
-    """A kubeconfig's own proxy-url wins over the environment."""
+    """A kubeconfig's own proxy-url wins over the environment, whatever that says."""
     path = kubeconfig(f"https://{NAME}:6443", **{"proxy-url": "http://own.test:1"})
-    found = find_credentials({"KUBECONFIG": path, "HTTPS_PROXY": PROXY})
-    assert found
-    assert found.access.proxy == "http://own.test:1"
+    for variable in (PROXY, "gopher://a"):
+        found = find_credentials({"KUBECONFIG": path, "HTTPS_PROXY": variable})
+        assert found
+        assert found.access.proxy == "http://own.test:1"
 
 
 def test_a_proxy_that_is_not_usable(kubeconfig: Callable[..., str]) -> None:
@@ -135,5 +137,7 @@ def test_a_pod_uses_no_proxy(tmp_path: Path, authority: Authority) -> None:
             "dispatcher: warning: HTTPS_PROXY is set, and not used: a Pod reaches its API server directly"
         )
         assert proxy.heads == []
+        odd = command.run("--once", "--no-validate", HTTPS_PROXY="gopher://a", **pod)
+        assert (odd.returncode, "HTTPS_PROXY is set, and not used" in odd.stderr) == (3, True)
         quiet = command.run("--once", "--no-validate", HTTPS_PROXY=proxy.url, NO_PROXY="192.0.2.0/24", **pod)
         assert "HTTPS_PROXY" not in quiet.stderr

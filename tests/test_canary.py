@@ -359,7 +359,7 @@ def test_crash(scene: Scene, cluster: list[Object], server: ApiServer, place: st
 
 
 def test_crash_of_the_daemon(scene: Scene, server: ApiServer, serving: Launch) -> None:
-    """A bug in the loop ends the daemon, and its traceback holds no secret."""
+    """A bug at the start ends the daemon, and its traceback holds no secret."""
     kubeconfig = scene.configure(server.url, {"token": scene.token})
     daemon = serving(**kubeconfig, CRASH="reconciler.nginx.sink.write_files")
     daemon.wait_for_line("ZeroDivisionError")
@@ -388,7 +388,11 @@ def test_faulty_nginx(scene: Scene, server: ApiServer, serving: Launch, nginx_bi
     told = len(daemon.lines)
     server.put(secret("team", api_key=scene.canaries.mint("a second API key")))
     if how == "says a key":
-        daemon.wait_for(lambda: any(line == "nginx: api-keys.conf is malformed" for line in daemon.lines[told:]))
+        daemon.wait_for(
+            lambda: any(
+                '"event": "nginx", "text": "api-keys.conf is malformed"' in line for line in daemon.lines[told:]
+            )
+        )
     finish(scene, daemon, signal.SIGKILL)
     scene.check()
 

@@ -94,6 +94,78 @@ def test_key_refused(keys, kind, why):
     assert str(caught.value) == why
 
 
+def test_what_is_accepted_is_accepted_again():
+    """The text that is written anew is never longer than what is accepted: it is read again later."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    sizes = (46_000, 48_000, 48_300, 48_500, 48_700, 49_000)
+    for size in sizes:
+        extension = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"a" * size)
+        builder = x509.CertificateBuilder(name("a"), name("b"), key.public_key(), 7, START, END)
+        made = builder.add_extension(extension, critical=False).sign(key, hashes.SHA256())
+        line = base64.b64encode(made.public_bytes(Encoding.DER))
+        text = b"-----BEGIN CERTIFICATE-----\n" + line + b"\n-----END CERTIFICATE-----\n"
+        try:
+            chain = parse_chain(text)
+        except CertificateError as error:
+            assert "is longer than" in str(error)
+            assert size > sizes[1]
+        else:
+            assert parse_chain(chain.pem) == chain
+            assert size < sizes[-1]
+
+
+def patch(pem, old, new):
+    """Replace bytes in a certificate."""
+    der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+    assert old in der
+    body = base64.encodebytes(der.replace(old, new))
+    return b"-----BEGIN CERTIFICATE-----\n" + body + b"-----END CERTIFICATE-----\n"
+
+
+OWN, OTHER = x509.SubjectKeyIdentifier(b"own"), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "other")])
+IN_DOUBT = {
+    "another signer's key": [OWN, x509.AuthorityKeyIdentifier(b"another", None, None)],
+    "another signer's serial": [OWN, x509.AuthorityKeyIdentifier(b"own", [x509.DirectoryName(OTHER)], 8)],
+    "its own serial": [OWN, x509.AuthorityKeyIdentifier(None, [x509.DirectoryName(name("issuer.example"))], 7)],
+}
+
+
+@pytest.mark.parametrize("extensions", IN_DOUBT.values(), ids=IN_DOUBT)
+def test_own_issuers_in_doubt_are_judged(rsa_key, extensions):
+    """A weak signature is accepted only where it is certain that OpenSSL does not look at it."""
+    builder = x509.CertificateBuilder(
+        name("issuer.example"), name("issuer.example"), rsa_key.public_key(), 7, START, END
+    )
+    assert parse_chain(patch(write(builder.sign(rsa_key, hashes.SHA256())), SHA256_WITH_RSA, SHA1_WITH_RSA))
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    with pytest.raises(CertificateError, match="is not signed with RSA, ECDSA or Ed25519"):
+        parse_chain(patch(write(builder.sign(rsa_key, hashes.SHA256())), SHA256_WITH_RSA, SHA1_WITH_RSA))
+
+
+def test_own_issuer_with_another_kind_of_key(ec_key):
+    """A certificate with an EC key that says it is signed with RSA is judged."""
+    builder = x509.CertificateBuilder(
+        name("issuer.example"), name("issuer.example"), ec_key.public_key(), 7, START, END
+    )
+    ecdsa, other = bytes.fromhex("06082a8648ce3d040302"), bytes.fromhex("060a2a864886f70d01010583")
+    made = write(builder.sign(ec_key, hashes.SHA256()))
+    with pytest.raises(CertificateError):
+        parse_chain(patch(made, ecdsa, other[: len(ecdsa)]))
+
+
+def test_algorithm_that_is_stated_differently(rsa_key):
+    """A certificate states its algorithm twice, the second time outside of what is signed: both must be equal."""
+    made = write(make_certificate(rsa_key))
+    der = x509.load_pem_x509_certificate(made).public_bytes(Encoding.DER)
+    place = der.rindex(SHA256_WITH_RSA)
+    sha512 = bytes.fromhex("2a864886f70d01010d")
+    changed = der[:place] + sha512 + der[place + len(sha512) :]
+    text = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(changed) + b"-----END CERTIFICATE-----\n"
+    with pytest.raises(CertificateError):
+        parse_chain(text)
+
+
 # OpenSSL signed it with RSA-PSS and SHA-1.
 PSS_WITH_SHA1 = b"""-----BEGIN CERTIFICATE-----
 MIIB7zCB0gIUTeQinRV4UC4tUMKuNlBpM3oNQ2swEwYJKoZIhvcNAQEKMAaiBAIC

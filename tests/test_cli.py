@@ -324,12 +324,13 @@ def test_replay_in_json() -> None:
     events = [json.loads(line) for line in told.stdout.splitlines()]
     assert {event["event"] for event in events} == {"applied", "idle", "change", "problem", "gone"}
     assert {
+        "level": "info",
         "event": "idle",
         "recording": "006-noise-only.json",
         "why": "nothing changed that routing reads",
         "objects": [],
     } in events
-    assert all(set(event) == {"event", "kind", "namespace", "name", "what", "why", "expected"}
+    assert all(set(event) == {"level", "event", "kind", "namespace", "name", "what", "why", "expected"}
                for event in events if event["event"] in ("problem", "gone"))  # fmt: skip
     again = run("--log-format", "json", "replay", WALKTHROUGH, **TLS)
     assert len(again.stdout.splitlines()) == len(events)

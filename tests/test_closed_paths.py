@@ -63,6 +63,17 @@ def test_guest_needs_its_own_key(router: Start, ips: list[str]) -> None:
     assert [here.ask(HOST, uri, **KEY).status for uri in ("/", "/b")] == [200, 200]
 
 
+def test_guest_closes_its_own_paths(router: Start, ips: list[str]) -> None:
+    """A guest's own requireApiKey closes its paths while it has no key, and nobody else's."""
+    here = router()
+    owner = [namespace("a", {HOST: {"sharedWith": ["b"]}}), pod("a", "web", ips[0], [entry("/")], DECLARED)]
+    guest = [namespace("b", {HOST: {"requireApiKey": True}}, LATER), pod("b", "web", ips[1], [entry("/b")], DECLARED)]
+    for extra, status in (([secret("b", api_key="open")], 200), ([], 403)):
+        cycle = here.serve(*owner, *guest, *extra)
+        assert [here.ask(HOST, uri, **KEY).status for uri in ("/", "/b")] == [200, status]
+        assert [problem.namespace.name for problem in cycle.table.problems] == ["b"] * (not extra)
+
+
 def test_setting_for_all_hosts(router: Start, ips: list[str]) -> None:
     """REQUIRE_API_KEY closes the paths of all Namespaces without a key; no option opens them."""
     here = router(REQUIRE_API_KEY="true")

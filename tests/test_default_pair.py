@@ -94,7 +94,7 @@ def test_what_cannot_be_used_changes_nothing(
     else:
         mount.write(one[0], other[1] if fault == "another key" else b"rubbish")
     told = {"another key": "does not belong to the certificate", "rubbish": "is not a PEM", "gone": "No such file"}
-    daemon.wait_for_line(f"warning: SSL_KEY: {key} ")
+    daemon.wait_for_line(f"warning SSL_KEY: {key} ")
     assert daemon.count(told[fault]) == daemon.count("the last good certificate is served") == 1
     server.put(namespace("b", {"b.example.com": {}}))
     server.put(web("b", port))

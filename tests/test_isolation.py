@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.apiserver import ApiServer
 from support.objects import Object, listing, namespace, pod, secret
+from support.pods import DECLARED, LATER, entry
 from support.router import Router
 from support.running_daemon import RunningDaemon
 from support.stages import normalise
@@ -295,3 +296,34 @@ def test_guest_of_a_host(judged: Start) -> None:
 def test_suspects_without_a_place() -> None:
     """A message that names neither a line nor a host gives no suspects."""
     assert find_suspects("out of memory", {"nginx.conf": File(b"")}, Routes((), (), (), 512)) == frozenset()
+
+
+def test_held_forgets_pods_that_are_gone(judged: Start, ips: list[str]) -> None:
+    """While a Namespace is held, no request goes to the address of a Pod that is gone: another's Pod may have it."""
+    here = judged()
+    first, second = (
+        pod("a", f"web-{number}", ip, [entry(f"/{number}")], DECLARED) for number, ip in enumerate(ips[:2])
+    )
+    here.serve(namespace("a", {"a.dev": {}}), first, second)
+    assert [here.ask("a.dev", uri).status for uri in ("/0", "/1")] == [200, 200]
+    here.serve(namespace("a", {"refused.dev": {}}), first, second)
+    assert [here.ask("a.dev", uri).status for uri in ("/0", "/1")] == [200, 200]
+    here.serve(namespace("a", {"refused.dev": {}}), second)
+    assert "its last good state is served" in problems(here)[0]
+    assert here.ask("a.dev", "/0").status != 200
+    assert here.ask("a.dev", "/1").status == 200
+    moved = pod("a", "web-1", ips[2], [entry("/1")], DECLARED)
+    here.serve(namespace("a", {"refused.dev": {}}), moved)
+    assert here.ask("a.dev", "/1").status != 200
+
+
+def test_held_is_not_another_namespace_of_its_name(judged: Start, ips: list[str]) -> None:
+    """A Namespace that was made anew, and is refused, gets nothing of the one that had its name."""
+    here = judged()
+    mine = pod("a", "web", ips[0], [entry("/")], DECLARED)
+    here.serve(namespace("a", {"a.dev": {}}), mine, secret("a", api_key="open"))
+    assert here.ask("a.dev", "/").status == 403
+    other = namespace("b", {"a.dev": {}}, "2026-11-22T18:06:05Z"), pod("b", "web", ips[1], [entry("/")], DECLARED)
+    here.serve(namespace("a", {"refused.dev": {}, "a.dev": {}}, LATER), mine, *other)
+    assert "none of it is served" in problems(here)[0]
+    assert here.ask("a.dev", "/").told["pod"].startswith(ips[1])

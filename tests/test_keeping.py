@@ -171,3 +171,40 @@ def test_kept_pair_of_many_hosts(router: Start, ips: list[str], authority: Autho
     assert repr(pair) == "KeptPair(a.dev, b.dev)"
     assert len(cycle.table.routes.hosts) == 3
     assert cycle.applied is False
+
+
+# A Namespace that was made anew
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_namespace_made_anew_inherits_nothing(
+    router: Start, ips: list[str], authority: Authority, restarts: bool
+) -> None:
+    """A Namespace of the same name that was made later is another one: it gets neither pair nor lost key."""
+    here = router()
+    certificate, key = authority.issue(SECURE)
+    here.serve(*team(ips[0], {SECURE: tls()}, secret("a", ssl_crt=certificate, ssl_key=key, api_key="open")))
+    if restarts:
+        here.restart()
+    anew = [
+        namespace("a", {SECURE: tls(), HOST: {}}, LATER),
+        *team(ips[1], {}, secret("a", ssl_crt=b"x", ssl_key=key))[1:],
+    ]
+    lines = told(here.serve(*anew))
+    assert [line for line in lines if "last good" in line or LOST in line] == []
+    assert "is left out" in lines[0]
+    assert here.peer(SECURE) != certificate
+    assert here.ask(HOST, "/").status == 200
+
+
+def test_pair_that_is_longer_when_it_is_written_anew(router: Start, ips: list[str], authority: Authority) -> None:
+    """What is kept can be read again, also if it came in fewer and longer lines; and others' changes go live."""
+    here = router()
+    certificate, key = authority.issue(SECURE)
+    body = b"".join(certificate.splitlines()[1:-1])
+    one = b"-----BEGIN CERTIFICATE-----\n" + body + b"\n-----END CERTIFICATE-----\n"
+    for number in range(1, 17):
+        here.serve(*team(ips[0], {SECURE: tls()}, secret("a", ssl_crt=certificate + one * (number - 1), ssl_key=key)))
+        assert here.peer(SECURE) == certificate
+        kept = here.serve(*team(ips[0], {SECURE: tls()}, secret("a", ssl_crt=b"x", ssl_key=key)))
+        assert "its last good certificate and key are served" in told(kept)[0]

@@ -101,3 +101,17 @@ def test_names_are_kubernetes_own():
     assert pod.metadata.creation_timestamp.timestamp() == 1704164645
     assert (container.ports[0].container_port, container.readiness_probe.http_get.port) == (80, "web")
     assert pod.status.pod_ip == "10.0.0.1"
+
+
+def test_watched_namespaces_of_a_recording():
+    """WATCH_NAMESPACES selects from a recording what it selects from a cluster."""
+    labels = {"a": "b"}
+    listing = Listing(
+        tuple(Namespace(Metadata(name, labels=labels)) for name in ("one", "two")),
+        tuple(Pod(Metadata("web", name, labels=labels)) for name in ("one", "two")),
+        tuple(Secret(Metadata("routing", name)) for name in ("one", "two")),
+    )
+    kept = select(listing, parse_selector("a=b"), "routing", frozenset({"two"}))
+    assert [item.metadata.name for item in kept.namespaces] == ["two"]
+    assert {item.metadata.namespace for item in (*kept.pods, *kept.secrets)} == {"two"}
+    assert select(listing, parse_selector("a=b"), "routing") == listing

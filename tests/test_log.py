@@ -2,18 +2,37 @@
 
 import io
 import json
+import re
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
+from support.apiserver import ApiServer
+from support.command import run
+from support.objects import WALKTHROUGH, namespace, web
+from support.running_daemon import RunningDaemon
 
 from reconciler.loop import events
+from reconciler.loop.cycle import Cycle
 from reconciler.loop.events import Event
-from reconciler.routing.model import Size
+from reconciler.objects.snapshot import NOTHING, Resource
+from reconciler.routing.model import NO_ROUTES, RoutingTable, Size
+from reconciler.routing.problems import Problem
 from reconciler.status.log import Log
 
+SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "log.schema.json").read_text())
+VALIDATOR = Draft202012Validator(SCHEMA)
+HOME = Resource("Namespace", "", "a")
 
-def write(*told: Event, log_format: str = "text") -> list[str]:
+
+def write(*told: Event, log_format: str = "text", stamped: bool = False) -> list[str]:
     stream = io.StringIO()
     log = Log(stream, log_format)
+    if stamped:
+        log.stamp()
     for event in told:
         log.observe(event)
     return stream.getvalue().splitlines()
@@ -30,6 +49,10 @@ LINES: dict[Event, str] = {
     events.MemoryShort(): "memory is short: workers of former releases are ended, and their open requests fail",
     events.Recorded("a/0001.json"): "recorded a/0001.json",
     events.LeftOut(("list pods: x",)): "dispatcher: warning: list pods: x",
+    events.NginxSaid("warn", "a request is buffered"): "nginx: a request is buffered",
+    events.ShuttingDown(25.0): "stopping: open requests have 25 s to finish",
+    events.ShutDown(1.04): "stopped after 1.0 s",
+    events.HungUp(): "SIGHUP: 0 problems stand",
 }
 
 
@@ -39,28 +62,104 @@ def test_line(event: Event) -> None:
     assert write(event) == [LINES[event]]
     (record,) = map(json.loads, write(event, log_format="json"))
     assert record["text"] in LINES[event]
+    VALIDATOR.validate(record)
+
+
+LEVELS: dict[Event, str] = {
+    events.Recovered(): "info",
+    events.Failed("source", "x"): "error",
+    events.LeftOut(("x",)): "warning",
+    events.NginxSaid("warn", "x"): "warning",
+    events.NginxSaid("error", "x"): "error",
+    events.NginxSaid("emerg", "x"): "error",
+    events.NginxSaid("notice", "x"): "info",
+}
+
+
+@pytest.mark.parametrize("event", LEVELS, ids=str)
+def test_stamp(event: Event) -> None:
+    """A line of a router begins with its time in UTC and its level; a line of JSON has both as fields."""
+    before = datetime.now(UTC).replace(microsecond=0)
+    (line,), (record,) = write(event, stamped=True), map(json.loads, write(event, log_format="json", stamped=True))
+    found = re.fullmatch(r"(\S+) (info|warning|error) +(\S.*)", line)
+    assert found
+    for stamp in (found[1], record["time"]):
+        assert before <= datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S%z") <= datetime.now(UTC)
+    assert found[2] == record["level"] == LEVELS[event]
+    assert found[3].removeprefix("nginx: ") == record["text"]
+    VALIDATOR.validate(record)
+
+
+def test_short_stamp() -> None:
+    """At a terminal the time of day is enough."""
+    stream = Terminal()
+    log = Log(stream, "text")
+    log.stamp()
+    log.observe(events.Failed("source", "x"))
+    assert re.fullmatch(r"\d\d:\d\d:\d\d \033\[31merror\033\[0m   x\n", stream.getvalue())
+
+
+class Terminal(io.StringIO):
+    """A stream that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def make_cycle(*problems: Problem) -> Cycle:
+    """Make a cycle in which only these problems came out."""
+    table = RoutingTable(NO_ROUTES, problems, 0.0)
+    return Cycle(NOTHING, (), table, {}, "abc", applied=False, size=Size(0, 0))
+
+
+def test_standing_problems() -> None:
+    """After a SIGHUP all problems that stand are written again, of one Namespace at most twenty."""
+    one, other = Problem(HOME, "one", "is wrong", "better"), Problem(HOME, "other", "is wrong", "better")
+    told = write(
+        events.Idle(make_cycle(one, other), None), events.Idle(make_cycle(one), make_cycle(one, other)), events.HungUp()
+    )
+    assert told[-2:] == ["SIGHUP: 1 problem stands", "problem: Namespace a: one is wrong; expected: better"]
+    many = make_cycle(*(Problem(HOME, f"{number:02}", "is wrong", "better") for number in range(30)))
+    told = write(events.Idle(many, many), events.HungUp())
+    assert told[0] == "SIGHUP: 30 problems stand"
+    assert told[-1] == "and 10 more problems of Namespace a"
+    assert len(told) == 22
 
 
 @pytest.mark.parametrize(
-    "event",
-    [events.Turned(), events.Refused("x", ("a",)), events.Reloaded("x", ()), events.NginxStarted("x", again=False),
-     events.ShuttingDown(1.0)],
-)  # fmt: skip
-def test_no_line(event: Event) -> None:
-    """Events that only other observers need, or that other lines already report, write no line."""
-    assert write(event) == []
+    "arguments", [("replay", WALKTHROUGH), ("--once", "--snapshot", WALKTHROUGH / "019-one-pod-unready.json")]
+)
+def test_lines_follow_the_schema(arguments: tuple[object, ...]) -> None:
+    """Each line that a command writes as JSON follows the schema, and has no time: equal inputs give equal output."""
+    shown = run(*arguments, "--log-format", "json", "--no-validate", NGINX_VERSION="1.26.3")
+    lines = [json.loads(line) for line in (shown.stdout + shown.stderr).splitlines() if line.startswith("{")]
+    assert {"problem"} <= {line["event"] for line in lines}
+    for line in lines:
+        VALIDATOR.validate(line)
+        assert "time" not in line
 
 
-def test_failure_is_told_when_it_changes() -> None:
-    """A repeated failure is logged once; after a recovery it is logged again."""
-    one, other = events.Failed("source", "one"), events.Failed("sink", "other")
-    assert write(one, one, other, other, one) == [f"dispatcher: error: {text}" for text in ("one", "other", "one")]
-    assert [line for line in write(one, events.Recovered(), one) if "error" in line] == ["dispatcher: error: one"] * 2
-
-
-def test_nginx_failure_is_told_when_it_changes() -> None:
-    """A repeated failure to start nginx is logged once; after nginx has run again, a new failure is logged."""
-    failed = events.NginxFailed("no memory")
-    assert write(failed, failed, failed) == [LINES[failed]]
-    lines = write(failed, events.NginxStarted("abc", again=True), failed)
-    assert lines.count(LINES[failed]) == 2
+def test_lines_of_a_router_follow_the_schema(
+    server: ApiServer, launch: Callable[..., RunningDaemon], port: int, tmp_path: Path
+) -> None:
+    """Each line of a running router is JSON with a time, nginx's own messages too; the last ones tell its end."""
+    server.load([namespace("a", {"a.dev": {}, "b..dev": {}})])
+    server.put(web("a", port))
+    daemon = launch("--log-format", "json", "--serve", "--output", tmp_path / "daemon" / "router")
+    daemon.wait_until_serves("a.dev")
+    server.put(web("a", 9, path="/nobody"))
+    daemon.wait_for(lambda: daemon.ask("a.dev", "/nobody") == 502)
+    daemon.wait_for_line("Connection refused")
+    assert daemon.process
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for_line("SIGHUP: 1 problem stands")
+    assert daemon.end() == 0
+    lines = [json.loads(line) for line in daemon.lines]
+    for line in lines:
+        VALIDATOR.validate(line)
+        assert line["time"]
+    assert {"start", "notice", "applied", "change", "problem", "nginx"} <= {line["event"] for line in lines}
+    assert [line["text"][:8] for line in lines[-2:]] == ["stopping", "stopped "]
+    assert lines[0]["event"] == "start"
+    (said,) = [line for line in lines if line["event"] == "nginx"]
+    assert said["text"].startswith("*")

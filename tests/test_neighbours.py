@@ -166,7 +166,8 @@ class Street:
         assert read_upstreams(http) == expect_upstreams(routes)
         names = sorted(line["args"][0] for one in http if one["directive"] == "server" for line in one["block"]
                        if line["directive"] == "server_name")  # fmt: skip
-        assert names == sorted(["", "", *(host.name for host in routes.hosts)])
+        shadows = [shadow.name for shadow in routes.shadows for _ in range(shadow.plain + shadow.tls)]
+        assert names == sorted(["", "", *(host.name for host in routes.hosts), *shadows])
         plain = [one for one in http if "ssl_certificate" not in {line["directive"] for line in one.get("block", ())}]
         assert read_servers(plain) == expect_servers(routes, self.router.settings)
         assert not [one for one in self.router.last.held if one.name in HONEST]

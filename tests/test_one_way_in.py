@@ -25,7 +25,7 @@ import reconciler
 from reconciler.objects.snapshot import Probe
 from reconciler.rendering import quoting
 from reconciler.rendering.quoting import Token, join, quote
-from reconciler.routing.model import ApiKey, Host, Location, Match, Routes, Server, Tls, Upstream
+from reconciler.routing.model import ApiKey, Host, Location, Match, Routes, Server, Shadow, Tls, Upstream
 from reconciler.routing.server_names import Slot
 from reconciler.settings import VARIABLES, Settings
 from reconciler.values.addresses import parse_address
@@ -231,6 +231,7 @@ def test_tokens_that_are_not_quoted() -> None:
     assert {ast.unparse(call) for tree in MODULES.values() for call in find_calls(tree, "variable")} == {
         "quoting.variable('forwarded_proto' if believed else 'scheme')",
         "quoting.variable('forwarded_host' if believed else 'sent_host')",
+        "quoting.variable('retry_after')",
         "quoting.variable('http_' + settings.api_key_header.lower().replace('-', '_'))",
     }
     for wrong in ("text", Disguised("text"), b"text", Markup("text")):
@@ -328,6 +329,7 @@ HELD: dict[type, dict[str, Held]] = {
         "server_flaws": lambda _, flaws: all(map(_FLAW.fullmatch, flaws)),
         "client_flaws": lambda _, flaws: all(map(_FLAW.fullmatch, flaws)),
     },
+    Shadow: {"name": lambda _, name: is_host(name)},
     ApiKey: {"values": lambda _, keys: all(re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", key) for key in keys)},
     Routes: {"names_hash_size": is_number},
 }  # fmt: skip

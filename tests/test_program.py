@@ -13,6 +13,7 @@ from support.objects import namespace, pod
 from support.router import Router
 from support.stages import render
 
+from reconciler.loop.events import NginxSaid
 from reconciler.loop.ports import RefusedError
 from reconciler.nginx.program import NginxError, explain_bind, read_complaint
 from reconciler.nginx.sink import NginxSink
@@ -121,7 +122,7 @@ def test_ports_that_cannot_be_used(complaint: str, explained: str) -> None:
     assert explain_bind(complaint) == explained
 
 
-def test_clients_cannot_complain(router: Start, capfd: pytest.CaptureFixture[str]) -> None:
+def test_clients_cannot_complain(router: Start) -> None:
     """A client's text in nginx's log is not taken for an error of nginx, and replaces no line of the log."""
     here = router(RELOAD_TIMEOUT="1")
     here.serve(
@@ -137,7 +138,8 @@ def test_clients_cannot_complain(router: Start, capfd: pytest.CaptureFixture[str
         ):
             good({**files_of(here), "nginx.conf": File(text)})
     assert current(here) == name
-    assert 'referrer: "[emerg] victim.test"' in capfd.readouterr().err
+    said = [event for event in here.events if isinstance(event, NginxSaid)]
+    assert [event.severity for event in said if 'referrer: "[emerg] victim.test"' in event.text] == ["error"]
 
 
 def test_not_proven_is_rolled_back(router: Start) -> None:

@@ -62,11 +62,12 @@ def test_unready_pod_changes_nothing_for_ready_ones(router: Start, ips: list[str
 
 
 def test_key_is_checked_before_503(router: Start, ips: list[str]) -> None:
-    """A path without a ready Pod asks for its API key first: without the key nobody learns which paths there are."""
+    """A path without a ready Pod asks for its API key first, and without the key nobody learns that no Pod is ready."""
     here = router()
     waiting = unready(pod("a", "web-0", ips[0], [entry("/api")], DECLARED))
     here.serve(namespace("a", {HOST: {}}), waiting, secret("a", api_key="open sesame"))
-    assert here.ask(HOST, "/api").status == 403
+    refused = here.ask(HOST, "/api")
+    assert (refused.status, refused.headers.get("retry-after")) == (403, None)
     answer = here.ask(HOST, "/api", **{"X-ROUTING-API-KEY": KEY})
     assert (answer.status, answer.headers["retry-after"]) == (503, "5")
     assert here.ask(HOST, "/api", method="POST", body=b"x" * 100_000).status == 403

@@ -295,7 +295,7 @@ def test_stray_without_its_socket(router: Start, tmp_path: Path) -> None:
     here.nginx.stop()
     link = tmp_path / "link"
     link.symlink_to(here.folder)
-    former = Process(here.settings.nginx_binary, link, "current")
+    former = Process(here.settings.nginx_binary, link, "current", here.events.append)
     former.start()
     master = former.pid
     assert master

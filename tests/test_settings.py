@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from reconciler.settings import VARIABLES, SettingsError, find_slips, read_settings
+from reconciler.modes.setting_names import find_slips
+from reconciler.settings import VARIABLES, SettingsError, read_settings
 from reconciler.values.addresses import Cidr, find_cidr, parse_address, parse_cidrs
 from reconciler.values.selector import parse_selector
 

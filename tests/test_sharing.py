@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
+from http.client import RemoteDisconnected
 
 import pytest
-from support.objects import Object, namespace, pod, secret
+from support.authority import Authority
+from support.objects import Object, namespace, pod, secret, tls
 from support.pods import DECLARED, HOST, LATER, entry
 from support.router import Router
 
@@ -257,3 +260,65 @@ def test_annotation_as_kubectl_writes_it(router: Start, ips: list[str]) -> None:
     text = json.dumps({HOST: {"sharedWith": ["b"]}}, indent=2)
     here.serve(*team("a", ips[0], text, "/a"), *team("b", ips[1], {HOST: {}}, "/b", created=LATER))
     assert who(here, HOST, "/b") == ips[1]
+
+
+# Ports
+
+
+def ask_everywhere(router: Router, host: str) -> list[str | int]:
+    """Request a host on the plain port and on that for TLS: who answers; 0 if the connection is closed."""
+    found: list[str | int] = []
+    for ask in (router.ask, partial(router.ask_tls, context=router.trusting_all())):
+        try:
+            answer = ask(host, CHALLENGE)
+            found.append(answer.told["pod"].split(":")[0] if answer.status == 200 else answer.status)
+        except RemoteDisconnected:
+            found.append(0)
+    return found
+
+
+@pytest.mark.parametrize("wildcard", ["*.example.com", "*.com"])
+@pytest.mark.parametrize("mine", ["shop.example.com", "*.shop.example.com"])
+@pytest.mark.parametrize("owner", ["TLS", "plain", "left out", "broken"])
+@pytest.mark.parametrize("stranger", ["TLS", "plain"])
+def test_wildcard_takes_nothing_on_another_port(
+    router: Start, ips: list[str], authority: Authority, wildcard: str, mine: str, owner: str, stranger: str
+) -> None:
+    """A host answers on its own port alone, and not at all if it is left out: no wildcard takes its place.
+
+    Else the wildcard's Pods would get the requests of the other port, and a certificate for the host.
+    """
+    here = router()
+    certificate, key = authority.issue(mine)
+    pems = {"ssl_crt": b"x" if owner == "left out" else certificate, "ssl_key": key}
+    options = {"TLS": tls(), "left out": tls(), "broken": {"ssl": 1}, "plain": {}}
+    objects = [
+        *team("a", ips[0], {mine: options[owner]}, "/"), secret("a", **pems),
+        *team("b", ips[1], {wildcard: tls() if stranger == "TLS" else {}}, "/", created=LATER),
+        secret("b", **dict(zip(("ssl_crt", "ssl_key"), authority.issue(wildcard), strict=True))),
+    ]  # fmt: skip
+    here.serve(*objects)
+    served = {"TLS": [0, ips[0]], "plain": [ips[0], 0]}.get(owner, [0, 0])
+    assert ask_everywhere(here, mine.replace("*", "a")) == served
+    others = {"TLS": [0, ips[1]], "plain": [ips[1], 0]}[stranger]
+    assert ask_everywhere(here, f"other{wildcard.removeprefix('*')}") == others
+
+
+def test_owner_s_wildcard_takes_nothing_on_another_port(router: Start, ips: list[str], authority: Authority) -> None:
+    """The same holds for the owner's own wildcard: a host is on one port."""
+    here = router()
+    certificate, key = authority.issue("shop.example.com")
+    hosts = {"shop.example.com": tls(), "*.example.com": {}}
+    here.serve(*team("a", ips[0], hosts, "/"), secret("a", ssl_crt=certificate, ssl_key=key))
+    assert ask_everywhere(here, "shop.example.com") == [0, ips[0]]
+    assert ask_everywhere(here, "other.example.com") == [ips[0], 0]
+
+
+def test_refused_claim_leaves_the_wildcard_alone(router: Start, ips: list[str]) -> None:
+    """A host that a Namespace may not have below another's wildcard stays the wildcard's."""
+    here = router()
+    here.serve(
+        *team("a", ips[0], {"*.example.com": {}}, "/"),
+        *team("b", ips[1], {"shop.example.com": {}}, "/", created=LATER),
+    )
+    assert ask_everywhere(here, "shop.example.com") == [ips[0], 0]

@@ -62,6 +62,7 @@ PODS: dict[str, Change] = {
     "with null in place of lists and maps": nullify,
 }
 NAMESPACES = {
+    "being deleted, met for the first time without a Secret",
     "active",
     "being deleted",
     "being deleted, without its Secret already",
@@ -130,6 +131,30 @@ def test_namespace_that_loses_its_secret(router: Start, ips: list[str]) -> None:
     assert [here.ask(HOST, "/").status] == table["not being deleted, its Secret gone"][:1]
     assert here.last
     assert "its API key is gone" in str(here.last.table.problems[0])
+
+
+def test_namespace_that_is_deleted_and_unknown(router: Start, ips: list[str]) -> None:
+    """If nobody knows whether a Namespace that is being deleted had a key, its paths are closed."""
+    here = router()
+    web = pod("a", "web", ips[0], [entry("/")], DECLARED)
+    cycle = here.serve(make_home(deleted=True), web)
+    assert [here.ask(HOST, "/").status] == read_table("Namespace")[
+        "being deleted, met for the first time without a Secret"
+    ]
+    assert "its API key is gone while the Namespace is being deleted" in str(cycle.table.problems[0])
+    here.serve(make_home(deleted=True), web, secret("a", api_key=KEY))
+    assert [here.ask(HOST, "/").status, here.ask(HOST, "/", **WITH_KEY).status] == [403, 200]
+
+
+def test_namespace_that_loses_its_secret_first(router: Start, ips: list[str]) -> None:
+    """A Secret that goes before its Namespace is seen to be deleted does not leave the paths open until the end."""
+    here = router()
+    web = pod("a", "web", ips[0], [entry("/")], DECLARED)
+    here.serve(make_home(deleted=False), web, secret("a", api_key=KEY))
+    here.serve(make_home(deleted=False), web)
+    for _ in range(2):
+        here.serve(make_home(deleted=True), web)
+        assert here.ask(HOST, "/").status == 403
 
 
 def test_namespace_of_unknown_age(router: Start, ips: list[str]) -> None:

@@ -13,8 +13,11 @@ _HEAD = b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1"}
 _DEEP = b'{"metadata":{"name":"a","managedFields":' + b"[" * 200_000
 # The deepest nesting differs between versions of Python; an array that is never closed is an error in all of them.
 ANSWERS = {
-    "nested too deeply": (_HEAD + _DEEP, "error: list pods: the answer is "),
-    "nested too deeply, behind a wrong item": (_HEAD + b'{"metadata":1},' + _DEEP, "error: list pods: the answer is "),
+    "nested too deeply": (_HEAD + _DEEP, " error   list pods: the answer is "),
+    "nested too deeply, behind a wrong item": (
+        _HEAD + b'{"metadata":1},' + _DEEP,
+        " error   list pods: the answer is ",
+    ),
     "no JSON, behind a wrong item": (_HEAD + b'{"metadata":1},{"metadata":{"name":"a"]}]}', "the answer is not JSON"),
     "no UTF-8, behind a wrong item": (_HEAD + b'{"metadata":1},{"metadata":{"name":"\xff"}}]}', "answer is not JSON"),
 }

@@ -136,8 +136,10 @@ def find_credentials(environment: Mapping[str, str], plugin_seconds: float = PLU
 def _read_context(paths: list[str], name: str, environment: Mapping[str, str]) -> Context:
     """Read a context of kubeconfigs, and the proxy that the environment names for its cluster."""
     context = read_context(paths, name)
+    if context.cluster.proxy_url:
+        return context
     server = check_server(context.cluster.server, context.cluster_origin)
-    return replace(context, environment_proxy=find_proxy(server, environment)[1])
+    return replace(context, environment_proxy=find_proxy(server, environment))
 
 
 def find_account_folders(environment: Mapping[str, str]) -> tuple[str, ...]:

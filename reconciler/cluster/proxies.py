@@ -11,21 +11,27 @@ from reconciler.values.addresses import find_cidr, parse_address, parse_cidrs
 _LOOPBACK = parse_cidrs("127.0.0.0/8,::1")
 
 
-def find_proxy(server: str, environment: Mapping[str, str]) -> tuple[str, str]:
-    """Give the variable that names a proxy for a server's URL, and the proxy's URL; two empty texts without one.
+def find_variable(server: str, environment: Mapping[str, str]) -> str:
+    """Give the variable that names a proxy for a server's URL; empty without one.
 
     HTTPS_PROXY, HTTP_PROXY and NO_PROXY count, also in lower case. A server on this machine has no proxy.
-    CredentialsError if the proxy's URL is not usable.
     """
     parts = urlsplit(server)
     wanted = f"{parts.scheme}_proxy"
     name = next((name for name in (wanted.upper(), wanted) if environment.get(name)), "")
     excepted = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
     port = parts.port or {"http": 80}.get(parts.scheme, 443)
-    if not name or _goes_directly(parts.hostname or "", port, excepted):
-        return "", ""
-    given = environment[name]
-    return name, check_proxy(given if "://" in given else f"http://{given}", name)
+    return "" if name and _goes_directly(parts.hostname or "", port, excepted) else name
+
+
+def find_proxy(server: str, environment: Mapping[str, str]) -> str:
+    """Give the URL of the proxy that the environment names for a server's URL; empty without one.
+
+    CredentialsError if the proxy's URL is not usable.
+    """
+    name = find_variable(server, environment)
+    given = environment.get(name, "")
+    return check_proxy(given if "://" in given else f"http://{given}", name) if name else ""
 
 
 def hide_password(proxy: str) -> str:

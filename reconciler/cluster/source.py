@@ -64,6 +64,11 @@ class ClusterSource:
         self._see(self._listing)
         return self._snapshot
 
+    def _has_lost(self, secrets: list[tuple[Secret, ...]]) -> bool:
+        """Tell whether a Namespace had a routing Secret when the cluster was read last, and has none now."""
+        now = {secret.metadata.namespace for secret in chain.from_iterable(secrets)}
+        return any(secret.metadata.namespace not in now for secret in self._listing.secrets)
+
     def _list(self, consistently: bool) -> bool:
         """List all kinds, and tell whether anything may differ from the last time."""
         try:
@@ -72,6 +77,9 @@ class ClusterSource:
             namespaces = _read(self._namespaces, consistently, forbidden)
             pods = _read(self._pods, consistently, forbidden)
             secrets = _read(self._secrets, consistently, forbidden)
+            if self._has_lost(secrets):
+                # A Namespace that is being deleted loses its Secret early. It must not look like one in use without it.
+                namespaces = _read(self._namespaces, True, forbidden)
         except CredentialsError as error:
             raise ClusterError(str(error)) from None
         if forbidden:

@@ -1,5 +1,6 @@
 """The default server's certificate and key: files of the operator, followed while the router runs."""
 
+import ssl
 from hashlib import blake2b
 from pathlib import Path
 
@@ -56,7 +57,12 @@ class WithDefaultPair:
         try:
             chain = parse_chain(Path(self._files[name]).read_bytes())
             name = "SSL_KEY"
-            self._pair = Pair(chain.pem, parse_key(Path(self._files[name]).read_bytes(), chain))
+            pair = Pair(chain.pem, parse_key(Path(self._files[name]).read_bytes(), chain))
+            # nginx loads it in the same way. A pair that it refuses would keep everyone's changes from going live.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._files["SSL_CERT"], self._files[name], "")
+            self._pair = pair
+        except ssl.SSLError:
+            return f"SSL_CERT: {self._files['SSL_CERT']} is refused by OpenSSL"
         except (CertificateError, OSError) as error:
             why = f"cannot be read ({error.strerror})" if isinstance(error, OSError) else str(error)
             return f"{name}: {self._files[name]} {why}"

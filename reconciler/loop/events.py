@@ -66,8 +66,8 @@ class Refused(Value, frozen=True):
 class Failed(Value, frozen=True):
     """A cycle failed, and the last release is still served. It is tried again; each failure is an event.
 
-    `port` is what failed: "source" or "sink". A `busy` source needs a pause; `retry_after` is the number of seconds
-    that it requested, 0 if it requested none.
+    `port` is what failed: "source", "sink", or "loop" for a bug. A `busy` source needs a pause; `retry_after` is the
+    number of seconds that it requested, 0 if it requested none.
     """
 
     port: str
@@ -98,6 +98,13 @@ class NginxStarted(Value, frozen=True):
 
     release: str
     again: bool
+
+
+class NginxSaid(Value, frozen=True):
+    """nginx wrote a message; `severity` is nginx's own, such as warn or error. Clients can cause such messages."""
+
+    severity: str
+    text: str
 
 
 class NginxEnded(Value, frozen=True):
@@ -135,7 +142,18 @@ class ShuttingDown(Value, frozen=True):
     patience: float
 
 
+class ShutDown(Value, frozen=True):
+    """nginx has ended `seconds` after the signal, and the daemon ends now."""
+
+    seconds: float
+
+
+class HungUp(Value, frozen=True):
+    """A SIGHUP came, and the loop has turned: a person wants to know how things stand."""
+
+
 Event = (
     Started | NginxSized | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | LeftOut | Reloaded
-    | NginxStarted | NginxEnded | NginxFailed | FormerUnserved | MemoryShort | Recorded | ShuttingDown
+    | NginxStarted | NginxSaid | NginxEnded | NginxFailed | FormerUnserved | MemoryShort | Recorded | ShuttingDown
+    | ShutDown | HungUp
 )  # fmt: skip

@@ -18,7 +18,9 @@ class Held(Value, frozen=True):
     """A Namespace that is held back at its last good state: what it wants, what is served of it, and why.
 
     `wanted` is None if the Namespace is to be removed; `good` is None if nothing of it is served. The Namespace is
-    tried again when it changes, and at the time `until`, in seconds since the epoch.
+    tried again when it changes, and at the time `until`, in seconds since the epoch. If it is `refused`, that may take
+    long: of its good state only Pods that are still there count, because the address of another one may belong to
+    another tenant's Pod by now.
     """
 
     name: str
@@ -27,6 +29,17 @@ class Held(Value, frozen=True):
     why: str
     until: float
     expected: str = "what nginx accepts"
+    refused: bool = False
+
+    def renew(self) -> "Held":
+        """Drop the Pods of the good state that are gone, or have another address now, if it is refused."""
+        if not self.refused or not self.good or not self.wanted:
+            return self
+        there = {(pod.name, pod.ip) for pod in self.wanted.pods}
+        pods = tuple(pod for pod in self.good.pods if (pod.name, pod.ip) in there)
+        if len(pods) == len(self.good.pods):
+            return self
+        return msgspec.structs.replace(self, good=msgspec.structs.replace(self.good, pods=pods))
 
     @property
     def problem(self) -> Problem:
@@ -58,14 +71,25 @@ def keep_held(held: Iterable[Held], snapshot: Snapshot, now: float) -> tuple[Hel
 
 
 def find_changed(served: Snapshot, wanted: Snapshot, why: str, until: float) -> tuple[Held, ...]:
-    """List the Namespaces that came, went or differ from what is served, each as the Held that would hold it back."""
+    """List the Namespaces that came, went or differ from what is served, each as the Held that would hold it back.
+
+    If there is a `why`, they are refused.
+    """
     before = {namespace.name: namespace for namespace in served.namespaces}
     after = {namespace.name: namespace for namespace in wanted.namespaces}
     return tuple(
-        Held(name, after.get(name), before.get(name), why[:_LONGEST_REASON], until)
+        Held(
+            name, after.get(name), _find_good(before, after, name), why[:_LONGEST_REASON], until, refused=bool(why)
+        ).renew()
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
     )
+
+
+def _find_good(before: dict[str, Namespace], after: dict[str, Namespace], name: str) -> Namespace | None:
+    """Find a Namespace's last good state. One of the same name that was made anew is another one, and has none."""
+    good, wanted = before.get(name), after.get(name)
+    return None if good and wanted and good.created != wanted.created else good
 
 
 def find_offenders(

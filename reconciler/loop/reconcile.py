@@ -60,7 +60,7 @@ def reconcile(snapshot: Snapshot, stages: Stages, sink: Sink, last: Cycle | None
 
 def make_plan(snapshot: Snapshot, stages: Stages, last: Cycle | None, now: float) -> Plan:
     """Plan a cycle: find what changed, which Namespaces have to wait, and which routes are to be served."""
-    snapshot = stages.keep_last_good(last.served, snapshot, now) if last else snapshot
+    snapshot = stages.keep_last_good(last.served if last else NOTHING, snapshot, now)
     changes = diff(last.snapshot if last else None, snapshot)
     draft = _draft(snapshot, keep_held(last.held, snapshot, now) if last else (), stages, now)
     if last and draft.table.routes != last.table.routes:

@@ -28,7 +28,7 @@ class Stages:
         return replace(snapshot, namespaces=namespaces)
 
     def _keep(self, before: Namespace | None, after: Namespace, now: float) -> Namespace:
-        if before is None or before == after:
+        if before == after:
             return after
         return keep_last_good(before, after, self.settings, self._pems, now)
 

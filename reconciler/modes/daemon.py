@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import schedule
 
-from reconciler.loop.events import Applied, Event, Failed, Turned
+from reconciler.loop.events import Applied, Event, Failed, HungUp, Turned
 from reconciler.loop.loop import Loop
 from reconciler.loop.ports import Sink, Source, Tell
 from reconciler.modes.signals import Signals, Stopped
@@ -87,6 +87,7 @@ class Daemon:
             if signals.take_hang_up():
                 self._not_before = 0.0
                 scheduler.run_all()
+                self._tell(HungUp())
             elif (scheduler.idle_seconds or 0.0) > interval:  # the clock was set back
                 scheduler.run_all()
             else:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +13,7 @@ from reconciler.cluster.credentials import Credentials
 from reconciler.cluster.source import ClusterSource
 from reconciler.disk.default_pair import WithDefaultPair
 from reconciler.loop.cycle import Cycle, recall
-from reconciler.loop.events import Failed, Resumed, ShuttingDown, Started
+from reconciler.loop.events import Failed, Resumed, ShutDown, ShuttingDown, Started
 from reconciler.loop.loop import Loop
 from reconciler.loop.ports import SinkError, Tell
 from reconciler.loop.stages import Stages
@@ -38,6 +39,7 @@ def follow(given: argparse.Namespace, settings: Settings, log: Log, environment:
     serves = given.serve or credentials.in_cluster
     if given.output and not serves:
         raise UsageError("--output goes with --once, or with --serve")
+    log.stamp()
     signals = Signals()
     signals.install()
     health = Health(_longest_turn(settings))
@@ -63,8 +65,10 @@ def follow(given: argparse.Namespace, settings: Settings, log: Log, environment:
             Daemon(loop, settings, tell, nginx.reap_orphans).run(signals)
     finally:
         patience = 0.0 if signals.hurry else patience
+        begun = time.monotonic()
         tell(ShuttingDown(patience))
         nginx.stop(patience)
+        tell(ShutDown(time.monotonic() - begun))
     return OK
 
 

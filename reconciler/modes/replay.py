@@ -7,14 +7,15 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from reconciler.disk.recordings import STANDARD_INPUT, find_recordings
+from reconciler.loop.events import Event, NginxSaid
 from reconciler.loop.ports import Sink, SinkError
 from reconciler.loop.reconcile import reconcile
 from reconciler.loop.stages import Stages
 from reconciler.modes.arguments import DIFFERENT, FAILED, OK
-from reconciler.modes.observers import tell_all
 from reconciler.modes.signals import Stopped
 from reconciler.modes.sinks import prepare, prepare_serving
 from reconciler.modes.sources import read_listing
@@ -37,9 +38,15 @@ def _prepare(given: argparse.Namespace, settings: Settings, log: Log, stack: Exi
     if not given.serve:
         return prepare(given, settings, log)
     folder = given.output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dispatcher-")))
-    settings, nginx = prepare_serving(folder, settings, tell_all([]))
+    settings, nginx = prepare_serving(folder, settings, partial(_pass_on, log=log))
     stack.callback(nginx.stop)
     return settings, nginx
+
+
+def _pass_on(event: Event, log: Log) -> None:
+    """Tell what nginx writes. What else happens to nginx shows in the steps that follow."""
+    if isinstance(event, NginxSaid):
+        log.observe(event)
 
 
 def _run(given: argparse.Namespace, paths: list[str], settings: Settings, sink: Sink, log: Log) -> int:

@@ -65,7 +65,7 @@ def prepare_serving(
     """Make the sink that serves from `folder`. The caller has to stop it. nginx cannot read what lies in `hidden`."""
     binary = find_binary(settings.nginx_binary) or settings.nginx_binary
     settings = dataclasses.replace(_know_version(settings, binary, hidden), nginx_binary=binary)
-    wanted, descriptors = settings.worker_connections, raise_descriptors()
+    wanted, descriptors = settings.worker_connections, raise_descriptors(settings.worker_connections)
     settings = _know_machine(settings, descriptors)
     workers, connections = settings.worker_processes, settings.worker_connections
     sink = NginxSink(folder, settings, tell, hidden)

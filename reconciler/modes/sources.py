@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from reconciler.cluster.credentials import Credentials, find_credentials
-from reconciler.cluster.proxies import find_proxy
+from reconciler.cluster.proxies import find_variable
 from reconciler.disk.recordings import read_recordings
 from reconciler.modes.arguments import UsageError
 from reconciler.objects.listing import Listing, select
@@ -18,7 +18,7 @@ def require_credentials(environment: Mapping[str, str], log: Log) -> Credentials
     programs there, and is reported.
     """
     credentials = find_credentials(environment)
-    if credentials and credentials.in_cluster and (name := find_proxy(credentials.server, environment)[0]):
+    if credentials and credentials.in_cluster and (name := find_variable(credentials.server, environment)):
         log.tell_warning(f"{name} is set, and not used: a Pod reaches its API server directly")
     if credentials:
         return credentials
@@ -30,4 +30,6 @@ def require_credentials(environment: Mapping[str, str], log: Log) -> Credentials
 
 def read_listing(paths: list[str], settings: Settings) -> Listing:
     """Read recordings as an API server would list their objects. RecordingError says why they cannot be read."""
-    return select(read_recordings(paths), settings.selector, settings.api_key_secret_name)
+    return select(
+        read_recordings(paths), settings.selector, settings.api_key_secret_name, frozenset(settings.watch_namespaces)
+    )

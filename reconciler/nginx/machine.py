@@ -22,11 +22,18 @@ def count_processors(cgroup: Path = CGROUP) -> int:
     return max(1, min(usable, math.ceil(limit))) if limit else usable
 
 
-def raise_descriptors() -> int:
-    """Let this process, and so nginx, open as many descriptors as the container allows; give their number."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+def raise_descriptors(connections: int) -> int:
+    """Let this process, and so nginx, open as many descriptors as connections may need; give the limit.
+
+    It is raised only as far as needed: programs with a limit of a thousand million can be slow.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 2 * connections + _OTHERS
+    limit = needed if hard == resource.RLIM_INFINITY else min(hard, needed)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        return limit
+    return max(limit, soft)
 
 
 def fit_connections(wanted: int, descriptors: int, *, files: bool) -> int:

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -13,18 +12,18 @@ from typing import IO
 
 import psutil
 
+from reconciler.loop.ports import Tell
 from reconciler.nginx.program import (
     NginxError,
-    clean,
     explain_bind,
     is_about_binding,
     keep_environment,
     make_command,
     read_complaint,
+    read_message,
 )
 from reconciler.nginx.proof import SOCKET, ask_release
 from reconciler.nginx.workers import find_children, find_leaving, find_strays, find_workers, takes_connections
-from reconciler.values.messages import escape
 
 _POLL = 0.01
 _STRAYS_TIMEOUT = 5.0
@@ -40,10 +39,11 @@ class Process:
     It cannot read anything in the folders `hidden`.
     """
 
-    def __init__(self, binary: str, folder: Path, tree: str, hidden: tuple[str, ...] = ()) -> None:
+    def __init__(self, binary: str, folder: Path, tree: str, tell: Tell, hidden: tuple[str, ...] = ()) -> None:
         self._binary = binary
         self._folder = folder
         self._tree = tree
+        self._tell = tell
         self._hidden = hidden
         self._child: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -135,15 +135,14 @@ class Process:
             self._reader.join()
 
     def _pass_on(self, stream: IO[str]) -> None:
-        """Copy what nginx writes to our standard error, and remember the first message that kept it from running."""
+        """Tell what nginx writes, and remember the first message that kept it from running."""
         with stream:
             for line in stream:
                 complaint = read_complaint(line, self._folder / self._tree) or ""
                 self._complaint = self._complaint or explain_bind(complaint)
                 if is_about_binding(complaint):  # nginx repeats itself, and whoever reads `ending` tells it
                     continue
-                with suppress(OSError):  # the disk may be full, but nginx's output must be read
-                    sys.stderr.write(f"{escape(clean(line.rstrip()))}\n")
+                self._tell(read_message(line))
 
     def _end_strays(self) -> None:
         """Make other nginx processes that still serve this folder close the ports and finish their requests.

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from reconciler.loop.events import NginxSaid
 from reconciler.loop.ports import RefusedError, SinkError
 from reconciler.nginx import sandbox
 from reconciler.settings import Settings
@@ -18,6 +19,7 @@ from reconciler.values.messages import escape
 
 _TEST_TIMEOUT = 60.0
 _COMPLAINT = re.compile(r"(?:nginx: |\d{4}/\d\d/\d\d \d\d:\d\d:\d\d )?\[emerg\] (?:\d+#\d+: )?(.*)", re.DOTALL)
+_MESSAGE = re.compile(r"(?:\d{4}/\d\d/\d\d \d\d:\d\d:\d\d )?\[([a-z]+)\] (?:\d+#\d+: )?")
 _KEYS_LINE = re.compile(r" in .*api-keys\.conf:\d+\s*$")
 _BIND = re.compile(r"bind\(\) to (\S+) failed \(([0-9]+): (.*)\)")
 _BIND_REASONS = {
@@ -104,6 +106,13 @@ def read_complaint(line: str, tree: Path) -> str | None:
     """
     found = _COMPLAINT.match(line)
     return escape(clean(found[1].strip()).removeprefix("nginx: ").replace(f"{tree}/", "")) if found else None
+
+
+def read_message(line: str) -> NginxSaid:
+    """Read a line that nginx wrote: its severity, and its text without time and process, without a key."""
+    cleaned = clean(line.rstrip()).removeprefix("nginx: ")
+    found = _MESSAGE.match(cleaned)
+    return NginxSaid(found[1], escape(cleaned[found.end() :])) if found else NginxSaid("error", escape(cleaned))
 
 
 def is_about_binding(complaint: str) -> bool:

@@ -46,7 +46,7 @@ class NginxSink:
         self._tell = tell
         self._hidden = hidden
         self._cgroup = cgroup
-        self._process = Process(settings.nginx_binary, self._folder, CURRENT, hidden)
+        self._process = Process(settings.nginx_binary, self._folder, CURRENT, tell, hidden)
         self._turn = threading.RLock()
         self._over = threading.Event()
         self._ended = False

@@ -108,6 +108,7 @@ class Secret(_Kubernetes, frozen=True):
         return f"Secret({self.metadata.namespace}/{self.metadata.name})"
 
 
+_ALL_NAMESPACES: frozenset[str] = frozenset()
 KINDS: Mapping[str, type[Namespace] | type[Pod] | type[Secret]] = {"Namespace": Namespace, "Pod": Pod, "Secret": Secret}
 
 
@@ -119,14 +120,22 @@ class Listing(Value, frozen=True):
     secrets: tuple[Secret, ...] = ()
 
 
-def select(listing: Listing, selector: Selector, secret_name: str) -> Listing:
-    """Keep what an API server would list: Namespaces and Pods by label, Secrets by name."""
+def select(
+    listing: Listing, selector: Selector, secret_name: str, watched: frozenset[str] = _ALL_NAMESPACES
+) -> Listing:
+    """Keep what an API server would list: Namespaces and Pods by label, Secrets by name, `watched` Namespaces alone.
+
+    If none are watched, all are.
+    """
+
+    def watches(namespace: str | None) -> bool:
+        return not watched or namespace in watched
 
     def selected(item: Namespace | Pod) -> bool:
         return selector.accepts(item.metadata.labels or {})
 
     return Listing(
-        tuple(filter(selected, listing.namespaces)),
-        tuple(filter(selected, listing.pods)),
-        tuple(secret for secret in listing.secrets if secret.metadata.name == secret_name),
+        tuple(one for one in listing.namespaces if selected(one) and watches(one.metadata.name)),
+        tuple(one for one in listing.pods if selected(one) and watches(one.metadata.namespace)),
+        tuple(one for one in listing.secrets if one.metadata.name == secret_name and watches(one.metadata.namespace)),
     )

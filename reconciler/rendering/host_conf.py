@@ -13,10 +13,6 @@ from reconciler.values.value import Value
 _MATCH_LIMIT = "(*LIMIT_MATCH=2000)"
 
 
-# Seconds after which a client may ask again for a path without a ready Pod: readiness probes run every few seconds.
-_RETRY_AFTER = 5
-
-
 class _Location(Value, frozen=True):
     """A location: what checks its key, and one of what passes it on, what returns a status, and a 503."""
 
@@ -24,7 +20,7 @@ class _Location(Value, frozen=True):
     keyed: tuple[Token, ...] = ()
     passes: tuple[Token, ...] = ()
     returns: tuple[int, ...] = ()
-    retry_after: tuple[int, ...] = ()
+    retry_after: tuple[Token, ...] = ()
 
 
 class _KeyCheck(Value, frozen=True):
@@ -83,5 +79,5 @@ def _view_location(location: Location, settings: Settings) -> _Location:
         return _Location(match, returns=(403,))
     keyed = (quote(location.namespace),) if location.api_key else ()
     if location.answer is Answer.UNAVAILABLE:
-        return _Location(match, keyed=keyed, retry_after=(_RETRY_AFTER,))
+        return _Location(match, keyed=keyed, retry_after=(quoting.variable("retry_after"),))
     return _Location(match, keyed=keyed, passes=(quote(f"http://{location.upstream}{location.target or ''}"),))

@@ -7,7 +7,7 @@ from reconciler.rendering.certificate_files import Pair, write_default_pair
 from reconciler.rendering.headers import find_hidden
 from reconciler.rendering.listens import HTTP2_DIRECTIVE, write_listens
 from reconciler.rendering.quoting import Token, quote, words
-from reconciler.routing.model import Routes
+from reconciler.routing.model import Host, Routes, Shadow
 from reconciler.routing.server_names import bucket_size, power_of_two
 from reconciler.settings import Settings
 from reconciler.values.value import Value
@@ -23,6 +23,7 @@ _KEEPALIVE_MIN_DIRECTIVE = (1, 27, 4)
 # died costs this much, until it is not ready any more. docs/decisions/011-failing-pods.md has the measurements.
 _CONNECT_TIMEOUT = 2
 _TRIES = 2
+_RETRY_AFTER = 5  # seconds after which a client may ask again for a path without a ready Pod
 
 
 class _TlsDefaults(Value, frozen=True):
@@ -33,6 +34,12 @@ class _TlsDefaults(Value, frozen=True):
 
 
 class _Server(Value, frozen=True):
+    listens: tuple[Token, ...]
+    tls: tuple[Pair, ...]
+
+
+class _Shadow(Value, frozen=True):
+    name: Token
     listens: tuple[Token, ...]
     tls: tuple[Pair, ...]
 
@@ -48,7 +55,7 @@ class _Trust(Value, frozen=True):
 
 def render_main(routes: Routes, settings: Settings, upstreams: Iterable[Token], hosts: Iterable[Token]) -> Token:
     """Render nginx.conf around upstreams and hosts that are rendered already."""
-    longest = max((len(host.name) for host in routes.hosts), default=0)
+    longest = max((len(one.name) for one in _list_named(routes)), default=0)
     # A proxy that uses the PROXY protocol writes no headers: all headers are the client's.
     believed = settings.trusted_proxies and not settings.proxy_protocol
     return quoting.render(
@@ -61,6 +68,7 @@ def render_main(routes: Routes, settings: Settings, upstreams: Iterable[Token], 
         max_client_body_size=quote(settings.max_client_body_size),
         connect_timeout=_CONNECT_TIMEOUT,
         tries=_TRIES,
+        retry_after=_RETRY_AFTER,
         retry_timeout=_TRIES * _CONNECT_TIMEOUT,
         request_buffering=quote("on" if settings.client_body_buffer_size else "off"),
         body_buffers=[quote(settings.client_body_buffer_size)] if settings.client_body_buffer_size else [],
@@ -80,7 +88,13 @@ def render_main(routes: Routes, settings: Settings, upstreams: Iterable[Token], 
         status_path=quote(settings.status_path, expands_variables=False),
         upstreams=upstreams,
         hosts=hosts,
+        shadows=[view for shadow in routes.shadows for view in _view_shadow(shadow, settings)],
     )
+
+
+def _list_named(routes: Routes) -> Iterator[Host | Shadow]:
+    yield from routes.hosts
+    yield from routes.shadows
 
 
 def _view_keepalive(settings: Settings) -> list[Token]:
@@ -119,3 +133,10 @@ def _view_default_servers(settings: Settings) -> Iterator[_Server]:
     if settings.ssl_cert:
         listens = write_listens(settings, tls=True, options=("default_server",))
         yield _Server(listens, (write_default_pair(),))
+
+
+def _view_shadow(shadow: Shadow, settings: Settings) -> Iterator[_Shadow]:
+    if shadow.plain:
+        yield _Shadow(quote(shadow.name), write_listens(settings, tls=False), ())
+    if shadow.tls:
+        yield _Shadow(quote(shadow.name), write_listens(settings, tls=True), (write_default_pair(),))

@@ -97,7 +97,8 @@ class Members:
         self.sound = True
         self._value = value
         self._what = what
-        for key in value.repeated if isinstance(value, Ambiguous) else ():
+        repeated = value.repeated if isinstance(value, Ambiguous) else ()
+        for key in islice(repeated, _MOST_FAULTS + 1):
             self.spoil(Fault(f"{what}.{excerpt(key)}", "appears twice", "each key once"))
         for key in islice((key for key in value if key not in known), _MOST_FAULTS + 1):
             why = "is an unknown key and is ignored"

@@ -55,7 +55,7 @@ def parse_hosts(text: str) -> tuple[tuple[HostOptions, ...], tuple[Fault, ...]]:
     faults: list[Fault] = []
     try:
         named = read_json(text, dict, "object of hosts and their options")
-        repeated = named.repeated if isinstance(named, Ambiguous) else ()
+        repeated = frozenset(named.repeated if isinstance(named, Ambiguous) else ())
         for name, options in named.items():
             try:
                 host = _parse_host(name)

@@ -46,9 +46,10 @@ def build_host(contest: Contest) -> BuiltHost:
             why = f"has its options from Namespace {owner.tenant.name}, which is older"
             problems.append(problem_of(guest.tenant.name, f"host {name} ssl", why, "no ssl here"))
     taken = _take_locations(name, contest.claims, problems)
-    if wish.require_api_key:
-        problems += _tell_missing_keys(name, taken.values())
-    locations = [_make_location(*item, wish.require_api_key) for item in taken.items() if item[1].served]
+    # The owner decides for all, and a guest for its own paths.
+    closed = {claim.tenant.name for claim in contest.claims if wish.require_api_key or claim.wish.require_api_key}
+    problems += _tell_missing_keys(name, (one for one in taken.values() if one.tenant.name in closed))
+    locations = [_make_location(*item, item[1].tenant.name in closed) for item in taken.items() if item[1].served]
     locations += _reserve_well_known(owner, taken)
     host = Host(name, find_slots(name), owner.tenant.name, wish.tls, tuple(sorted(locations, key=_serving_order)))
     return BuiltHost(host, tuple(problems))

@@ -1,6 +1,7 @@
 """Keeping: what a Namespace's last good state still counts for, after an object of it has changed or gone."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from msgspec.structs import replace
 
@@ -9,19 +10,24 @@ from reconciler.routing.api_keys import is_key_field
 from reconciler.routing.host_options import parse_hosts
 from reconciler.routing.tls import SecretFields, TlsRefused, read_pair
 from reconciler.settings import Settings
-from reconciler.values.certificates import PemCache
+from reconciler.values.certificates import CertificateError, PemCache
 
 # The PEM texts of a certificate chain and its key.
 _Pair = tuple[bytes, bytes]
 
 
-def keep_last_good(before: Namespace, after: Namespace, settings: Settings, pems: PemCache, now: float) -> Namespace:
+def keep_last_good(
+    before: Namespace | None, after: Namespace, settings: Settings, pems: PemCache, now: float
+) -> Namespace:
     """Give a Namespace as it is to be read, after it was served as `before`; `now` is in seconds since the epoch.
 
     If it had an API key and has none, the key counts as lost while it has Pods. If a host's certificate and key cannot
     be used, the pair that was served is kept until it expires. A Namespace that is being deleted keeps its Secret: the
-    objects in it go in any order, and Pods can outlive the API key that protects them.
+    objects in it go in any order, and Pods can outlive the API key that protects them. If nobody knows whether it had
+    a key, it counts as lost. One of the same name that was made anew is another Namespace, and keeps nothing.
     """
+    if before is None or before.created != after.created:
+        return replace(after, key_lost=True) if after.terminating and after.secret is None else after
     if after.terminating and after.secret is None:
         after = replace(after, secret=before.secret)
     had_key = before.key_lost or _has_key(before, settings)
@@ -39,7 +45,11 @@ def _has_key(namespace: Namespace, settings: Settings) -> bool:
 
 
 def _drop_expired(pairs: tuple[KeptPair, ...], pems: PemCache, now: float) -> Iterator[KeptPair]:
-    return (pair for pair in pairs if pems.parse_chain(pair.certificate).not_after > now)
+    """Drop pairs that have expired, and those that a former version of this program accepted."""
+    for pair in pairs:
+        with suppress(CertificateError):
+            if pems.parse_chain(pair.certificate).not_after > now:
+                yield pair
 
 
 def _find_pairs(before: Namespace, after: Namespace, settings: Settings, pems: PemCache) -> tuple[KeptPair, ...]:

@@ -154,6 +154,17 @@ class Host(Value, frozen=True):
     locations: tuple[Location, ...]
 
 
+class Shadow(Value, frozen=True):
+    """A host that answers like an unknown one on the plain port, or on that for TLS, or on both.
+
+    Without it, a wildcard above it would answer there.
+    """
+
+    name: str
+    plain: bool
+    tls: bool
+
+
 class Size(Value, frozen=True):
     """How much is routed: the number of hosts and of Pods."""
 
@@ -173,6 +184,7 @@ class Routes(Value, frozen=True):
     api_keys: tuple[tuple[str, ApiKey], ...]
     names_hash_size: int
     default: Tls | None = None
+    shadows: tuple[Shadow, ...] = ()
 
     @property
     def size(self) -> Size:

@@ -1,4 +1,4 @@
-"""Problems: what is left out of routing and why, for people; at most a fixed number for each tenant."""
+"""Problems: what is left out of routing or cannot work, and why, for people; at most some for each tenant."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
@@ -12,7 +12,10 @@ _MOST_OF_AN_OBJECT, _MOST_OF_A_NAMESPACE = 20, 200
 
 
 class Problem(Value, frozen=True, order=True):
-    """One thing that is left out: its object, what it is, why, and what is expected there. It never holds a secret."""
+    """One thing that is left out, or is served and cannot work as it is: its object, what, why, what is expected.
+
+    It never holds a secret.
+    """
 
     resource: Resource
     what: str

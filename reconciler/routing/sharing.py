@@ -50,10 +50,17 @@ def settle(tenants: Iterable[Tenant], *, shared_by_all: bool) -> dict[str, Conte
 
 def _find_covers(host: str, owners: Mapping[str, tuple[Tenant, TenantHost]]) -> Iterator[tuple[Tenant, TenantHost]]:
     """Find the owners of the wildcards above a host, the nearest first."""
-    labels = host.removeprefix("*.").split(".")
-    for number in range(1, len(labels)):
-        if owner := owners.get(f"*.{'.'.join(labels[number:])}"):
+    for wildcard in list_wildcards(host) if owners else ():
+        if owner := owners.get(wildcard):
             yield owner
+
+
+def list_wildcards(host: str) -> Iterator[str]:
+    """List the wildcards above a host, the nearest first."""
+    above = host.removeprefix("*.")
+    while "." in above:
+        _, _, above = above.partition(".")
+        yield f"*.{above}"
 
 
 def _settle_host(

@@ -9,8 +9,8 @@ from reconciler.values.addresses import parse_address
 from reconciler.values.messages import excerpt
 from reconciler.values.patterns import HOST_NAME
 
-# What other routers take for a wildcard or a parameter.
-_PLACEHOLDER = re.compile(r"[^/]*\*[^/]*|(?<=/):[^/]*|(?<=/)\{[^/]*\}|(?<=/)<[^/]*>")
+# What other routers take for a wildcard or a parameter: a segment of a path.
+_PLACEHOLDER = re.compile(r":.*|\{.*\}|<.*>", re.DOTALL)
 # What other routers take for a group of a regular expression; `parse_paths` has written `$` as %24.
 _GROUP = re.compile(r"%24(?=[0-9])")
 
@@ -19,11 +19,12 @@ def find_path_slips(entry: PathEntry) -> Iterator[Fault]:
     """Find the slips in an entry of paths."""
     if entry.match.is_regex:
         return
-    if found := _PLACEHOLDER.search(entry.path):
-        why = f"has {excerpt(found[0])}, which stands only for itself"
+    segments = (one for one in entry.path.split("/") if "*" in one or _PLACEHOLDER.fullmatch(one))
+    if (found := next(segments, None)) is not None:
+        why = f"has {excerpt(found)}, which stands only for itself"
         yield Fault(f"basePath {excerpt(entry.path)}", why, "a path: it covers everything below it too")
     if entry.target and _GROUP.search(entry.target):
-        why = "has a '$', which is sent to the Pod as it is"
+        why = "has a '$', which stands for nothing and is sent as %24"
         yield Fault(
             f"targetPath of {excerpt(entry.path)}",
             why,

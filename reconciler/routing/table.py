@@ -1,7 +1,7 @@
 """From a Snapshot to the routing table: what each Namespace serves, in serving order, and conflicts as problems."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from operator import attrgetter
 
@@ -10,7 +10,8 @@ from reconciler.routing.hosts import build_host
 from reconciler.routing.model import Host, Routes, RoutingTable, Tls
 from reconciler.routing.operator_problems import tell_default, tell_unlisted
 from reconciler.routing.problems import Problem, cut_problems, problem_of
-from reconciler.routing.server_names import Named, find_crowded, hash_size
+from reconciler.routing.server_names import Named, Slot, find_crowded, find_slots, hash_size
+from reconciler.routing.shadows import find_shadows
 from reconciler.routing.sharing import Contest, settle
 from reconciler.routing.tenant import read_tenant
 from reconciler.routing.validity import list_moments, tell_validity
@@ -38,13 +39,19 @@ class TableBuilder:
             sorted(tenants.values(), key=attrgetter("age")), shared_by_all=self._settings.host_sharing == "any"
         )
         built = self._hosts.round(contests)
-        size, hosts, crowded = _drop_crowded([one.host for one in built.values() if one.host], contests)
+        served = {name: one.host for name, one in built.items() if one.host}
+        claimed = [name for name, contest in contests.items() if contest.claims]
+        shadows = tuple(find_shadows(claimed, served, tls=bool(self._settings.ssl_cert)))
+        slots = {shadow.name: find_slots(shadow.name) for shadow in shadows}
+        slots |= {name: host.slots for name, host in served.items()}
+        size, crowded = _find_crowded(slots, contests)
+        hosts = tuple(host for name, host in served.items() if name not in crowded)
         problems = [problem for tenant in tenants.values() for problem in tenant.problems]
         problems += (problem for one in built.values() for problem in one.problems)
         problems += map(_tell_stray, snapshot.strays)
         unlisted = set(self._settings.watch_namespaces) - tenants.keys()
         problems += map(tell_unlisted, sorted(unlisted))
-        problems += map(_tell_crowded, crowded)
+        problems += (_tell_crowded(served[name]) for name in crowded if name in served)
         problems += (problem for host in hosts for problem in _tell_expiry(host, now))
         default = self._read_default(snapshot)
         problems += tell_default(default, now)
@@ -55,6 +62,7 @@ class TableBuilder:
             tuple((tenant.name, tenant.api_key) for tenant in tenants.values() if tenant.api_key),
             size,
             default if snapshot.default_pair else None,
+            tuple(shadow for shadow in shadows if shadow.name not in crowded),
         )
         good_until = min(_find_moments([host.tls for host in hosts] + [default], now), default=math.inf)
         return RoutingTable(routes, tuple(cut_problems(problems)), good_until)
@@ -66,16 +74,13 @@ class TableBuilder:
         return Tls(self._pems.parse_chain(pair.certificate), pair.key, None) if pair.certificate else None
 
 
-def _drop_crowded(hosts: list[Host], contests: dict[str, Contest]) -> tuple[int, tuple[Host, ...], tuple[Host, ...]]:
-    """Give the size of nginx's hash of server names, the hosts that fit into it, and those that do not."""
-    size = hash_size(len(hosts))
+def _find_crowded(names: Mapping[str, tuple[Slot, ...]], contests: dict[str, Contest]) -> tuple[int, frozenset[str]]:
+    """Give the size of nginx's hash of server names, and the names that do not fit into it."""
+    size = hash_size(len(names))
+    owners = {name: contests[name].claims[0].tenant for name in sorted(names)}
     # The youngest Namespaces' hosts come last.
-    in_order = sorted(hosts, key=lambda host: contests[host.name].claims[0].tenant.age)
-    crowded = {*find_crowded([Named(host.name, host.namespace, host.slots) for host in in_order], size)}
-    if not crowded:
-        return size, tuple(hosts), ()
-    fitting = tuple(host for host in hosts if host.name not in crowded)
-    return size, fitting, tuple(host for host in hosts if host.name in crowded)
+    in_order = sorted(owners, key=lambda name: owners[name].age)
+    return size, frozenset(find_crowded([Named(name, owners[name].name, names[name]) for name in in_order], size))
 
 
 def _tell_stray(namespace: str) -> Problem:

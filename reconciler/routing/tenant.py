@@ -9,13 +9,13 @@ from reconciler.routing.annotations import Fault
 from reconciler.routing.api_keys import read_api_key
 from reconciler.routing.host_options import HostOptions, parse_hosts
 from reconciler.routing.limits import limit_certificates, limit_locations, limit_regexes
-from reconciler.routing.model import Tenant, TenantHost, Tls
+from reconciler.routing.model import ApiKey, Tenant, TenantHost, Tls
 from reconciler.routing.paths import read_paths
 from reconciler.routing.problems import Problem, cut_problems
 from reconciler.routing.slips import find_host_slips
 from reconciler.routing.tls import SecretFields, TlsRefused, find_flaws, read_clients, read_pair
 from reconciler.settings import Settings
-from reconciler.values.certificates import PemCache
+from reconciler.values.certificates import CertificateError, PemCache
 from reconciler.values.messages import write_time
 
 
@@ -38,9 +38,15 @@ def read_tenant(namespace: Namespace, settings: Settings, pems: PemCache) -> Ten
         created=namespace.created,
         hosts=hosts,
         paths=paths,
-        api_key=read_api_key(namespace.secret, settings.api_key_secret_field, problems),
+        api_key=_read_api_key(namespace, settings, problems),
         problems=tuple(cut_problems(problems)),
     )
+
+
+def _read_api_key(namespace: Namespace, settings: Settings, problems: list[Problem]) -> ApiKey | None:
+    """Read the API key. A Namespace that is being deleted and has lost it is closed until it is gone."""
+    key = read_api_key(namespace.secret, settings.api_key_secret_field, problems)
+    return ApiKey(()) if key is None and namespace.key_lost and namespace.terminating else key
 
 
 def _read_host(
@@ -60,7 +66,10 @@ def _read_host(
             kept = next((pair for pair in namespace.kept if host.name in pair.hosts), None)
             if not kept:
                 raise
-            chain, key = pems.parse_chain(kept.certificate), kept.key
+            try:
+                chain, key = pems.parse_chain(kept.certificate), kept.key
+            except CertificateError:  # a former version of this program kept it
+                raise refused from None
             why = f"{refused.why}: its last good certificate and key are served until {write_time(chain.not_after)}"
             problems.append(Problem(namespace.resource, what, why, refused.expected))
         tls = Tls(chain, key, read_clients(host.tls, fields, pems))
@@ -73,7 +82,10 @@ def _read_host(
 
 def _tell_lost_key(namespace: Namespace, hosts: tuple[HostOptions, ...], settings: Settings) -> Iterator[Problem]:
     """Tell that paths are open to everyone since their API key is gone, unless each host says what is to be then."""
-    if namespace.key_lost and not settings.require_api_key and any(host.require_api_key is None for host in hosts):
+    if namespace.key_lost and namespace.terminating:
+        why = "is gone while the Namespace is being deleted, and its paths answer 403"
+        yield Problem(namespace.resource, "its API key", why, "the Namespace gone, or its Secret as it was")
+    elif namespace.key_lost and not settings.require_api_key and any(host.require_api_key is None for host in hosts):
         field, secret = settings.api_key_secret_field, settings.api_key_secret_name
         why = "is gone, and its paths are open to everyone"
         expected = f'the field {field} of Secret {secret}, or "requireApiKey" true or false for each host'

@@ -24,6 +24,8 @@ def list_moments(chain: Chain) -> tuple[float, float, float]:
 
 
 def _find_late(chain: Chain) -> float:
-    """Find when a renewal is late: 14 days before the end, or a third of a life that is shorter than that."""
-    life = chain.not_after - chain.not_before
-    return chain.not_after - (_SOON if life > _SOON else life / 3)
+    """Find when a renewal is late: 14 days before the end, or in the last third of a short life.
+
+    Certificates are usually renewed after two thirds of their life.
+    """
+    return chain.not_after - min(_SOON, (chain.not_after - chain.not_before) / 3)

@@ -1,8 +1,6 @@
 """The log: events as lines for people, or as a line of JSON each for scripts."""
 
-import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from typing import IO, Any
@@ -16,30 +14,26 @@ from reconciler.objects.diff import explain
 from reconciler.objects.snapshot import Resource
 from reconciler.rendering.comparison import RouteChange, compare, compare_first
 from reconciler.routing.problems import Problem
+from reconciler.status.lines import Level, Lines
 from reconciler.values.messages import escape
 
-_COLOURS = {
-    "+": "32",
-    "-": "31",
-    "~": "33",
-    "applied": "1;32",
-    "idle": "2",
-    "problem": "33",
-    "gone": "32",
-    "error": "31",
-}
 # All tenants share the log, so it shows at most this number of problems of a Namespace, and of changes of a cycle.
 _MOST = 20
+# The levels of nginx's own messages: https://nginx.org/en/docs/ngx_core_module.html#error_log
+_LEVELS: Mapping[str, Level] = {"warn": "warning", "notice": "info", "info": "info", "debug": "info"}
 
 
 class Log:
-    """An observer that writes lines to a stream: text for people, in colour only at a terminal, or JSON for scripts."""
+    """An observer that writes lines to a stream: text for people, or JSON for scripts."""
 
     def __init__(self, stream: IO[str], log_format: str) -> None:
-        self._stream = stream
-        self._json = log_format == "json"
-        self._colour = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self._lines = Lines(stream, log_format)
         self._failure = self._nginx_failure = ""
+        self._standing: tuple[Problem, ...] = ()
+
+    def stamp(self) -> None:
+        """From now on, give each line its time and level, as the lines of a router have them."""
+        self._lines.stamp()
 
     def observe(self, event: Event) -> None:
         """Write the lines of an event. An idle cycle without a change has none; an error is written when it changes."""
@@ -47,9 +41,11 @@ class Log:
             case events.Started():
                 self._tell_start(event.version, event.settings, event.source)
             case events.Applied():
+                self._standing = event.cycle.table.problems
                 self._tell_applied(event.cycle, event.last)
                 self._tell_problems(event.cycle, event.last, "", _MOST)
             case events.Idle():
+                self._standing = event.cycle.table.problems
                 self._tell_problems(event.cycle, event.last, "", _MOST)
             case events.LeftOut():
                 for complaint in event.complaints:
@@ -65,12 +61,21 @@ class Log:
                 self._tell_notice(f"serving release {event.release}, the last good one, until the cluster is read")
             case events.Recorded():
                 self._tell_notice(f"recorded {event.path}")
+            case events.HungUp():
+                self._tell_standing()
+            case events.ShuttingDown():
+                self._tell_notice(f"stopping: open requests have {event.patience:.0f} s to finish")
+            case events.ShutDown():
+                self._tell_notice(f"stopped after {event.seconds:.1f} s")
             case _:
                 self._observe_nginx(event)
 
     def _observe_nginx(self, event: Event) -> None:
         """Write the line of an event of nginx; other events have none."""
         match event:
+            case events.NginxSaid():
+                record = {"event": "nginx", "text": event.text, "severity": event.severity}
+                self._lines.write(_LEVELS.get(event.severity, "error"), record, f"nginx: {event.text}")
             case events.NginxEnded():
                 self._tell_notice(f"nginx {event.how}; it is started again")
             case events.NginxStarted(again=True):
@@ -97,11 +102,11 @@ class Log:
 
     def tell_error(self, text: str) -> None:
         """Write an error: what prevents the command from doing its work."""
-        self._write({"event": "error", "text": text}, f"{self._paint('error', 'dispatcher: error')}: {text}")
+        self._lines.write_marked("error", {"event": "error", "text": text}, text)
 
     def tell_warning(self, text: str) -> None:
         """Write a warning: what is missing while the command goes on."""
-        self._write({"event": "warning", "text": text}, f"dispatcher: warning: {text}")
+        self._lines.write_marked("warning", {"event": "warning", "text": text}, text)
 
     def tell_problem(self, problem: Problem, *, gone: bool = False, indent: str = "") -> None:
         """Write one thing that is left out. If `gone`, it is no longer left out."""
@@ -109,19 +114,20 @@ class Log:
         record = {"event": event, "kind": resource.kind, "namespace": resource.namespace, "name": resource.name}
         record |= {"what": problem.what, "why": problem.why, "expected": problem.expected}
         text = f"{resource}: {problem.what} {problem.why}" if gone else str(problem)
-        self._write(record, f"{indent}{self._paint(event, event)}: {text}")
+        level: Level = "info" if gone else "warning"
+        self._lines.write(level, record, f"{indent}{self._lines.paint(event, event)}: {text}")
 
     def tell_changes(self, changes: tuple[RouteChange, ...], indent: str = "") -> None:
         """Write what changed in routing, a line for each change."""
         for change in changes:
             record = {"event": "change", **msgspec.structs.asdict(change)}
-            self._write(record, f"{indent}{self._paint(change.sign, escape(str(change)))}")
+            self._lines.write("info", record, f"{indent}{self._lines.paint(change.sign, escape(str(change)))}")
 
     def tell_recording(self, name: str, cycle: Cycle, last: Cycle | None) -> None:
         """Write what a cycle did with a recording: applied or idle, all changes, problems that came and went."""
         if cycle.applied:
             record: dict[str, Any] = {"event": "applied", "recording": name, "release": cycle.release}
-            self._write(record, f"{name}: {self._paint('applied', 'applied')} {cycle.release}")
+            self._lines.write("info", record, f"{name}: {self._lines.paint('applied', 'applied')} {cycle.release}")
             self.tell_changes(compare(last.files if last else {}, cycle.files), "  ")
         else:
             changed = cycle.changes or (last and cycle.table.problems != last.table.problems)
@@ -130,55 +136,53 @@ class Log:
             more = [f"and {len(cycle.changes) - _MOST} more"] if len(cycle.changes) > _MOST else []
             record = {"event": "idle", "recording": name, "why": why, "objects": told + more}
             listed = f" ({'; '.join(told + more)})" if told else ""
-            self._write(record, f"{name}: {self._paint('idle', 'idle')}: {why}{listed}")
+            self._lines.write("info", record, f"{name}: {self._lines.paint('idle', 'idle')}: {why}{listed}")
         self._tell_problems(cycle, last, "  ")
 
     def tell_serving(self, port: int) -> None:
         """Write that nginx goes on serving."""
         record = {"event": "serving", "port": port, "process": os.getpid()}
-        self._write(record, f"serving on port {port} until a signal comes to process {os.getpid()}")
+        self._lines.write("info", record, f"serving on port {port} until a signal comes to process {os.getpid()}")
 
     def _tell_start(self, version: str, settings: Mapping[str, str], source: str) -> None:
         record = {"event": "start", "version": version, "source": source, "settings": dict(settings)}
         given = " ".join(f"{name}={value}" for name, value in settings.items()) or "the defaults"
-        self._write(record, f"dispatcher {version} starts on {source}; settings: {given}")
+        self._lines.write("info", record, f"dispatcher {version} starts on {source}; settings: {given}")
 
     def _tell_applied(self, cycle: Cycle, last: Cycle | None) -> None:
         changes, more = compare_first(last.files if last else {}, cycle.files, _MOST)
         size = cycle.size
         record = {"event": "applied", "release": cycle.release, "hosts": size.hosts, "pods": size.pods}
         what = f"{size.hosts} hosts, {size.pods} Pods"
-        self._write(record, f"{self._paint('applied', 'applied')} {cycle.release}: {what}")
+        self._lines.write("info", record, f"{self._lines.paint('applied', 'applied')} {cycle.release}: {what}")
         self.tell_changes(changes, "  ")
         if more:
-            self._write({"event": "more", "changes": more}, f"  and {more} more changes")
+            self._lines.write("info", {"event": "more", "changes": more}, f"  and {more} more changes")
+
+    def _tell_standing(self) -> None:
+        """Write all problems that stand, for each Namespace the first ones."""
+        number = len(self._standing)
+        self._tell_notice(f"SIGHUP: {number} problem{'s' * (number != 1)} stand{'s' * (number == 1)}")
+        self._tell_limited([(problem, False) for problem in self._standing], "", _MOST)
 
     def _tell_notice(self, text: str) -> None:
-        self._write({"event": "notice", "text": text}, text)
+        self._lines.write("info", {"event": "notice", "text": text}, text)
 
     def _tell_problems(self, cycle: Cycle, last: Cycle | None, indent: str, most: int | None = None) -> None:
         """Write the problems that went and came, for each Namespace the first `most` ones."""
         before, now = set(last.table.problems) if last else set(), set(cycle.table.problems)
+        told = [*((problem, True) for problem in sorted(before - now)), *((one, False) for one in sorted(now - before))]
+        self._tell_limited(told, indent, most)
+
+    def _tell_limited(self, problems: list[tuple[Problem, bool]], indent: str, most: int | None) -> None:
+        """Write problems, each with whether it is gone; of each Namespace only the first `most` ones."""
         told = Counter[Resource]()
-        for problem in [*sorted(before - now), *sorted(now - before)]:
+        for problem, gone in problems:
             told[problem.namespace] += 1
             if most is None or told[problem.namespace] <= most:
-                self.tell_problem(problem, gone=problem in before, indent=indent)
+                self.tell_problem(problem, gone=gone, indent=indent)
         for namespace, number in told.items():
             if most is not None and number > most:
                 record = {"event": "more", "namespace": namespace.name, "problems": number - most}
-                self._write(record, f"{indent}and {number - most} more problems of {namespace} came or went")
-
-    def _write(self, record: dict[str, Any], text: str) -> None:
-        line = json.dumps(record) if self._json else text  # in ASCII, because a file's name may not be UTF-8
-        try:
-            self._stream.write(f"{line}\n")
-            self._stream.flush()
-        except BrokenPipeError:
-            raise
-        except OSError:
-            if self._stream is not sys.stderr:  # a full disk under the log is not a reason to stop serving
-                raise
-
-    def _paint(self, kind: str, text: str) -> str:
-        return f"\033[{_COLOURS[kind]}m{text}\033[0m" if self._colour and kind in _COLOURS else text
+                text = f"{indent}and {number - most} more problems of {namespace}"
+                self._lines.write("info", record, text)

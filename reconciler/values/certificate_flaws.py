@@ -1,7 +1,7 @@
 """Certificate flaws: what nginx loads and serves, and no client accepts."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from itertools import pairwise
 from typing import TypeVar
 
@@ -12,42 +12,46 @@ from reconciler.values.patterns import HOST_NAME
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 _MOST_NAMES = 3
+_UNREADABLE = (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError)
 
 
 def is_self_signed(certificate: x509.Certificate) -> bool:
-    """Tell whether a certificate is its own issuer, by its names, as OpenSSL does (EXFLAG_SS).
-
-    OpenSSL does not judge the signature of such a certificate: it proves nothing.
-    """
+    """Tell whether a certificate is its own issuer, by its names and what it says of its keys. False if in doubt."""
     subject, issuer = _read_subject_and_issuer(certificate)
-    if subject is None or subject != issuer:
+    if subject is None or issuer is None or subject.public_bytes() != issuer.public_bytes():
         return False
-    own = _find(certificate, x509.SubjectKeyIdentifier)
-    signer = _find(certificate, x509.AuthorityKeyIdentifier)
+    try:
+        extensions = certificate.extensions
+    except _UNREADABLE:
+        return False
+    own = next((one.value for one in extensions if isinstance(one.value, x509.SubjectKeyIdentifier)), None)
+    signer = next((one.value for one in extensions if isinstance(one.value, x509.AuthorityKeyIdentifier)), None)
+    if signer and (signer.authority_cert_issuer or signer.authority_cert_serial_number is not None):
+        return False
     return not own or not signer or signer.key_identifier in (None, own.digest)
 
 
-def read_names(certificate: x509.Certificate) -> tuple[str, ...]:
+def read_names(certificate: x509.Certificate) -> frozenset[str]:
     """Read the hosts that a certificate is for: legal DNS names, in lower case, and addresses.
 
     Its subject does not count.
     """
     names = _find(certificate, x509.SubjectAlternativeName)
     if not names:
-        return ()
+        return frozenset()
     dns = [name.lower() for name in names.get_values_for_type(x509.DNSName) if HOST_NAME.accepts(name)]
-    return (*dns, *map(str, names.get_values_for_type(x509.IPAddress)))
+    return frozenset((*dns, *map(str, names.get_values_for_type(x509.IPAddress))))
 
 
-def is_named(host: str, names: Sequence[str]) -> bool:
+def is_named(host: str, names: Container[str]) -> bool:
     """Tell whether a certificate with these names is for a host. `*.` stands for exactly one label."""
     _, _, above = host.partition(".")
     return host.strip("[]") in names or (not host.startswith("*.") and f"*.{above}" in names)
 
 
-def show_names(names: Sequence[str]) -> str:
-    """List the first names of a certificate for a message."""
-    shown = ", ".join(names[:_MOST_NAMES])
+def show_names(names: Collection[str]) -> str:
+    """List some names of a certificate for a message."""
+    shown = ", ".join(sorted(names)[:_MOST_NAMES])
     return f"{shown} and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else shown or "none"
 
 
@@ -102,5 +106,5 @@ def _read_subject_and_issuer(certificate: x509.Certificate) -> tuple[x509.Name |
 def _find(certificate: x509.Certificate, kind: type[Extension]) -> Extension | None:
     try:
         return certificate.extensions.get_extension_for_class(kind).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
+    except (x509.ExtensionNotFound, *_UNREADABLE):
         return None

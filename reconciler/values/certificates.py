@@ -19,6 +19,7 @@ LONGEST_CHAIN = 16
 LONGEST_PEM = 65536
 # Twice the hosts of the largest Namespace: when one of its objects changes, not all of its PEM texts are parsed again.
 _REMEMBERED = 2048
+_TOO_LONG = f"is longer than {LONGEST_CHAIN} certificates or {LONGEST_PEM} bytes"
 _BEGIN_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----")
 # An RSA key of 8192 bits takes 6.4 kB. Loading a DSA key of 50 kB took 8 s, only for it to be refused.
 _LONGEST_KEY = 8192
@@ -28,6 +29,8 @@ _SIGNATURES = (
     *(_Oid.RSA_WITH_SHA256, _Oid.RSA_WITH_SHA384, _Oid.RSA_WITH_SHA512, _Oid.RSASSA_PSS, _Oid.ED25519),
     *(_Oid.ECDSA_WITH_SHA256, _Oid.ECDSA_WITH_SHA384, _Oid.ECDSA_WITH_SHA512),
 )
+_WEAK_RSA = (_Oid.RSA_WITH_MD5, _Oid.RSA_WITH_SHA1, _Oid.RSA_WITH_SHA224)
+_WEAK_EC = (_Oid.ECDSA_WITH_SHA1, _Oid.ECDSA_WITH_SHA224)
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
@@ -47,7 +50,7 @@ class Chain:
     pem: bytes = field(repr=False)
     not_before: float
     not_after: float
-    names: tuple[str, ...]
+    names: frozenset[str]
     server_flaws: tuple[str, ...]
     client_flaws: tuple[str, ...]
 
@@ -106,7 +109,7 @@ def _give(result: Parsed | str) -> Parsed:
 def _parse_chain(pem: bytes) -> Chain | str:
     """Parse certificates, or say what is wrong with them."""
     if len(pem) > LONGEST_PEM or pem.count(b"-----BEGIN") > LONGEST_CHAIN:
-        return f"is longer than {LONGEST_CHAIN} certificates or {LONGEST_PEM} bytes"
+        return _TOO_LONG
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # what a later version of the library refuses is refused today
@@ -118,6 +121,8 @@ def _parse_chain(pem: bytes) -> Chain | str:
             first = max(one.not_valid_before_utc.timestamp() for one in needed)
             last = min(one.not_valid_after_utc.timestamp() for one in needed)
         written = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+        if len(written) > LONGEST_PEM:  # lines are shorter when they are written anew, and this is read again
+            return _TOO_LONG
         # nginx parses these bytes with OpenSSL. What OpenSSL cannot read would stop nginx for everyone.
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=written.decode())
     except (ValueError, TypeError, UnsupportedAlgorithm, InternalError, x509.InvalidVersion, Warning, ssl.SSLError):
@@ -161,14 +166,31 @@ def _is_bounded(key: rsa.RSAPrivateNumbers) -> bool:
 
 
 def _is_signed_well(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate is signed with a strong algorithm, which it states twice in the same way."""
     oid = certificate.signature_algorithm_oid
+    if oid not in _SIGNATURES:
+        return False
+    signed = certificate.tbs_certificate_bytes
+    stated = certificate.public_bytes(Encoding.DER).partition(signed)[2]
+    is_same = stated[: 2 + stated[1]] in signed if stated[1] < 128 else False  # one DER element of up to 127 bytes
     used = certificate.signature_hash_algorithm if oid == _Oid.RSASSA_PSS else hashes.SHA256()
-    return oid in _SIGNATURES and isinstance(used, _HASHES)
+    return is_same and isinstance(used, _HASHES)
+
+
+def _is_own_anchor(certificate: x509.Certificate) -> bool:
+    """Tell whether OpenSSL does not judge a certificate's signature, because it is its own issuer's (EXFLAG_SS).
+
+    Its rules have corners; what is in doubt counts as judged.
+    """
+    key, oid = certificate.public_key(), certificate.signature_algorithm_oid
+    known = isinstance(key, rsa.RSAPublicKey) and oid in _WEAK_RSA
+    known = known or (isinstance(key, ec.EllipticCurvePublicKey) and oid in _WEAK_EC)
+    return known and is_self_signed(certificate)
 
 
 def _judge(certificate: x509.Certificate) -> str | None:
     """Say why OpenSSL would refuse a certificate at its usual security level, or be slow with it."""
-    if not is_self_signed(certificate) and not _is_signed_well(certificate):
+    if not _is_signed_well(certificate) and not _is_own_anchor(certificate):
         return "is not signed with RSA, ECDSA or Ed25519 and SHA-256, SHA-384 or SHA-512"
     key = certificate.public_key()
     if certificate.public_key_algorithm_oid == x509.PublicKeyAlgorithmOID.RSASSA_PSS:

@@ -58,7 +58,7 @@ PROBE_PATH = Pattern(
 
 # Expressions that Python's `re` and nginx's PCRE read in the same way: no counted repeats, look-arounds, back
 # references, named groups, inline flags, POSIX classes or possessive and doubled quantifiers. A group must not be
-# repeated, because a request could then keep a worker busy; annotations.py counts the ways for the same reason.
+# repeated, because a request could then keep a worker busy; path_entries.py counts the ways for the same reason.
 _REGEX_CLASS = r"\[\^?(?![.:=])(?:[A-Za-z0-9/_.~%-]|\\[dws.\-])+\]"
 _REGEX_ATOM = rf"(?:[A-Za-z0-9/_.~!@,;:=&%' -]|\\[dwsDWSbB./^$|()?*+\[\]\\-]|{_REGEX_CLASS}"
 REGEX_PATH = Pattern(

@@ -52,7 +52,7 @@ def run_daemon(server: ApiServer, daemon: RunningDaemon) -> None:
     server.put(web("a", 3000, 3))
     daemon.wait_for_line("applied", 2)
     server.refuse()
-    daemon.wait_for_line("dispatcher: error")
+    daemon.wait_for_line(" error   ")
     server.accept()
     server.delete("Pod", "a", "web-3")
     daemon.wait_for_line("applied", 3)

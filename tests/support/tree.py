@@ -51,6 +51,13 @@ def read_servers(http: list[dict[str, Any]]) -> dict[str, Server]:
         if block["directive"] == "server":
             lines = block["block"]
             shapes = Counter(line["directive"] for line in lines)
+            if "return" in shapes:  # a shadow
+                assert shapes == {"listen": 1, "server_name": 1, "return": 1}, shapes
+                (name,) = next(line["args"] for line in lines if line["directive"] == "server_name")
+                (shadowed,) = next(line["args"] for line in lines if line["directive"] == "return")
+                assert f"shadow of {name}" not in servers
+                servers[f"shadow of {name}"] = {("/",): f"return {shadowed}"}
+                continue
             assert set(shapes) <= {"listen", "server_name", "location", "set", "if"}, shapes
             (names,) = [line["args"] for line in lines if line["directive"] == "server_name"]
             (name,) = names
@@ -74,6 +81,7 @@ def read_location(lines: list[dict[str, Any]]) -> str:
 
 def expect_servers(routes: Routes, how: Settings) -> dict[str, Server]:
     servers: dict[str, Server] = {"": {("=", how.status_path): "return 200", ("/",): "return 444"}}
+    servers |= {f"shadow of {shadow.name}": {("/",): "return 444"} for shadow in routes.shadows if shadow.plain}
     for host in routes.hosts:
         here = servers[host.name] = {expect_place(location): expect_location(location) for location in host.locations}
         if not any(location.match is Match.PREFIX and location.path == "/" for location in host.locations):
@@ -101,7 +109,7 @@ def expect_location(location: Location) -> str:
         return "return 404"
     key = f"set $key_of {location.namespace}; auth_request api-key; " if location.api_key else ""
     if location.answer is Answer.UNAVAILABLE:
-        return f"{key}add_header Retry-After 5 always; try_files /no-ready-pod =503"
+        return f"{key}add_header Retry-After $retry_after always; try_files /no-ready-pod =503"
     return f"{key}proxy_pass http://{location.upstream}{location.target or ''}"
 
 
