@@ -71,9 +71,9 @@ class ClusterSource:
 
     def _list(self, consistently: bool) -> bool:
         """List all kinds, and tell whether anything may differ from the last time."""
+        forbidden: list[ForbiddenError] = []
         try:
             self._connection.renew()
-            forbidden: list[ForbiddenError] = []
             namespaces = _read(self._namespaces, consistently, forbidden)
             pods = _read(self._pods, consistently, forbidden)
             secrets = _read(self._secrets, consistently, forbidden)
@@ -82,6 +82,10 @@ class ClusterSource:
                 namespaces = _read(self._namespaces, True, forbidden)
         except CredentialsError as error:
             raise ClusterError(str(error)) from None
+        except ClusterError:
+            if forbidden:  # a person can mend that, and it may be why the rest fails
+                raise join_forbidden(forbidden) from None
+            raise
         if forbidden:
             raise join_forbidden(forbidden)
         parts: list[tuple[object, ...]] = [*namespaces, *pods, *secrets]
