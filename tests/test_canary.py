@@ -359,7 +359,7 @@ def test_crash(scene: Scene, cluster: list[Object], server: ApiServer, place: st
 
 
 def test_crash_of_the_daemon(scene: Scene, server: ApiServer, serving: Launch) -> None:
-    """A bug at the start ends the daemon, and its traceback holds no secret."""
+    """A bug in the loop ends the daemon, and its traceback holds no secret."""
     kubeconfig = scene.configure(server.url, {"token": scene.token})
     daemon = serving(**kubeconfig, CRASH="reconciler.nginx.sink.write_files")
     daemon.wait_for_line("ZeroDivisionError")

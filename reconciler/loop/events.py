@@ -66,8 +66,8 @@ class Refused(Value, frozen=True):
 class Failed(Value, frozen=True):
     """A cycle failed, and the last release is still served. It is tried again; each failure is an event.
 
-    `port` is what failed: "source", "sink", or "loop" for a bug. A `busy` source needs a pause; `retry_after` is the
-    number of seconds that it requested, 0 if it requested none.
+    `port` is what failed: "source" or "sink". A `busy` source needs a pause; `retry_after` is the number of seconds
+    that it requested, 0 if it requested none.
     """
 
     port: str

@@ -6,7 +6,6 @@ from reconciler.loop.ports import Sink, SinkError, Source, SourceError, Tell
 from reconciler.loop.reconcile import Plan, carry_out, make_plan
 from reconciler.loop.stages import Stages
 from reconciler.objects.snapshot import Snapshot
-from reconciler.values.messages import describe_bug
 
 
 class Loop:
@@ -30,8 +29,6 @@ class Loop:
             event = Failed("source", str(error), error.busy, error.retry_after)
         except SinkError as error:
             event = Failed("sink", str(error))
-        except Exception as error:  # noqa: BLE001  a bug must not end the nginx that serves everyone
-            event = Failed("loop", f"a bug, {describe_bug(error)}: the last release is served")
         if isinstance(event, Failed):
             self._failed = True
         elif self._failed:

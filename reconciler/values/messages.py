@@ -1,6 +1,5 @@
-"""Messages: text from outside, short, on one line, and harmless to a terminal; times; bugs."""
+"""Messages: text from outside, short, on one line, and harmless to a terminal; times."""
 
-import traceback
 from datetime import UTC, datetime
 
 
@@ -12,13 +11,6 @@ def excerpt(text: str, longest: int = 60) -> str:
 def escape(line: str) -> str:
     """Escape the control characters of a line, so that a terminal does not obey text that the line quotes."""
     return line if line.isprintable() else "".join(part if part.isprintable() else ascii(part)[1:-1] for part in line)
-
-
-def describe_bug(error: BaseException) -> str:
-    """Say where an error was raised and of which type it is. Its text and values are not shown: they may be secrets."""
-    frames = traceback.extract_tb(error.__traceback__)
-    places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames[-3:]]
-    return f"{type(error).__name__} at {' > '.join(places)}"
 
 
 def write_time(moment: float) -> str:
