@@ -191,6 +191,22 @@ def test_log_that_cannot_be_written(server: ApiServer, launch: Start, port: int)
         process.terminate()
 
 
+def test_log_that_nobody_reads(server: ApiServer, launch: Start, port: int) -> None:
+    """If the reader of the log has gone, the router ends at the next line or signal, and leaves no nginx behind."""
+    server.load([namespace("a", {"a.dev": {}}), web("a", port)])
+    daemon = launch("--version")
+    daemon.end()
+    arguments = [command.COMMAND, "--serve", "--output", daemon.folder]
+    read, write = os.pipe()
+    with subprocess.Popen(arguments, env=command.environment(**daemon._settings), stderr=write) as process:
+        os.close(write)
+        daemon.wait_for(lambda: daemon.ask("a.dev") == 200)
+        os.close(read)
+        process.terminate()
+        process.wait(60)
+    daemon.wait_for(lambda: daemon.ask("a.dev") == 0)
+
+
 def test_clients_write_no_escapes(server: ApiServer, launch: Start) -> None:
     """Text of a client's request that nginx quotes is logged without characters that control a terminal."""
     server.load([namespace("a", {"a.dev": {}}), web("a", free_port())])

@@ -38,19 +38,20 @@ def usage(**given: bool) -> x509.KeyUsage:
 def sign(
     subject: str, issuer: str, key: rsa.RSAPrivateKey, signer: rsa.RSAPrivateKey, *extensions: x509.ExtensionType,
     algorithm: Any = None, is_ca: bool = False, names: tuple[str, ...] = (), start: int = -100, end: int = 300,
-    **how: Any,
+    serial: int = 0, **how: Any,
 ) -> bytes:  # fmt: skip
     """Sign a certificate; it is an authority's if `is_ca`, and else a host's with these names."""
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder(
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]),
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]),
-        key.public_key(), x509.random_serial_number(), now + start * _DAY, now + end * _DAY,
+        key.public_key(), serial or x509.random_serial_number(), now + start * _DAY, now + end * _DAY,
     ).add_extension(x509.BasicConstraints(is_ca, None), critical=True)  # fmt: skip
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName([*map(x509.DNSName, names)]), critical=False)
     for extension in extensions:
-        builder = builder.add_extension(extension, critical=True)
+        is_critical = isinstance(extension, x509.KeyUsage | x509.ExtendedKeyUsage)
+        builder = builder.add_extension(extension, critical=is_critical)
     made = builder.sign(signer, algorithm or hashes.SHA256(), **how)
     return made.public_bytes(serialization.Encoding.PEM)
 
@@ -80,6 +81,11 @@ OLD_ROOT = sign_anew(ROOT, ROOT_KEY)
 MIDDLE = sign("Middle", "Root", MIDDLE_KEY, ROOT_KEY, is_ca=True)
 LEAF = sign(HOST, "Root", LEAF_KEY, ROOT_KEY, names=(HOST,))
 BELOW = sign(HOST, "Middle", LEAF_KEY, MIDDLE_KEY, names=(HOST,))
+# Some tools write into a root the issuer and the serial number of its issuer, which is itself.
+_NAME = x509.DirectoryName(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Root")]))
+EASY_ROOT = sign(
+    "Root", "Root", ROOT_KEY, ROOT_KEY, x509.AuthorityKeyIdentifier(None, [_NAME], 7), is_ca=True, serial=7
+)
 SELF = sign("me", "me", LEAF_KEY, LEAF_KEY)
 UNRELATED = sign("Other", "Other", KEYS[1], KEYS[1], is_ca=True)
 
@@ -253,9 +259,9 @@ def test_address_with_tls(router: Start, ips: list[str]) -> None:
     ("trusted", "client"),
     [
         (ROOT, LEAF), (OLD_ROOT, LEAF), (MIDDLE + OLD_ROOT, BELOW), (UNRELATED + ROOT, LEAF),
-        (SELF, SELF),
+        (SELF, SELF), (EASY_ROOT, LEAF),
     ],
-    ids=["root", "root with SHA-1", "middle and root", "two roots", "a client's own"],
+    ids=["root", "root with SHA-1", "middle and root", "two roots", "a client's own", "issuer and serial"],
 )  # fmt: skip
 def test_clients_that_are_verified(
     router: Start, ips: list[str], tmp_path: Path, trusted: bytes, client: bytes

@@ -45,8 +45,7 @@ def join_forbidden(errors: list[ForbiddenError]) -> ClusterError:
     what, rules = (list(dict.fromkeys(getattr(error, name) for error in errors)) for name in ("what", "rule"))
     if len(rules) == 1:
         return errors[0]
-    listed = ", ".join(what[:-1]) + " and " * (len(what) > 1) + what[-1]
-    return ClusterError(f"list {listed}: {errors[0].said}; a ClusterRole needs the rules {', '.join(rules)}")
+    return ClusterError(f"list {', '.join(what)}: {errors[0].said}; a ClusterRole needs the rules {', '.join(rules)}")
 
 
 class _StatusError(Exception):

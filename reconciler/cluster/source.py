@@ -66,6 +66,8 @@ class ClusterSource:
 
     def _has_lost(self, secrets: list[tuple[Secret, ...]]) -> bool:
         """Tell whether a Namespace had a routing Secret when the cluster was read last, and has none now."""
+        if not any(map(is_not, secrets, self._parts[-len(secrets) :])):
+            return False  # nothing was listed again
         now = {secret.metadata.namespace for secret in chain.from_iterable(secrets)}
         return any(secret.metadata.namespace not in now for secret in self._listing.secrets)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from reconciler.loop.ports import Source
-from reconciler.objects.snapshot import Pair, Snapshot
+from reconciler.objects.snapshot import PemPair, Snapshot
 from reconciler.settings import Settings
 from reconciler.values.certificates import CertificateError, parse_chain, parse_key
 
@@ -24,7 +24,7 @@ class WithDefaultPair:
     def __init__(self, source: Source, settings: Settings, certificate: str, key: str) -> None:
         self._source = source
         self._files = {"SSL_CERT": certificate, "SSL_KEY": key}
-        self._pair = Pair(settings.ssl_cert, settings.ssl_key) if settings.ssl_cert else None
+        self._pair = PemPair(settings.ssl_cert, settings.ssl_key) if settings.ssl_cert else None
         self._stamp: _Stamp | None = None
         self._complaint = ""
 
@@ -57,7 +57,7 @@ class WithDefaultPair:
         try:
             chain = parse_chain(Path(self._files[name]).read_bytes())
             name = "SSL_KEY"
-            pair = Pair(chain.pem, parse_key(Path(self._files[name]).read_bytes(), chain))
+            pair = PemPair(chain.pem, parse_key(Path(self._files[name]).read_bytes(), chain))
             # nginx loads it in the same way. A pair that it refuses would keep everyone's changes from going live.
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._files["SSL_CERT"], self._files[name], "")
             self._pair = pair

@@ -5,7 +5,6 @@ Errors have our own messages, because the messages of a YAML or JSON library cha
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from msgspec import Raw, Struct
 from reconciler.disk.yaml_events import DEEPEST, TOO_DEEP, YamlRefused, check_events
 from reconciler.loop.ports import SourceError
 from reconciler.objects.listing import ALLOWED, KINDS, Listing, Namespace, Pod, Secret
-from reconciler.values.decoding import describe_fault
+from reconciler.values.decoding import describe_fault, find_repeated
 from reconciler.values.messages import excerpt
 
 STANDARD_INPUT = "-"
@@ -127,10 +126,9 @@ def _split(data: bytes) -> list[bytes]:
 
 def _check_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse a JSON object with a repeated key: readers differ in which value counts."""
-    if len(members := dict(pairs)) != len(pairs):
-        repeated = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
-        raise _Fault(f"has the key {excerpt(repeated)} twice in one object")
-    return members
+    if repeated := find_repeated(pairs):
+        raise _Fault(f"has the key {excerpt(repeated[0])} twice in one object")
+    return dict(pairs)
 
 
 def _split_yaml(data: bytes) -> list[bytes]:

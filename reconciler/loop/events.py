@@ -81,7 +81,7 @@ class Recovered(Value, frozen=True):
 
 
 class LeftOut(Value, frozen=True):
-    """The source left out objects that cannot be read. `complaints` are the lines that are new since last time."""
+    """The source left out what cannot be read. `complaints` are the lines that are new since last time."""
 
     complaints: tuple[str, ...]
 

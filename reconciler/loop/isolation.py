@@ -19,8 +19,8 @@ class Held(Value, frozen=True):
 
     `wanted` is None if the Namespace is to be removed; `good` is None if nothing of it is served. The Namespace is
     tried again when it changes, and at the time `until`, in seconds since the epoch. If it is `refused`, that may take
-    long: of its good state only Pods that are still there count, because the address of another one may belong to
-    another tenant's Pod by now.
+    long: of its good state only Pods that are still there count, with the address that they still have, because another
+    address may belong to another tenant's Pod by now.
     """
 
     name: str
@@ -32,13 +32,15 @@ class Held(Value, frozen=True):
     refused: bool = False
 
     def renew(self) -> "Held":
-        """Drop the Pods of the good state that are gone, or have another address now, if it is refused."""
+        """If it is refused, drop Pods of the good state that are gone; others get traffic only where they do now."""
         if not self.refused or not self.good or not self.wanted:
             return self
-        there = {(pod.name, pod.ip) for pod in self.wanted.pods}
-        pods = tuple(pod for pod in self.good.pods if (pod.name, pod.ip) in there)
-        if len(pods) == len(self.good.pods):
-            return self
+        now = {pod.name: pod.ip for pod in self.wanted.pods}
+        pods = tuple(
+            pod if pod.ip == now[pod.name] else msgspec.structs.replace(pod, ip="")
+            for pod in self.good.pods
+            if pod.name in now
+        )
         return msgspec.structs.replace(self, good=msgspec.structs.replace(self.good, pods=pods))
 
     @property

@@ -40,7 +40,7 @@ class Source(Protocol):
 
     @property
     def complaints(self) -> tuple[str, ...]:
-        """The objects that the last reading left out because they cannot be read, a line each."""
+        """What the last reading left out because it cannot be read, a line each."""
 
     def read(self, *, consistently: bool = False) -> Snapshot:
         """Read a Snapshot. SourceError if it cannot be read completely: an error never looks like an empty cluster.

@@ -64,12 +64,18 @@ def follow(given: argparse.Namespace, settings: Settings, log: Log, environment:
             loop = Loop(source, AttendedSink(nginx, signals, tell), Stages(settings), tell, former)
             Daemon(loop, settings, tell, nginx.reap_orphans).run(signals)
     finally:
-        patience = 0.0 if signals.hurry else patience
-        begun = time.monotonic()
-        tell(ShuttingDown(patience))
-        nginx.stop(patience)
-        tell(ShutDown(time.monotonic() - begun))
+        _stop(nginx, 0.0 if signals.hurry else patience, tell)
     return OK
+
+
+def _stop(nginx: NginxSink, patience: float, tell: Tell) -> None:
+    """Stop nginx, even if nobody reads the log any more."""
+    begun = time.monotonic()
+    try:
+        tell(ShuttingDown(patience))
+    finally:
+        nginx.stop(patience)
+    tell(ShutDown(time.monotonic() - begun))
 
 
 def _make_source(

@@ -142,7 +142,8 @@ class Process:
                 self._complaint = self._complaint or explain_bind(complaint)
                 if is_about_binding(complaint):  # nginx repeats itself, and whoever reads `ending` tells it
                     continue
-                self._tell(read_message(line))
+                with suppress(OSError):  # nobody may read the log any more, but nginx's output must be read
+                    self._tell(read_message(line))
 
     def _end_strays(self) -> None:
         """Make other nginx processes that still serve this folder close the ports and finish their requests.

@@ -70,12 +70,21 @@ class Secret(Value, frozen=True):
         return f"Secret({self.namespace}/{self.name}: {', '.join(name for name, _ in self.data)})"
 
 
-class KeptPair(Value, frozen=True):
-    """A certificate chain and its key, as PEM, that were served for these hosts and are served on."""
+class PemPair(Value, frozen=True):
+    """A certificate chain and its private key, as PEM."""
 
-    hosts: tuple[str, ...]
     certificate: bytes
     key: bytes
+
+    def __repr__(self) -> str:
+        return "PemPair()"
+
+
+class KeptPair(Value, frozen=True):
+    """A pair that was served for these hosts and is served on."""
+
+    hosts: tuple[str, ...]
+    pair: PemPair
 
     def __repr__(self) -> str:
         return f"KeptPair({', '.join(self.hosts)})"
@@ -106,16 +115,6 @@ class Namespace(Value, frozen=True):
         return Resource("Namespace", "", self.name)
 
 
-class Pair(Value, frozen=True):
-    """A certificate chain and its private key, as PEM."""
-
-    certificate: bytes
-    key: bytes
-
-    def __repr__(self) -> str:
-        return "Pair()"
-
-
 class Snapshot(Value, frozen=True):
     """What routing reads of a cluster; equal Snapshots have equal digests.
 
@@ -126,7 +125,7 @@ class Snapshot(Value, frozen=True):
     namespaces: tuple[Namespace, ...]
     strays: tuple[str, ...]
     digest: bytes
-    default_pair: Pair | None = None
+    default_pair: PemPair | None = None
 
     def __repr__(self) -> str:
         return f"Snapshot({len(self.namespaces)} namespaces)"

@@ -7,7 +7,7 @@ from reconciler.rendering.certificate_files import Pair, write_default_pair
 from reconciler.rendering.headers import find_hidden
 from reconciler.rendering.listens import HTTP2_DIRECTIVE, write_listens
 from reconciler.rendering.quoting import Token, quote, words
-from reconciler.routing.model import Host, Routes, Shadow
+from reconciler.routing.model import Routes
 from reconciler.routing.server_names import bucket_size, power_of_two
 from reconciler.settings import Settings
 from reconciler.values.value import Value
@@ -38,8 +38,8 @@ class _Server(Value, frozen=True):
     tls: tuple[Pair, ...]
 
 
-class _Shadow(Value, frozen=True):
-    name: Token
+class _Shadows(Value, frozen=True):
+    names: tuple[Token, ...]
     listens: tuple[Token, ...]
     tls: tuple[Pair, ...]
 
@@ -55,7 +55,7 @@ class _Trust(Value, frozen=True):
 
 def render_main(routes: Routes, settings: Settings, upstreams: Iterable[Token], hosts: Iterable[Token]) -> Token:
     """Render nginx.conf around upstreams and hosts that are rendered already."""
-    longest = max((len(one.name) for one in _list_named(routes)), default=0)
+    longest = max(map(len, routes.names), default=0)
     # A proxy that uses the PROXY protocol writes no headers: all headers are the client's.
     believed = settings.trusted_proxies and not settings.proxy_protocol
     return quoting.render(
@@ -88,13 +88,8 @@ def render_main(routes: Routes, settings: Settings, upstreams: Iterable[Token], 
         status_path=quote(settings.status_path, expands_variables=False),
         upstreams=upstreams,
         hosts=hosts,
-        shadows=[view for shadow in routes.shadows for view in _view_shadow(shadow, settings)],
+        shadows=list(_view_shadows(routes, settings)),
     )
-
-
-def _list_named(routes: Routes) -> Iterator[Host | Shadow]:
-    yield from routes.hosts
-    yield from routes.shadows
 
 
 def _view_keepalive(settings: Settings) -> list[Token]:
@@ -135,8 +130,11 @@ def _view_default_servers(settings: Settings) -> Iterator[_Server]:
         yield _Server(listens, (write_default_pair(),))
 
 
-def _view_shadow(shadow: Shadow, settings: Settings) -> Iterator[_Shadow]:
-    if shadow.plain:
-        yield _Shadow(quote(shadow.name), write_listens(settings, tls=False), ())
-    if shadow.tls:
-        yield _Shadow(quote(shadow.name), write_listens(settings, tls=True), (write_default_pair(),))
+def _view_shadows(routes: Routes, settings: Settings) -> Iterator[_Shadows]:
+    """Give the shadows of each port that has some: nginx loads the default certificate once for all of them."""
+    plain = tuple(quote(shadow.name) for shadow in routes.shadows if shadow.plain)
+    tls = tuple(quote(shadow.name) for shadow in routes.shadows if shadow.tls)
+    if plain:
+        yield _Shadows(plain, write_listens(settings, tls=False), ())
+    if tls:
+        yield _Shadows(tls, write_listens(settings, tls=True), (write_default_pair(),))

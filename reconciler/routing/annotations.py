@@ -1,7 +1,6 @@
 """Annotations: JSON that tenants write. Each object is read member by member, so that all faults in it are found."""
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from itertools import islice
 from typing import Any, TypeVar
@@ -10,7 +9,7 @@ import msgspec
 
 from reconciler.objects.snapshot import Resource
 from reconciler.routing.problems import Problem
-from reconciler.values.decoding import locate_json_fault
+from reconciler.values.decoding import find_repeated, locate_json_fault
 from reconciler.values.messages import excerpt
 from reconciler.values.patterns import Pattern
 from reconciler.values.value import Value
@@ -78,11 +77,11 @@ def _count_members(value: object) -> int:
 
 
 def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) == len(pairs):
-        return members
-    ambiguous = Ambiguous(members)
-    ambiguous.repeated = tuple(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+    repeated = find_repeated(pairs)
+    if not repeated:
+        return dict(pairs)
+    ambiguous = Ambiguous(pairs)
+    ambiguous.repeated = repeated
     return ambiguous
 
 

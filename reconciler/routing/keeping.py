@@ -5,15 +5,12 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from reconciler.objects.snapshot import KeptPair, Namespace
+from reconciler.objects.snapshot import KeptPair, Namespace, PemPair
 from reconciler.routing.api_keys import is_key_field
 from reconciler.routing.host_options import parse_hosts
 from reconciler.routing.tls import SecretFields, TlsRefused, read_pair
 from reconciler.settings import Settings
 from reconciler.values.certificates import CertificateError, PemCache
-
-# The PEM texts of a certificate chain and its key.
-_Pair = tuple[bytes, bytes]
 
 
 def keep_last_good(
@@ -46,10 +43,10 @@ def _has_key(namespace: Namespace, settings: Settings) -> bool:
 
 def _drop_expired(pairs: tuple[KeptPair, ...], pems: PemCache, now: float) -> Iterator[KeptPair]:
     """Drop pairs that have expired, and those that a former version of this program accepted."""
-    for pair in pairs:
+    for kept in pairs:
         with suppress(CertificateError):
-            if pems.parse_chain(pair.certificate).not_after > now:
-                yield pair
+            if pems.parse_chain(kept.pair.certificate).not_after > now:
+                yield kept
 
 
 def _find_pairs(before: Namespace, after: Namespace, settings: Settings, pems: PemCache) -> tuple[KeptPair, ...]:
@@ -58,25 +55,25 @@ def _find_pairs(before: Namespace, after: Namespace, settings: Settings, pems: P
     if not broken:
         return ()
     served, _ = _sort_hosts(before, settings, pems)
-    served |= {host: (pair.certificate, pair.key) for pair in before.kept for host in pair.hosts}
-    hosts: dict[_Pair, list[str]] = {}
+    served |= {host: kept.pair for kept in before.kept for host in kept.hosts}
+    hosts: dict[PemPair, list[str]] = {}
     for host in sorted(broken & served.keys()):
         hosts.setdefault(served[host], []).append(host)
-    return tuple(KeptPair(tuple(names), *pair) for pair, names in hosts.items())
+    return tuple(KeptPair(tuple(names), pair) for pair, names in hosts.items())
 
 
-def _sort_hosts(namespace: Namespace, settings: Settings, pems: PemCache) -> tuple[dict[str, _Pair], set[str]]:
+def _sort_hosts(namespace: Namespace, settings: Settings, pems: PemCache) -> tuple[dict[str, PemPair], set[str]]:
     """Give the pairs of a Namespace's hosts, and name the hosts whose pair is there but cannot be used."""
     hosts = parse_hosts(namespace.hosts)[0] if namespace.hosts is not None else ()
     fields = SecretFields(namespace.secret.data) if namespace.secret else None
-    good: dict[str, _Pair] = {}
+    good: dict[str, PemPair] = {}
     broken: set[str] = set()
     for host in hosts:
         if not host.tls or host.broken:
             continue
         try:
             chain, key = read_pair(host.tls, fields, settings, pems)
-            good[host.name] = (chain.pem, key)
+            good[host.name] = PemPair(chain.pem, key)
         except TlsRefused as refused:
             if not refused.missing:
                 broken.add(host.name)

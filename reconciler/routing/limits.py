@@ -17,8 +17,7 @@ def limit_regexes(paths: tuple[Path, ...], namespace: str, problems: list[Proble
     if len(regexes) > MOST_REGEXES:
         why = f"are {len(regexes)}; the first {MOST_REGEXES} by name are served"
         problems.append(problem_of(namespace, "regular expressions", why, f"at most {MOST_REGEXES}"))
-    dropped = {id(path) for path in regexes[MOST_REGEXES:]}
-    return tuple(path for path in paths if id(path) not in dropped) if dropped else paths
+    return (*(path for path in paths if not path.match.is_regex), *regexes[:MOST_REGEXES])
 
 
 def limit_certificates(hosts: tuple[TenantHost, ...], namespace: str, settings: Settings) -> Iterator[TenantHost]:

@@ -187,6 +187,11 @@ class Routes(Value, frozen=True):
     shadows: tuple[Shadow, ...] = ()
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All names that nginx's hash of server names holds; a host may appear twice."""
+        return (*(host.name for host in self.hosts), *(shadow.name for shadow in self.shadows))
+
+    @property
     def size(self) -> Size:
         """The number of hosts, and of the Pods behind them."""
         pods = {(upstream.namespace, server.pod) for upstream in self.upstreams for server in upstream.servers}

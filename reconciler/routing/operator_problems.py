@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from reconciler.objects.snapshot import Resource
 from reconciler.routing.model import Tls
 from reconciler.routing.problems import Problem
-from reconciler.routing.tls import A_SERVER_S
+from reconciler.routing.tls import SERVER_CERTIFICATE
 from reconciler.routing.validity import tell_validity
 
 
 def tell_default(default: Tls | None, now: float) -> Iterator[Problem]:
     """Tell what is wrong with the default server's certificate at a time, in seconds since the epoch."""
     if default:
-        troubles = [(flaw, A_SERVER_S) for flaw in default.chain.server_flaws]
+        troubles = [(flaw, SERVER_CERTIFICATE) for flaw in default.chain.server_flaws]
         troubles += [trouble] if (trouble := tell_validity(default.chain, now)) else []
         yield from (Problem(_name("SSL_CERT"), "the certificate", *trouble) for trouble in troubles)
 

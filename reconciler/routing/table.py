@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from operator import attrgetter
 
-from reconciler.objects.snapshot import Pair, Snapshot
+from reconciler.objects.snapshot import PemPair, Snapshot
 from reconciler.routing.hosts import build_host
 from reconciler.routing.model import Host, Routes, RoutingTable, Tls
 from reconciler.routing.operator_problems import tell_default, tell_unlisted
@@ -70,7 +70,7 @@ class TableBuilder:
     def _read_default(self, snapshot: Snapshot) -> Tls | None:
         """Read the default server's pair; None without TLS. Whoever gave it has checked it."""
         settings = self._settings
-        pair = snapshot.default_pair or Pair(settings.ssl_cert, settings.ssl_key)
+        pair = snapshot.default_pair or PemPair(settings.ssl_cert, settings.ssl_key)
         return Tls(self._pems.parse_chain(pair.certificate), pair.key, None) if pair.certificate else None
 
 

@@ -1,6 +1,7 @@
 """Tenant: what one Namespace and its objects ask for, read on its own. Nothing here sees another Namespace."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from msgspec.structs import replace
 
@@ -15,7 +16,7 @@ from reconciler.routing.problems import Problem, cut_problems
 from reconciler.routing.slips import find_host_slips
 from reconciler.routing.tls import SecretFields, TlsRefused, find_flaws, read_clients, read_pair
 from reconciler.settings import Settings
-from reconciler.values.certificates import CertificateError, PemCache
+from reconciler.values.certificates import CertificateError, Chain, PemCache
 from reconciler.values.messages import write_time
 
 
@@ -63,21 +64,27 @@ def _read_host(
         try:
             chain, key = read_pair(host.tls, fields, settings, pems)
         except TlsRefused as refused:
-            kept = next((pair for pair in namespace.kept if host.name in pair.hosts), None)
+            kept = _find_kept(host.name, namespace, pems)
             if not kept:
                 raise
-            try:
-                chain, key = pems.parse_chain(kept.certificate), kept.key
-            except CertificateError:  # a former version of this program kept it
-                raise refused from None
+            chain, key = kept
             why = f"{refused.why}: its last good certificate and key are served until {write_time(chain.not_after)}"
             problems.append(Problem(namespace.resource, what, why, refused.expected))
         tls = Tls(chain, key, read_clients(host.tls, fields, pems))
-        problems += (Problem(namespace.resource, f"{what} {flaw[0]}", *flaw[1:]) for flaw in find_flaws(host.name, tls))
-        return replace(wish, tls=tls, problems=tuple(problems))
     except TlsRefused as refused:
         problem = Problem(namespace.resource, what, f"is left out: it {refused.why}", refused.expected)
         return replace(wish, served=False, problems=(problem,))
+    problems += (Problem(namespace.resource, f"{what} {part}", *flaw) for part, *flaw in find_flaws(host.name, tls))
+    return replace(wish, tls=tls, problems=tuple(problems))
+
+
+def _find_kept(host: str, namespace: Namespace, pems: PemCache) -> tuple[Chain, bytes] | None:
+    """Find the pair that is kept for a host. One that a former version of this program accepted may be refused now."""
+    for kept in namespace.kept:
+        if host in kept.hosts:
+            with suppress(CertificateError):
+                return pems.parse_chain(kept.pair.certificate), kept.pair.key
+    return None
 
 
 def _tell_lost_key(namespace: Namespace, hosts: tuple[HostOptions, ...], settings: Settings) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from reconciler.values.certificate_flaws import is_named, show_names
 from reconciler.values.certificates import CertificateError, Chain, PemCache
 
 # What is expected where a server's certificate has flaws.
-A_SERVER_S = "the certificate of a server, and behind it those that signed it"
+SERVER_CERTIFICATE = "the certificate of a server, and behind it those that signed it"
 
 
 class SecretFields(dict[str, bytes | None]):
@@ -69,7 +69,7 @@ def find_flaws(host: str, tls: Tls) -> Iterator[tuple[str, str, str]]:
         why = f"does not name the host: it names {show_names(tls.chain.names)}"
         yield part, why, f"a certificate with {host} in its subjectAltName"
     for flaw in tls.chain.server_flaws:
-        yield part, flaw, A_SERVER_S
+        yield part, flaw, SERVER_CERTIFICATE
     for flaw in tls.client.client_flaws if tls.client else ():
         yield "ssl.clientCertificate", flaw, "the root certificate of those who issue the clients' certificates"
 

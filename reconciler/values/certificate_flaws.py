@@ -15,10 +15,15 @@ _MOST_NAMES = 3
 _UNREADABLE = (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError)
 
 
-def is_self_signed(certificate: x509.Certificate) -> bool:
-    """Tell whether a certificate is its own issuer, by its names and what it says of its keys. False if in doubt."""
+def is_root(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate names itself as its issuer."""
     subject, issuer = _read_subject_and_issuer(certificate)
-    if subject is None or issuer is None or subject.public_bytes() != issuer.public_bytes():
+    return subject is not None and issuer is not None and subject.public_bytes() == issuer.public_bytes()
+
+
+def is_self_signed(certificate: x509.Certificate) -> bool:
+    """Tell whether a root says nothing else of the key that signed it. False if in doubt."""
+    if not is_root(certificate):
         return False
     try:
         extensions = certificate.extensions
@@ -75,7 +80,7 @@ def find_server_flaws(certificates: Sequence[x509.Certificate]) -> Iterator[str]
 
 def find_client_flaws(certificates: Sequence[x509.Certificate]) -> Iterator[str]:
     """Say why no client can be verified by these certificates."""
-    roots = [certificate for certificate in certificates if is_self_signed(certificate)]
+    roots = [certificate for certificate in certificates if is_root(certificate)]
     if not roots:
         yield "verifies no client: none of its certificates is a root, which is its own issuer"
     elif not any(map(_may_sign, roots)):

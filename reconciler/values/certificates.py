@@ -13,7 +13,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from reconciler.values.certificate_flaws import find_client_flaws, find_server_flaws, is_self_signed, read_names
+from reconciler.values.certificate_flaws import (
+    find_client_flaws,
+    find_server_flaws,
+    is_root,
+    is_self_signed,
+    read_names,
+)
 
 LONGEST_CHAIN = 16
 LONGEST_PEM = 65536
@@ -117,7 +123,7 @@ def _parse_chain(pem: bytes) -> Chain | str:
             faults = [fault for certificate in certificates if (fault := _judge(certificate))]
             flaws = tuple(find_server_flaws(certificates)), tuple(find_client_flaws(certificates))
             names = read_names(certificates[0])
-            needed = [certificates[0], *(one for one in certificates[1:] if not is_self_signed(one))]
+            needed = [certificates[0], *(one for one in certificates[1:] if not is_root(one))]
             first = max(one.not_valid_before_utc.timestamp() for one in needed)
             last = min(one.not_valid_after_utc.timestamp() for one in needed)
         written = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
@@ -172,7 +178,7 @@ def _is_signed_well(certificate: x509.Certificate) -> bool:
         return False
     signed = certificate.tbs_certificate_bytes
     stated = certificate.public_bytes(Encoding.DER).partition(signed)[2]
-    is_same = stated[: 2 + stated[1]] in signed if stated[1] < 128 else False  # one DER element of up to 127 bytes
+    is_same = stated[1] < 128 and stated[: 2 + stated[1]] in signed  # one DER element, of up to 127 bytes
     used = certificate.signature_hash_algorithm if oid == _Oid.RSASSA_PSS else hashes.SHA256()
     return is_same and isinstance(used, _HASHES)
 

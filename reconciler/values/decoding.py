@@ -3,7 +3,9 @@
 import base64
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -42,6 +44,13 @@ def _describe_value(text: str, allowed: str) -> str:
     if _NO_TIME.match(text):
         return "is not a time; expected: RFC 3339 with a time zone"
     return f"is not allowed; expected: {allowed}" if allowed else "has a value that is not allowed"
+
+
+def find_repeated(pairs: list[tuple[str, Any]]) -> tuple[str, ...]:
+    """Find the keys that appear more than once in the pairs of a JSON object."""
+    if len(dict(pairs)) == len(pairs):
+        return ()
+    return tuple(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
 
 
 def decode_base64(text: str) -> bytes | None:

@@ -51,12 +51,12 @@ def read_servers(http: list[dict[str, Any]]) -> dict[str, Server]:
         if block["directive"] == "server":
             lines = block["block"]
             shapes = Counter(line["directive"] for line in lines)
-            if "return" in shapes:  # a shadow
-                assert shapes == {"listen": 1, "server_name": 1, "return": 1}, shapes
-                (name,) = next(line["args"] for line in lines if line["directive"] == "server_name")
+            if "return" in shapes:  # the shadows of a port
+                assert shapes.keys() == {"listen", "server_name", "return"}, shapes
                 (shadowed,) = next(line["args"] for line in lines if line["directive"] == "return")
-                assert f"shadow of {name}" not in servers
-                servers[f"shadow of {name}"] = {("/",): f"return {shadowed}"}
+                names = [name for line in lines if line["directive"] == "server_name" for name in line["args"]]
+                assert not servers.keys() & {f"shadow of {name}" for name in names}
+                servers |= {f"shadow of {name}": {("/",): f"return {shadowed}"} for name in names}
                 continue
             assert set(shapes) <= {"listen", "server_name", "location", "set", "if"}, shapes
             (names,) = [line["args"] for line in lines if line["directive"] == "server_name"]
