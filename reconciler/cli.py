@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import indent
 from types import FrameType
 from typing import NoReturn
 
@@ -14,17 +15,21 @@ from reconciler.cluster.credentials import CredentialsError
 from reconciler.disk.artefact import NotAnArtefactError
 from reconciler.disk.recordings import RecordingError
 from reconciler.loop.ports import SinkError, SourceError
-from reconciler.modes.arguments import FAILED, WRONG_INPUT, UsageError
+from reconciler.modes import record, replay
+from reconciler.modes.arguments import FAILED, WRONG_INPUT, Command, UsageError
 from reconciler.modes.follow import follow
 from reconciler.modes.once import run_once
-from reconciler.modes.record import record
-from reconciler.modes.replay import replay
 from reconciler.modes.setting_names import find_slips
 from reconciler.modes.signals import Stopped
 from reconciler.nginx.sandbox import shield
 from reconciler.settings import Settings, SettingsError, read_settings
 from reconciler.status.health import HealthError
 from reconciler.status.log import Log
+
+_COMMANDS = {"replay": replay.COMMAND, "record": record.COMMAND}
+_EXAMPLES = """dispatcher                                          print the nginx.conf that would be served
+dispatcher --serve --output /srv/router             serve it, with an nginx of its own
+dispatcher --once --snapshot FILE --output router   write the tree as an artefact, as for CI"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,7 +54,6 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
         "strict": False,
         "log_format": "text",
         "serve": False,
-        "keep": False,
     }
     given = parser.parse_args(arguments, argparse.Namespace(**defaults))
     log = Log(sys.stderr, given.log_format)
@@ -85,21 +89,16 @@ def _stop(number: int, _: FrameType | None) -> NoReturn:
     raise Stopped(number)
 
 
-def _build_parser() -> argparse.ArgumentParser:
-    common = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument("--output", metavar="DIR", type=Path, help="write the rendered tree, or the releases, to DIR")
-    common.add_argument("--no-validate", action="store_true", help="do not test the tree with nginx -t")
-    common.add_argument("--strict", action="store_true", help="exit 1 when there is any problem in the objects")
-    common.add_argument(
-        "--log-format", choices=("text", "json"), help="text for people (the default), or lines of JSON"
-    )
+def _build_parser() -> _Parser:
+    told, rendering = _declare_common()
     parser = _Parser(
         prog="dispatcher",
         description="Route names and paths straight to Pods: annotations in, a running nginx out.",
-        epilog="Settings are environment variables; the README lists them. Exit codes: 0 done, 1 found what --diff or "
-        "--strict looks for, 2 wrong input, 3 failed.",
-        parents=[common],
+        epilog=f"examples:\n{indent(_EXAMPLES, '  ')}\n\nSettings are environment variables; the README lists them.\n"
+        "Exit codes: 0 done, 1 found what --diff or --strict looks for, 2 wrong input, 3 failed.",
+        parents=[told, rendering],
         allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"dispatcher {__version__}")
     parser.add_argument("--once", action="store_true", help="reconcile once and end, as for CI")
@@ -113,58 +112,57 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--serve", action="store_true", help="outside a cluster: run nginx too, its releases in --output"
     )
-    _add_commands(parser, common)
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands", dest="command")
+    for name, command in _COMMANDS.items():
+        one = commands.add_parser(
+            name,
+            parents=[told, rendering] if command.renders else [told],
+            allow_abbrev=False,
+            help=command.summary,
+            description=command.description,
+            epilog=f"examples:\n{indent(command.examples, '  ')}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.declare(one)
     return parser
 
 
-def _add_commands(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
-    commands = parser.add_subparsers(metavar="COMMAND", title="commands", dest="command")
-    replay = commands.add_parser(
-        "replay", parents=[common], allow_abbrev=False, help="run recordings in order through the loop",
-        description="Run recordings in order, and tell for each what the loop did.",
-    )  # fmt: skip
-    replay.add_argument(
-        "paths", metavar="PATH", nargs="+", help="a recording, a folder of them, or - for standard input"
+def _declare_common() -> tuple[_Parser, _Parser]:
+    """Declare the arguments that all commands have, and those of commands that render trees.
+
+    They may stand before a command or after it.
+    """
+    told = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    told.add_argument("--log-format", choices=("text", "json"), help="text for people (the default), or lines of JSON")
+    rendering = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    rendering.add_argument(
+        "--output", metavar="DIR", type=Path, help="write the rendered tree, or the releases, to DIR"
     )
-    replay.add_argument(
-        "--serve", action="store_true", default=argparse.SUPPRESS, help="serve each release with a real nginx"
-    )
-    replay.add_argument("--keep", action="store_true", help="with --serve: go on serving until a signal comes")
-    recorder = commands.add_parser(
-        "record", parents=[common], allow_abbrev=False, help="write what the cluster lists as a recording",
-        description="Write the cluster's Namespaces, Pods and routing Secrets as a recording that replay reads.",
-    )  # fmt: skip
-    recorder.add_argument("folder", metavar="DIR", type=Path, help="the folder for 0001.json and so on")
-    recorder.add_argument("--every", action="store_true", help="go on, and record each change until a signal comes")
-    recorder.add_argument(
-        "--with-secrets", action="store_true", help="keep Secrets as they are, in files of mode 0600; else stand-ins"
-    )
+    rendering.add_argument("--no-validate", action="store_true", help="do not test the tree with nginx -t")
+    rendering.add_argument("--strict", action="store_true", help="exit 1 when there is any problem in the objects")
+    return told, rendering
 
 
 def _run(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
     """Pick the mode that the arguments ask for."""
-    _check(given)
+    command = _COMMANDS.get(given.command)
+    _check(given, command)
     for slip in find_slips(environment):
         log.tell_warning(slip)
-    if given.command == "replay":
-        return replay(given, settings, log)
-    if given.command == "record":
-        return record(given, settings, log, environment)
-    if given.once:
-        return run_once(given, settings, log, environment)
-    return follow(given, settings, log, environment)
+    run = command.run if command else run_once if given.once else follow
+    return run(given, settings, log, environment)
 
 
-def _check(given: argparse.Namespace) -> None:
+def _check(given: argparse.Namespace, command: Command | None) -> None:
     """Refuse arguments that do not go together."""
     wrong = {
         "--serve does not go with --once, which ends after one cycle": given.serve and given.once,
         "--serve needs --output DIR, where its releases lie": given.serve and not given.command and not given.output,
-        "--keep goes with --serve": given.keep and not given.serve,
         "--no-validate does not go with --serve: what is served is tested": given.serve and given.no_validate,
         f"--once, --snapshot and --diff do not go with {given.command}": given.command
         and (given.once or given.snapshot or given.diff),
-        "--output, --serve, --strict and --no-validate do not go with record": given.command == "record"
+        f"--output, --serve, --strict and --no-validate do not go with {given.command}": command
+        and not command.renders
         and (given.output or given.serve or given.strict or given.no_validate),
         "--snapshot, --diff and --strict go with --once": not given.command
         and not given.once

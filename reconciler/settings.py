@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from reconciler.setting_flaws import find_flaws
 from reconciler.values import patterns
 from reconciler.values.addresses import Cidr, parse_address, parse_cidrs
-from reconciler.values.certificates import CertificateError, parse_chain, parse_key
 from reconciler.values.messages import excerpt
 from reconciler.values.parsers import (
     match_pattern,
@@ -47,11 +47,6 @@ _NO_POD = (
     "::/96,::ffff:0.0.0.0/96,::ffff:0:0:0/96,64:ff9b::/96,64:ff9b:1::/48,2001::/32,2002::/16,fe80::/10,"
     "fd00:ec2::/32,fd20:ce::254,ff00::/8"
 )
-_TAKEN_HEADERS = frozenset((
-    "host", "referer", "connection", "upgrade", "keep-alive", "te", "trailer", "transfer-encoding", "content-length",
-    "content-type", "expect", "x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id",
-    "x-ssl-client-verify", "x-ssl-client-subject-dn", "x-ssl-client-fingerprint", "x-ssl-client-serial",
-))  # fmt: skip
 
 
 class SettingsError(Exception):
@@ -202,7 +197,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             is_path = variable.parse in (_parse_file, _parse_directory)
             shown = "..." if is_path and not patterns.FILE_PATH.accepts(text) else text
             lines.append(_refusal(given, shown, why, variable.allowed))
-    lines += _check_ports(values) + _check_headers(values) + _check_certificate(values, environment)
+    for given, text, why, allowed in find_flaws(values, environment):
+        lines.append(_refusal(given, text, why, allowed or VARIABLES[given.lower()].allowed))
     if values.get("deny_pod_cidrs"):
         values["deny_pod_cidrs"] += _find_api_server(environment)
     if lines:
@@ -220,64 +216,6 @@ def _find_api_server(environment: Mapping[str, str]) -> tuple[Cidr, ...]:
     """Give the API server's address, which Kubernetes gives to every Pod; nothing if it is a name."""
     address = parse_address(environment.get("KUBERNETES_SERVICE_HOST", ""))
     return parse_cidrs(address.strip("[]")) if address else ()
-
-
-def _check_ports(values: Mapping[str, Any]) -> list[str]:
-    lines: list[str] = []
-    taken: dict[Any, str] = {}
-    for name in ("port", "ssl_port", "health_port"):
-        number = values.get(name)
-        if number and number in taken:
-            why = f"is {taken[number].upper()} too"
-            lines.append(_refusal(name.upper(), str(number), why, VARIABLES[name].allowed))
-        taken[number] = name
-    return lines
-
-
-def _check_headers(values: Mapping[str, Any]) -> list[str]:
-    """Check that the API key's header is not one that nginx uses itself.
-
-    If nginx accepts a header with '_', it also accepts X_Forwarded_Host, and takes it for a proxy's X-Forwarded-Host.
-    """
-    header = values.get("api_key_header", "")
-    if header.lower().replace("_", "-") in _TAKEN_HEADERS:
-        return [_refusal("API_KEY_HEADER", header, "is a header that nginx reads or writes", "another one")]
-    if "_" not in header or not values.get("trusted_proxies") or values.get("proxy_protocol"):
-        return []
-    return [
-        _refusal(
-            "API_KEY_HEADER",
-            header,
-            "has a '_', and TRUSTED_PROXIES is set",
-            "a header without '_' if TRUSTED_PROXIES is set",
-        )
-    ]
-
-
-def _check_certificate(values: dict[str, Any], environment: Mapping[str, str]) -> list[str]:
-    """Check that SSL_CERT and SSL_KEY belong together, and replace them in `values` by texts that are written anew."""
-    given = [name for name in ("SSL_CERT", "SSL_KEY") if environment.get(name)]
-    if "ssl_cert" not in values or "ssl_key" not in values or not given:
-        return []
-    name = "ssl_cert"
-    try:
-        if "SSL_CERT" not in given:
-            raise CertificateError("is missing beside SSL_KEY")
-        chain = parse_chain(values["ssl_cert"])
-        name = "ssl_key"
-        if "SSL_KEY" not in given:
-            raise CertificateError("is missing beside SSL_CERT")
-        values.update(ssl_key=parse_key(values["ssl_key"], chain), ssl_cert=chain.pem)
-        for name in ("ssl_cert", "ssl_key"):
-            if values.get("ssl_cert_dir") and _is_below(environment[name.upper()], values["ssl_cert_dir"]):
-                raise CertificateError("lies below SSL_CERT_DIR, where tenants' files are written")
-    except CertificateError as error:
-        return [_refusal(name.upper(), environment.get(name.upper(), ""), str(error), VARIABLES[name].allowed)]
-    return []
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
 
 
 def _refusal(variable: str, text: str, why: str, allowed: str) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.credentials import find_account_folders
@@ -13,7 +14,7 @@ from reconciler.loop.events import Recorded
 from reconciler.loop.loop import Loop
 from reconciler.loop.ports import SourceError
 from reconciler.loop.stages import Stages
-from reconciler.modes.arguments import OK
+from reconciler.modes.arguments import OK, Command
 from reconciler.modes.daemon import AttendedSink, Daemon, InterruptibleSource
 from reconciler.modes.observers import tell_all
 from reconciler.modes.signals import Signals
@@ -24,7 +25,7 @@ from reconciler.settings import Settings
 from reconciler.status.log import Log
 
 
-def record(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
+def _record(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
     """Record the cluster once, or with --every each change of it."""
     recorder = Recorder(given.folder, settings, with_secrets=given.with_secrets)
     tell = tell_all([log])
@@ -47,3 +48,20 @@ def record(given: argparse.Namespace, settings: Settings, log: Log, environment:
     sink = AttendedSink(Nowhere(), signals, tell)
     Daemon(Loop(InterruptibleSource(source, signals), sink, Stages(settings), tell), settings, tell).run(signals)
     return OK
+
+
+def _declare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", type=Path, help="the folder for 0001.json and so on")
+    parser.add_argument("--every", action="store_true", help="go on, and record each change until a signal comes")
+    parser.add_argument(
+        "--with-secrets", action="store_true", help="keep Secrets as they are, in files of mode 0600; else stand-ins"
+    )
+
+
+COMMAND = Command(
+    summary="write what the cluster lists as a recording",
+    description="Write the cluster's Namespaces, Pods and routing Secrets as a recording that replay reads.",
+    examples="dispatcher record recordings\ndispatcher record recordings --every",
+    declare=_declare,
+    run=_record,
+)

@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from reconciler.loop.events import Event, NginxSaid
 from reconciler.loop.ports import Sink, SinkError
 from reconciler.loop.reconcile import reconcile
 from reconciler.loop.stages import Stages
-from reconciler.modes.arguments import DIFFERENT, FAILED, OK
+from reconciler.modes.arguments import DIFFERENT, FAILED, OK, Command, UsageError
 from reconciler.modes.signals import Stopped
 from reconciler.modes.sinks import prepare, prepare_serving
 from reconciler.modes.sources import read_listing
@@ -24,8 +25,10 @@ from reconciler.settings import Settings
 from reconciler.status.log import Log
 
 
-def replay(given: argparse.Namespace, settings: Settings, log: Log) -> int:
+def _replay(given: argparse.Namespace, settings: Settings, log: Log, _: Mapping[str, str]) -> int:
     """Run recordings in order, and print for each what the loop did."""
+    if given.keep and not given.serve:
+        raise UsageError("--keep goes with --serve")
     paths = find_recordings(given.paths)
     settings = dataclasses.replace(settings, max_changes=0)  # recordings that were made minutes apart run at once here
     with ExitStack() as stack:
@@ -79,3 +82,24 @@ def _serve_on(settings: Settings, log: Log) -> None:
 
 def _label(path: str) -> str:
     return "standard input" if path == STANDARD_INPUT else Path(path).name
+
+
+def _declare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="+", help="a recording, a folder of them, or - for standard input"
+    )
+    parser.add_argument(
+        "--serve", action="store_true", default=argparse.SUPPRESS, help="serve each release with a real nginx"
+    )
+    parser.add_argument("--keep", action="store_true", help="with --serve: go on serving until a signal comes")
+
+
+COMMAND = Command(
+    summary="run recordings in order through the loop",
+    description="Run recordings in order, and tell for each what the loop did.",
+    examples="dispatcher replay fixtures/walkthrough\n"
+    "PORT=8080 SSL_PORT=8443 dispatcher replay recordings --serve --keep",
+    declare=_declare,
+    run=_replay,
+    renders=True,
+)
