@@ -330,7 +330,7 @@ def test_replay_in_json() -> None:
         "why": "nothing changed that routing reads",
         "objects": [],
     } in events
-    assert all(set(event) == {"level", "event", "kind", "namespace", "name", "what", "why", "expected"}
+    assert all(set(event) == {"level", "event", "kind", "namespace", "name", "what", "why", "expected", "reason"}
                for event in events if event["event"] in ("problem", "gone"))  # fmt: skip
     again = run("--log-format", "json", "replay", WALKTHROUGH, **TLS)
     assert len(again.stdout.splitlines()) == len(events)

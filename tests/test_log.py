@@ -20,7 +20,7 @@ from reconciler.loop.cycle import Cycle
 from reconciler.loop.events import Event
 from reconciler.objects.snapshot import NOTHING, Resource
 from reconciler.routing.model import NO_ROUTES, RoutingTable, Size
-from reconciler.routing.problems import Problem
+from reconciler.routing.problems import Problem, Reason
 from reconciler.status.log import Log
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "log.schema.json").read_text())
@@ -114,12 +114,15 @@ def make_cycle(*problems: Problem) -> Cycle:
 
 def test_standing_problems() -> None:
     """After a SIGHUP all problems that stand are written again, of one Namespace at most twenty."""
-    one, other = Problem(HOME, "one", "is wrong", "better"), Problem(HOME, "other", "is wrong", "better")
+    one, other = (
+        Problem(HOME, "one", "is wrong", "better", Reason.ANNOTATION),
+        Problem(HOME, "other", "is wrong", "better", Reason.ANNOTATION),
+    )
     told = write(
         events.Idle(make_cycle(one, other), None), events.Idle(make_cycle(one), make_cycle(one, other)), events.HungUp()
     )
     assert told[-2:] == ["SIGHUP: 1 problem stands", "problem: Namespace a: one is wrong; expected: better"]
-    many = make_cycle(*(Problem(HOME, f"{number:02}", "is wrong", "better") for number in range(30)))
+    many = make_cycle(*(Problem(HOME, f"{number:02}", "is wrong", "better", Reason.ANNOTATION) for number in range(30)))
     told = write(events.Idle(many, many), events.HungUp())
     assert told[0] == "SIGHUP: 30 problems stand"
     assert told[-1] == "and 10 more problems of Namespace a"

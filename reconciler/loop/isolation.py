@@ -7,7 +7,7 @@ import msgspec
 
 from reconciler.objects.snapshot import Namespace, Snapshot
 from reconciler.routing.model import Routes
-from reconciler.routing.problems import Problem, problem_of
+from reconciler.routing.problems import Problem, Reason, problem_of
 from reconciler.values.files import Files
 from reconciler.values.value import Value
 
@@ -47,7 +47,8 @@ class Held(Value, frozen=True):
     def problem(self) -> Problem:
         """The problem that is reported while the Namespace is held."""
         served = "its last good state is served" if self.good else "none of it is served"
-        return problem_of(self.name, "its change", f"is held back, {served}: {self.why}", self.expected)
+        why = f"is held back, {served}: {self.why}"
+        return problem_of(self.name, "its change", why, self.expected, Reason.HELD)
 
 
 def hold(snapshot: Snapshot, held: tuple[Held, ...]) -> Snapshot:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from reconciler.objects.snapshot import Resource
-from reconciler.routing.problems import Problem
+from reconciler.routing.problems import Problem, Reason
 from reconciler.values.decoding import find_repeated, locate_json_fault
 from reconciler.values.messages import excerpt
 from reconciler.values.patterns import Pattern
@@ -29,7 +29,7 @@ class Fault(Value, frozen=True, order=True):
 
     def as_problem(self, resource: Resource, annotation: str) -> Problem:
         """Make it a problem of the object that has the annotation."""
-        return Problem(resource, f"{annotation} {self.what}".rstrip(), self.why, self.expected)
+        return Problem(resource, f"{annotation} {self.what}".rstrip(), self.why, self.expected, Reason.ANNOTATION)
 
 
 class Refused(Exception):

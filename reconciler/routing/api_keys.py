@@ -4,7 +4,7 @@ import base64
 
 from reconciler.objects.snapshot import Secret
 from reconciler.routing.model import ApiKey
-from reconciler.routing.problems import Problem
+from reconciler.routing.problems import Problem, Reason
 from reconciler.values.messages import excerpt
 
 LONGEST_KEY = 2048
@@ -28,11 +28,12 @@ def read_api_key(secret: Secret | None, key_field: str, problems: list[Problem])
         if value is None or (name, value) not in usable:
             why = "is not base64" if value is None else "is too long" if value else "is empty"
             expected = f"1 to {LONGEST_KEY} bytes in base64"
-            problems.append(Problem(secret.resource, f"field {shown}", f"{why}: {effect}", expected))
+            problems.append(Problem(secret.resource, f"field {shown}", f"{why}: {effect}", expected, Reason.API_KEY))
         elif value != value.strip():
             why = "begins or ends with a blank or a line break, which is a part of the key"
-            problems.append(Problem(secret.resource, f"field {shown}", why, "a key without it, as printf %s makes it"))
+            expected = "a key without it, as printf %s makes it"
+            problems.append(Problem(secret.resource, f"field {shown}", why, expected, Reason.API_KEY))
     if len(usable) > MOST_KEYS:
         why = f"are {len(usable)}; only the first {MOST_KEYS} by name are valid"
-        problems.append(Problem(secret.resource, "API keys", why, f"at most {MOST_KEYS}"))
+        problems.append(Problem(secret.resource, "API keys", why, f"at most {MOST_KEYS}", Reason.API_KEY))
     return ApiKey(tuple(dict.fromkeys(base64.b64encode(value).decode() for _, value in usable[:MOST_KEYS])))

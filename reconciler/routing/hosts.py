@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from reconciler.routing.model import Answer, Host, Location, Match, Path, Tenant
-from reconciler.routing.problems import Problem, problem_of
+from reconciler.routing.problems import Problem, Reason, problem_of
 from reconciler.routing.server_names import find_slots
 from reconciler.routing.sharing import WELL_KNOWN, Claim, Contest
 from reconciler.values.messages import excerpt
@@ -39,12 +39,12 @@ def build_host(contest: Contest) -> BuiltHost:
     if not wish.served:
         why = f"is left out: Namespace {owner.tenant.name}, which is older, has options that cannot be served"
         expected = "a host of this Namespace alone, or that Namespace corrected"
-        problems += (problem_of(guest.tenant.name, f"host {name}", why, expected) for guest in guests)
+        problems += (problem_of(guest.tenant.name, f"host {name}", why, expected, Reason.HOST) for guest in guests)
         return BuiltHost(None, tuple(problems))
     for guest in guests:
         if guest.wish.tls or not guest.wish.served:
             why = f"has its options from Namespace {owner.tenant.name}, which is older"
-            problems.append(problem_of(guest.tenant.name, f"host {name} ssl", why, "no ssl here"))
+            problems.append(problem_of(guest.tenant.name, f"host {name} ssl", why, "no ssl here", Reason.HOST))
     taken = _take_locations(name, contest.claims, problems)
     # The owner decides for all, and a guest for its own paths.
     closed = {claim.tenant.name for claim in contest.claims if wish.require_api_key or claim.wish.require_api_key}
@@ -66,7 +66,7 @@ def _take_locations(host: str, claims: tuple[Claim, ...], problems: list[Problem
         for path in sorted(tenant.paths, key=lambda path: path.match is not Match.EXACT):
             what = f"host {host} path {excerpt(path.match.value + path.path)}"
             if refused := _refuse_guest(claim, path, claims[0].tenant.name):
-                problems.append(problem_of(tenant.name, what, *refused))
+                problems.append(problem_of(tenant.name, what, *refused, Reason.PATH))
                 continue
             wanted = list(_list_locations(tenant, path))
             holders = [taken.setdefault(name, location).tenant.name for name, location in wanted]
@@ -74,7 +74,7 @@ def _take_locations(host: str, claims: tuple[Claim, ...], problems: list[Problem
             if others:
                 part = "" if len(others) == len(holders) else "in part "
                 why = f"is {part}taken by Namespace {others[0]}, which is older"
-                problems.append(problem_of(tenant.name, what, why, "another path"))
+                problems.append(problem_of(tenant.name, what, why, "another path", Reason.PATH))
     return taken
 
 
@@ -150,4 +150,4 @@ def _tell_missing_keys(host: str, taken: Iterable[_Taken]) -> Iterator[Problem]:
     """Tell which Namespaces have paths on a host that needs an API key, and none."""
     for namespace in sorted({one.tenant.name for one in taken if one.tenant.api_key is None}):
         why = "needs an API key, and the Namespace has none: its paths answer 403"
-        yield problem_of(namespace, f"host {host}", why, "a routing Secret with an API key")
+        yield problem_of(namespace, f"host {host}", why, "a routing Secret with an API key", Reason.API_KEY)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from reconciler.routing.model import Path, TenantHost
-from reconciler.routing.problems import Problem, problem_of
+from reconciler.routing.problems import Problem, Reason, problem_of
 from reconciler.settings import Settings
 
 MOST_REGEXES = 20  # nginx tries them one after the other for each request
@@ -16,7 +16,7 @@ def limit_regexes(paths: tuple[Path, ...], namespace: str, problems: list[Proble
     regexes = [path for path in paths if path.match.is_regex]
     if len(regexes) > MOST_REGEXES:
         why = f"are {len(regexes)}; the first {MOST_REGEXES} by name are served"
-        problems.append(problem_of(namespace, "regular expressions", why, f"at most {MOST_REGEXES}"))
+        problems.append(problem_of(namespace, "regular expressions", why, f"at most {MOST_REGEXES}", Reason.LIMIT))
     return (*(path for path in paths if not path.match.is_regex), *regexes[:MOST_REGEXES])
 
 
@@ -28,7 +28,7 @@ def limit_certificates(hosts: tuple[TenantHost, ...], namespace: str, settings: 
         if host.tls and left < 0:
             why = "is left out: with the hosts before it, it has too many certificates"
             expected = f"at most {settings.max_certificates} (MAX_CERTIFICATES_PER_NAMESPACE)"
-            problem = problem_of(namespace, f"host {host.name}", why, expected)
+            problem = problem_of(namespace, f"host {host.name}", why, expected, Reason.LIMIT)
             yield replace(host, served=False, tls=None, problems=(problem,))
         else:
             yield host
@@ -49,5 +49,5 @@ def limit_locations(
                 f"at most {settings.max_hosts} hosts and {settings.max_locations} locations, two for each path and host"
             )
             why = f"are {asked}; the first {most} by name are served"
-            problems.append(problem_of(namespace, what, why, expected))
+            problems.append(problem_of(namespace, what, why, expected, Reason.LIMIT))
     return hosts[:most_hosts], paths[:most_paths]

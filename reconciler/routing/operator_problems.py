@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from reconciler.objects.snapshot import Resource
 from reconciler.routing.model import Tls
-from reconciler.routing.problems import Problem
+from reconciler.routing.problems import Problem, Reason
 from reconciler.routing.tls import SERVER_CERTIFICATE
 from reconciler.routing.validity import tell_validity
 
@@ -14,13 +14,15 @@ def tell_default(default: Tls | None, now: float) -> Iterator[Problem]:
     if default:
         troubles = [(flaw, SERVER_CERTIFICATE) for flaw in default.chain.server_flaws]
         troubles += [trouble] if (trouble := tell_validity(default.chain, now)) else []
-        yield from (Problem(_name("SSL_CERT"), "the certificate", *trouble) for trouble in troubles)
+        for trouble in troubles:
+            yield Problem(_name("SSL_CERT"), "the certificate", *trouble, Reason.SETTING)
 
 
 def tell_unlisted(namespace: str) -> Problem:
     """Tell that a Namespace is watched that was not listed."""
     why = "does not exist, or does not match ROUTABLE_LABEL_SELECTOR"
-    return Problem(_name("WATCH_NAMESPACES"), f"Namespace {namespace}", why, "a routable Namespace")
+    what = f"Namespace {namespace}"
+    return Problem(_name("WATCH_NAMESPACES"), what, why, "a routable Namespace", Reason.SETTING)
 
 
 def _name(setting: str) -> Resource:

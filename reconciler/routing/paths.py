@@ -9,7 +9,7 @@ from reconciler.objects.snapshot import Pod, Port, Probe
 from reconciler.routing.annotations import Fault
 from reconciler.routing.model import Match, Path, Server, Upstream
 from reconciler.routing.path_entries import PathEntry, parse_paths
-from reconciler.routing.problems import Problem
+from reconciler.routing.problems import Problem, Reason
 from reconciler.routing.slips import find_path_slips
 from reconciler.settings import Settings
 from reconciler.values.addresses import find_cidr, parse_address
@@ -67,7 +67,8 @@ def _parse_entries(
         left -= len(entries)
         if left < 0:
             why = "is left out: older Pods of the Namespace have too many entries"
-            problems.append(Problem(pod.resource, settings.paths_annotation, why, "fewer Pods, or fewer paths"))
+            what, expected = settings.paths_annotation, "fewer Pods, or fewer paths"
+            problems.append(Problem(pod.resource, what, why, expected, Reason.LIMIT))
             continue
         problems += (fault.as_problem(pod.resource, settings.paths_annotation) for fault in faults)
         yield pod, entries
@@ -104,7 +105,8 @@ def _tell_undeclared(pod: Pod, entries: list[PathEntry], settings: Settings, pro
     for entry in entries:
         what = f"{settings.paths_annotation} {excerpt(entry.path)} containerPort"
         why = f"{excerpt(str(entry.port))} is not a TCP port that a container declares"
-        problems.append(Problem(pod.resource, what, why, f"one of those declared: {numbers or 'none'}"))
+        expected = f"one of those declared: {numbers or 'none'}"
+        problems.append(Problem(pod.resource, what, why, expected, Reason.PORT))
 
 
 def _read_address(pod: Pod, settings: Settings, problems: list[Problem]) -> str | None:
@@ -112,10 +114,10 @@ def _read_address(pod: Pod, settings: Settings, problems: list[Problem]) -> str 
     address = parse_address(pod.ip)
     if address is None:
         why = f"{excerpt(pod.ip)} is not an IP address"
-        problems.append(Problem(pod.resource, "podIP", why, "an IPv4 or IPv6 address"))
+        problems.append(Problem(pod.resource, "podIP", why, "an IPv4 or IPv6 address", Reason.ADDRESS))
     elif denied := find_cidr(address, settings.deny_pod_cidrs):
         why = f"{address} lies in {denied.text}, which DENY_POD_CIDRS forbids"
-        problems.append(Problem(pod.resource, "podIP", why, "an address of the Pods' network"))
+        problems.append(Problem(pod.resource, "podIP", why, "an address of the Pods' network", Reason.ADDRESS))
         return None
     return address
 
@@ -127,10 +129,11 @@ def _read_check(pod: Pod, port: Port, problems: list[Problem]) -> Probe | None:
         return None
     if probe.path is not None and not PROBE_PATH.accepts(probe.path):
         why = f"{excerpt(probe.path)} is not a path"
-        problems.append(Problem(pod.resource, "probe path", why, PROBE_PATH.allowed))
+        problems.append(Problem(pod.resource, "probe path", why, PROBE_PATH.allowed, Reason.PROBE))
         return None
     if not all(1 <= number <= LONGEST_PROBE for number in (probe.period, probe.timeout, probe.rise, probe.fall)):
-        problems.append(Problem(pod.resource, "probe", "has a number out of range", f"1 to {LONGEST_PROBE}"))
+        why = "has a number out of range"
+        problems.append(Problem(pod.resource, "probe", why, f"1 to {LONGEST_PROBE}", Reason.PROBE))
         return None
     # The probe may name a port that the container does not declare; the nginx module needs a port in any case.
     return replace(probe, port=probe.port if 1 <= probe.port <= 65535 else port.number)
@@ -144,15 +147,17 @@ def _tell_disagreements(claims: list[_Claim], settings: Settings, problems: list
         what = f"{settings.paths_annotation} {excerpt(claim.entry.path)}"
         if claim.entry.target != oldest.entry.target:
             why = f"has another targetPath than Pod {oldest.pod.name}, which is older and counts"
-            problems.append(Problem(claim.pod.resource, what, why, "the same targetPath in all Pods"))
+            expected = "the same targetPath in all Pods"
+            problems.append(Problem(claim.pod.resource, what, why, expected, Reason.DISAGREEMENT))
         if claim.check != oldest.check:
             why = f"has another health check than Pod {oldest.pod.name}, which is older and counts"
-            problems.append(Problem(claim.pod.resource, what, why, "the same probe in all Pods"))
+            problems.append(Problem(claim.pod.resource, what, why, "the same probe in all Pods", Reason.DISAGREEMENT))
         address = claim.server.address if claim.server else ""
         holder = seen.setdefault(address, claim.pod.name)
         if holder != claim.pod.name:
             why = f"has the address {address} of Pod {holder}, which is older and counts"
-            problems.append(Problem(claim.pod.resource, what, why, "an address and port of its own"))
+            expected = "an address and port of its own"
+            problems.append(Problem(claim.pod.resource, what, why, expected, Reason.ADDRESS))
 
 
 def _upstream_name(namespace: str, match: Match, path: str) -> str:

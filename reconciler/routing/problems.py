@@ -1,6 +1,7 @@
 """Problems: what is left out of routing or cannot work, and why, for people; at most some for each tenant."""
 
 from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
 from itertools import groupby
 from operator import attrgetter
 
@@ -9,6 +10,26 @@ from reconciler.values.value import Value
 
 # One tenant must not fill the log that all tenants share.
 _MOST_OF_AN_OBJECT, _MOST_OF_A_NAMESPACE = 20, 200
+
+
+class Reason(StrEnum):
+    """The class of a problem: for metrics, and the `reason` of Kubernetes Events."""
+
+    ANNOTATION = "InvalidAnnotation"
+    NOT_SELECTED = "NotSelected"
+    PORT = "UndeclaredPort"
+    ADDRESS = "InvalidAddress"
+    PROBE = "InvalidProbe"
+    DISAGREEMENT = "PodsDisagree"
+    HOST = "HostConflict"
+    PATH = "PathConflict"
+    LIMIT = "LimitExceeded"
+    TLS = "InvalidTLS"
+    EXPIRY = "CertificateExpiry"
+    API_KEY = "InvalidAPIKey"
+    HELD = "ChangeHeldBack"
+    SETTING = "InvalidSetting"
+    MORE = "MoreProblems"
 
 
 class Problem(Value, frozen=True, order=True):
@@ -21,6 +42,7 @@ class Problem(Value, frozen=True, order=True):
     what: str
     why: str
     expected: str
+    reason: Reason
 
     @property
     def namespace(self) -> Resource:
@@ -31,9 +53,9 @@ class Problem(Value, frozen=True, order=True):
         return f"{self.resource}: {self.what} {self.why}; expected: {self.expected}"
 
 
-def problem_of(namespace: str, what: str, why: str, expected: str) -> Problem:
+def problem_of(namespace: str, what: str, why: str, expected: str, reason: Reason) -> Problem:
     """Make a problem of a Namespace itself."""
-    return Problem(Resource("Namespace", "", namespace), what, why, expected)
+    return Problem(Resource("Namespace", "", namespace), what, why, expected, reason)
 
 
 def cut_problems(problems: Iterable[Problem]) -> list[Problem]:
@@ -47,6 +69,5 @@ def _keep_first(problems: Iterable[Problem], most: int, find: Callable[[Problem]
         found = tuple(group)
         yield from found[:most]
         if len(found) > most:
-            yield Problem(
-                resource, "there", f"are {len(found) - most} more problems", "the listed ones corrected first"
-            )
+            why = f"are {len(found) - most} more problems"
+            yield Problem(resource, "there", why, "the listed ones corrected first", Reason.MORE)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from reconciler.routing.host_options import EVERYONE
 from reconciler.routing.model import Tenant, TenantHost
-from reconciler.routing.problems import Problem, problem_of
+from reconciler.routing.problems import Problem, Reason, problem_of
 from reconciler.values.value import Value
 
 # Whoever answers below this path proves that it has the host, and gets certificates for it:
@@ -94,4 +94,4 @@ def _shares(wish: TenantHost, namespace: str) -> bool:
 
 def _tell(tenant: Tenant, host: str, why: str, owner: str, shared: str) -> Problem:
     expected = f'"sharedWith": ["{tenant.name}"] in the options of {shared} in Namespace {owner}, or another host'
-    return problem_of(tenant.name, f"host {host}", why, expected)
+    return problem_of(tenant.name, f"host {host}", why, expected, Reason.HOST)

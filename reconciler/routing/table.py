@@ -9,7 +9,7 @@ from reconciler.objects.snapshot import PemPair, Snapshot
 from reconciler.routing.hosts import build_host
 from reconciler.routing.model import Host, Routes, RoutingTable, Tls
 from reconciler.routing.operator_problems import tell_default, tell_unlisted
-from reconciler.routing.problems import Problem, cut_problems, problem_of
+from reconciler.routing.problems import Problem, Reason, cut_problems, problem_of
 from reconciler.routing.server_names import Named, Slot, find_crowded, find_slots, hash_size
 from reconciler.routing.shadows import find_shadows
 from reconciler.routing.sharing import Contest, settle
@@ -85,12 +85,13 @@ def _find_crowded(names: Mapping[str, tuple[Slot, ...]], contests: dict[str, Con
 
 def _tell_stray(namespace: str) -> Problem:
     why = "do not match the selector, so its routable Pods are not exposed"
-    return problem_of(namespace, "labels", why, "the routable label on the Namespace too")
+    expected = "the routable label on the Namespace too"
+    return problem_of(namespace, "labels", why, expected, Reason.NOT_SELECTED)
 
 
 def _tell_crowded(host: Host) -> Problem:
     why = "is left out: nginx has too many names in one hash bucket"
-    return problem_of(host.namespace, f"host {host.name}", why, "fewer hosts, or other names")
+    return problem_of(host.namespace, f"host {host.name}", why, "fewer hosts, or other names", Reason.LIMIT)
 
 
 def _tell_expiry(host: Host, now: float) -> Iterator[Problem]:
@@ -98,7 +99,7 @@ def _tell_expiry(host: Host, now: float) -> Iterator[Problem]:
         return
     for part, chain in (("certificate", host.tls.chain), ("clientCertificate", host.tls.client)):
         if chain and (trouble := tell_validity(chain, now)):
-            yield problem_of(host.namespace, f"host {host.name} ssl.{part}", *trouble)
+            yield problem_of(host.namespace, f"host {host.name} ssl.{part}", *trouble, Reason.EXPIRY)
 
 
 def _find_moments(served: Iterable[Tls | None], now: float) -> Iterator[float]:

@@ -12,7 +12,7 @@ from reconciler.routing.host_options import HostOptions, parse_hosts
 from reconciler.routing.limits import limit_certificates, limit_locations, limit_regexes
 from reconciler.routing.model import ApiKey, Tenant, TenantHost, Tls
 from reconciler.routing.paths import read_paths
-from reconciler.routing.problems import Problem, cut_problems
+from reconciler.routing.problems import Problem, Reason, cut_problems
 from reconciler.routing.slips import find_host_slips
 from reconciler.routing.tls import SecretFields, TlsRefused, find_flaws, read_clients, read_pair
 from reconciler.settings import Settings
@@ -69,12 +69,14 @@ def _read_host(
                 raise
             chain, key = kept
             why = f"{refused.why}: its last good certificate and key are served until {write_time(chain.not_after)}"
-            problems.append(Problem(namespace.resource, what, why, refused.expected))
+            problems.append(Problem(namespace.resource, what, why, refused.expected, Reason.TLS))
         tls = Tls(chain, key, read_clients(host.tls, fields, pems))
     except TlsRefused as refused:
-        problem = Problem(namespace.resource, what, f"is left out: it {refused.why}", refused.expected)
+        why = f"is left out: it {refused.why}"
+        problem = Problem(namespace.resource, what, why, refused.expected, Reason.TLS)
         return replace(wish, served=False, problems=(problem,))
-    problems += (Problem(namespace.resource, f"{what} {part}", *flaw) for part, *flaw in find_flaws(host.name, tls))
+    for part, why, expected in find_flaws(host.name, tls):
+        problems.append(Problem(namespace.resource, f"{what} {part}", why, expected, Reason.TLS))
     return replace(wish, tls=tls, problems=tuple(problems))
 
 
@@ -91,9 +93,11 @@ def _tell_lost_key(namespace: Namespace, hosts: tuple[HostOptions, ...], setting
     """Tell that paths are open to everyone since their API key is gone, unless each host says what is to be then."""
     if namespace.key_lost and namespace.terminating:
         why = "is gone while the Namespace is being deleted, and its paths answer 403"
-        yield Problem(namespace.resource, "its API key", why, "the Namespace gone, or its Secret as it was")
+        yield Problem(
+            namespace.resource, "its API key", why, "the Namespace gone, or its Secret as it was", Reason.API_KEY
+        )
     elif namespace.key_lost and not settings.require_api_key and any(host.require_api_key is None for host in hosts):
         field, secret = settings.api_key_secret_field, settings.api_key_secret_name
         why = "is gone, and its paths are open to everyone"
         expected = f'the field {field} of Secret {secret}, or "requireApiKey" true or false for each host'
-        yield Problem(namespace.resource, "its API key", why, expected)
+        yield Problem(namespace.resource, "its API key", why, expected, Reason.API_KEY)

@@ -112,7 +112,7 @@ class Log:
         """Write one thing that is left out. If `gone`, it is no longer left out."""
         event, resource = "gone" if gone else "problem", problem.resource
         record = {"event": event, "kind": resource.kind, "namespace": resource.namespace, "name": resource.name}
-        record |= {"what": problem.what, "why": problem.why, "expected": problem.expected}
+        record |= {"what": problem.what, "why": problem.why, "expected": problem.expected, "reason": problem.reason}
         text = f"{resource}: {problem.what} {problem.why}" if gone else str(problem)
         level: Level = "info" if gone else "warning"
         self._lines.write(level, record, f"{indent}{self._lines.paint(event, event)}: {text}")
