@@ -310,7 +310,7 @@ def test_in_a_pod(scene: Scene, server: ApiServer, serving: Launch, form: str) -
     server.put(secret("team", api_key=scene.canaries.mint("a second API key")))
     daemon.wait_for_line("of Namespace team")
     for fault, told in ((faults.HTML, "not JSON"), (faults.CUT, "list"), (faults.MALFORMED, "left out")):
-        server.fail(fault, "/api/v1/secrets*")
+        server.fail(fault, "/api/v1/*secrets*")
         server.put(secret("team", api_key=scene.canaries.mint("another API key")))
         daemon.wait_for_line(told)
         server.mend()

@@ -1,5 +1,6 @@
 """Reading a live cluster: no change is missed, and every fault is an error of one line and not a crash."""
 
+import json
 import re
 import socket
 import threading
@@ -13,7 +14,7 @@ from support.answers import JSON, Answer
 from support.apiserver import TOKEN, USER, ApiServer
 from support.authority import Authority
 from support.faults import INTERNAL_ERROR, answer_with
-from support.objects import namespace, pod, secret
+from support.objects import FIXTURES, namespace, pod, secret
 
 from reconciler.cluster.collection import ClusterError
 from reconciler.cluster.connection import Connection
@@ -88,12 +89,34 @@ def test_change_around_a_failure(server: ApiServer, cluster: Read) -> None:
     for number in range(100):
         before = reader.read()
         server.put(namespace("a", {f"between{number}.dev": {}}))
-        server.fail(INTERNAL_ERROR, "/api/v1/pods")
+        server.fail(INTERNAL_ERROR, "/api/v1/*pods")
         with pytest.raises(ClusterError):
             reader.read()
         server.mend()
         server.put(namespace("a", {f"after{number}.dev": {}}))
         assert reader.read() is not before
+
+
+def test_version_of_a_list_in_one_namespace() -> None:
+    """A List of one Namespace from an API server's cache has the version of all Pods, as a recorded one shows."""
+    in_one, in_all = (
+        json.loads((FIXTURES / "api-1.36" / f"{name}.http").read_text().split("\n\n")[2])
+        for name in ("list-pods-rv0", "probe-unchanged")
+    )
+    newest = max(int(item["metadata"]["resourceVersion"]) for item in in_one["items"])
+    assert int(in_one["metadata"]["resourceVersion"]) == int(in_all["metadata"]["resourceVersion"]) > newest
+
+
+def test_change_in_another_namespace(server: ApiServer, cluster: Read) -> None:
+    """A change in any Namespace is seen, although the version of all Pods is requested in one Namespace alone."""
+    server.load([namespace("a", {"a.dev": {}}), namespace("default", {})])
+    reader = cluster(server.url)
+    before = reader.read()
+    assert reader.read() is before
+    for number, home in enumerate(("a", "default", "a")):
+        server.put(pod(home, f"new-{number}", "127.9.9.9", [{"basePath": f"/{number}"}]))
+        after = reader.read()
+        assert sum(len(one.pods) for one in after.namespaces) == number + 1
 
 
 @pytest.mark.parametrize("resource", ["namespaces", "pods", "secrets"])
@@ -157,7 +180,7 @@ def test_all_missing_rights_at_once(server: ApiServer, cluster: Read, watched: s
 )
 def test_malformed_behind_what_is_left_out(server: ApiServer, cluster: Read, body: bytes) -> None:
     """Malformed JSON is a failure of the whole list, also after an object that is left out alone."""
-    server.fail(answer_with(Answer(200, (body,), JSON)), "/api/v1/pods")
+    server.fail(answer_with(Answer(200, (body,), JSON)), "/api/v1/*pods")
     with pytest.raises(ClusterError, match=r"^list pods: the answer is (not JSON: '|nested too deeply)"):
         cluster(server.url).read()
 

@@ -40,7 +40,7 @@ def test_follows_the_cluster(server: ApiServer, launch: Start, port: int) -> Non
 
 
 def test_idle_tick_is_three_tiny_requests(server: ApiServer, launch: Start, port: int) -> None:
-    """While nothing changes, a cycle requests three empty lists and logs nothing."""
+    """While nothing changes, a cycle requests three empty lists, each by a name in one Namespace, and logs nothing."""
     server.load([namespace("a", {"a.dev": {}}), web("a", port)])
     daemon = launch()
     daemon.wait_for_line("+ pod a/")  # the last line about the first release
@@ -48,7 +48,8 @@ def test_idle_tick_is_three_tiny_requests(server: ApiServer, launch: Start, port
     seen, told = len(server.requests), len(daemon.lines)
     server.wait_for(lambda _: len(server.requests) >= seen + 9)
     asked = server.requests[seen : seen + 9]
-    assert {one.path for one in asked} == {"/api/v1/namespaces", "/api/v1/pods", "/api/v1/secrets"}
+    paths = {"/api/v1/namespaces", "/api/v1/namespaces/default/pods", "/api/v1/namespaces/default/secrets"}
+    assert {one.path for one in asked} == paths
     assert {one.query["resourceVersion"] for one in asked} == {"0"}
     assert all("=-" in one.query["fieldSelector"] for one in asked)
     assert {one.agent for one in asked} == {"dispatcher/0.1.0"}

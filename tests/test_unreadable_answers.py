@@ -30,7 +30,7 @@ def test_unreadable_answer(server: ApiServer, launch: Callable[..., RunningDaemo
     server.load([namespace("a", {"a.dev": {}}), web("a", port)])
     daemon = launch()
     daemon.wait_until_serves("a.dev")
-    server.fail(answer_with(Answer(200, (body,))), "/api/v1/pods")
+    server.fail(answer_with(Answer(200, (body,))), "/api/v1/*pods")
     daemon.wait_for_line(told)
     assert daemon.ask("a.dev") == 200
     server.mend()

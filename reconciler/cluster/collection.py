@@ -23,6 +23,9 @@ _MOST_PAGES = 10_000
 _PIECE = 1 << 20  # bytes of a body that are read at a time: little memory beside the decoded objects
 # No object has this name, phase or type. A filter for it gives an empty List with the version of the whole collection.
 _NOBODY = "-"
+# A List in one Namespace has the version of all Namespaces' objects too. For a name in it the API server looks for one
+# object; for a name in all Namespaces it would walk through its whole cache, on behalf of each node.
+_ANY_NAMESPACE = "default"
 _LONGEST_MESSAGE = 300  # of a Status; a service account's name alone may have 300 characters
 
 
@@ -119,7 +122,8 @@ class Collection(Generic[Item]):
         # dispatcher may list Secrets only by their name, so the name stays; a second field makes the List empty.
         other = "type" if self._kind.__name__ == "Secret" else "status.phase"
         nothing = f"{fields},{other}={_NOBODY}" if fields else f"metadata.name={_NOBODY}"
-        page = self._get({**self._filters, "field_selector": nothing}, {"resourceVersion": "0"}, {})
+        where = _ANY_NAMESPACE if self._filters.get("namespace") is pykube.all else self._filters.get("namespace")
+        page = self._get({"field_selector": nothing, "namespace": where}, {"resourceVersion": "0"}, {})
         return page.metadata.resource_version
 
     def _read_all(self, params: dict[str, str]) -> str:
