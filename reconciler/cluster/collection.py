@@ -13,6 +13,7 @@ from pykube.query import Query
 
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.pages import Item, Page, PageError, Pages
+from reconciler.cluster.protobuf_pages import CONTENT_TYPE, ProtobufPages, read_message
 from reconciler.loop.ports import SourceError
 from reconciler.values.messages import excerpt
 
@@ -73,6 +74,7 @@ class Collection(Generic[Item]):
         self._kind: type[Item] = kind
         self._filters = filters
         self._pages = Pages(kind)
+        self._protobuf_pages = ProtobufPages(kind)
         self._known = ""  # while the API server's cache has this version, `_items` are up to date
         self._newest = ""
         self._items: tuple[Item, ...] = ()
@@ -157,7 +159,8 @@ class Collection(Generic[Item]):
             with self._connection.deadline(self._timeout), _execute(query, params) as response:
                 if response.status_code != HTTPStatus.OK:
                     raise _StatusError(response)
-                return self._pages.read(iter(lambda: response.raw.read(_PIECE), b""), known)
+                pages = self._protobuf_pages if _is_protobuf(response) else self._pages
+                return pages.read(_read_pieces(response), known)
         except PageError as error:
             raise ClusterError(f"list {self._name}: {error}") from None
         except TimeoutError:
@@ -187,10 +190,20 @@ def _execute(query: Query, params: dict[str, str]) -> requests.Response:
     return response
 
 
+def _is_protobuf(response: requests.Response) -> bool:
+    return response.headers.get("Content-Type", "").partition(";")[0].strip() == CONTENT_TYPE
+
+
+def _read_pieces(response: requests.Response) -> Iterator[bytes]:
+    return iter(lambda: response.raw.read(_PIECE, decode_content=True), b"")
+
+
 def _read_message(response: requests.Response) -> str:
     """Read the message of a Status, if the answer is a Status."""
     with suppress(RecursionError, *_FAILURES):
-        status = json.loads(response.raw.read(65536) or b"null")
+        if _is_protobuf(response):
+            return f": {excerpt(text, _LONGEST_MESSAGE)}" if (text := read_message(_read_pieces(response))) else ""
+        status = json.loads(response.raw.read(65536, decode_content=True) or b"null")
         if isinstance(status, dict) and isinstance(status.get("message"), str):
             return f": {excerpt(status['message'], _LONGEST_MESSAGE)}"
     return ""

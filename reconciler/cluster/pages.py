@@ -75,7 +75,7 @@ class Pages(Generic[Item]):
             part = self._decode(text, complaints, len(items) + len(complaints))
             for name in ("kind", "api_version", "metadata"):
                 own[name] = getattr(part, name) or own.get(name)
-            items += (_keep(item, known) for item in part.items or ())
+            items += (keep(item, known) for item in part.items or ())
         if own["kind"] != self._kind or own["api_version"] != "v1":
             raise PageError(f"the answer is {excerpt(str(own['kind']))}, not {self._kind}")
         if not isinstance(own["metadata"], Metadata) or not own["metadata"].resource_version:
@@ -124,7 +124,7 @@ def _cut(pieces: Iterable[bytes]) -> Iterator[bytearray]:
     yield text
 
 
-def _keep(item: Item, known: Mapping[tuple[str | None, str], Item]) -> Item:
+def keep(item: Item, known: Mapping[tuple[str | None, str], Item]) -> Item:
     """Give the known object if it equals the item: memory then holds it once, and later comparisons cost nothing."""
     same = known.get((item.metadata.namespace, item.metadata.name))
     return same if same == item else item

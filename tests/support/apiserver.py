@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from aiohttp import web
+from support import protobuf
 from support.answers import NO_SUCH_PATH, UNAUTHORIZED, VERSION, Answer, Refused, not_found, write_forbidden
 from support.authority import Authority
 from support.event_store import create_event, patch_event, write_object
@@ -52,7 +53,8 @@ class ApiServer:
     `tokens` gives the user of each token. `rights` gives, for each user and resource, the names that the user may list
     and read; `*` means all names. If `anonymous` is true, a request without a token has a user too, but one without
     rights. The server waits `patience` seconds for a version that the cache has not reached; Kubernetes waits three.
-    If `gzip` is true, large bodies are compressed, as Kubernetes does by default.
+    If `gzip` is true, large bodies are compressed, and if `protobuf` is true, clients that ask for it get protobuf, as
+    Kubernetes does by default.
     """
 
     def __init__(self, authority: Authority) -> None:
@@ -62,7 +64,8 @@ class ApiServer:
         self.rights = {USER: {"namespaces": _ALL, "pods": _ALL, "secrets": frozenset({"routing"}), "events": _ALL}}
         self.anonymous = True
         self.patience = 0.2
-        self.gzip = False
+        self.gzip = True
+        self.protobuf = True
         self.port = free_port()
         self._authority = authority
         self._changed = threading.Condition()
@@ -226,9 +229,12 @@ class ApiServer:
         noted = Request(request.method, request.path, dict(request.query), request.headers.get("User-Agent", ""))
         self._change(lambda: self.requests.append(noted))
         applied = next((each for each in self._faults if each.takes(request)), None)
+        request["plain"] = not self.protobuf or (applied and not applied.fault.send)  # a fault may edit JSON
         answer = await self._answer(request)
         if applied:
             answer = applied.fault.change(answer)
+        if _read_accept(request).startswith(protobuf.CONTENT_TYPE):
+            answer = protobuf.translate(answer)
         packed = self.gzip and "gzip" in request.headers.get("Accept-Encoding", "")
         response, body = write_response(answer, packed)
         mended = applied.mended if applied else asyncio.Event()
@@ -265,7 +271,7 @@ class ApiServer:
         if verb == "get" and not name:
             query = parse_query(resource, namespace, request.query)
             self._check_right(user, "list", resource, namespace, query.name)
-            return await answer_list(self.store, query, request.headers.get("Accept", ""), self.patience)
+            return await answer_list(self.store, query, _read_accept(request), self.patience)
         self._check_right(user, verb, resource, namespace, name)
         if resource == "events" and request.method != "GET":
             body, agent = await request.read(), request.headers.get("User-Agent", "")
@@ -282,3 +288,9 @@ class ApiServer:
         names = self.rights.get(user, {}).get(resource, frozenset())
         if "*" not in names and name not in names:
             raise Refused(write_forbidden(user, verb, resource, namespace, name))
+
+
+def _read_accept(request: web.Request) -> str:
+    """Read what the client accepts; without protobuf if the answer is to be plain."""
+    accept = request.headers.get("Accept", "")
+    return accept.removeprefix(f"{protobuf.CONTENT_TYPE}, ") if request["plain"] else accept

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
+from support import protobuf
 from support.answers import (
     Answer,
     Refused,
@@ -195,6 +196,13 @@ def _read_token(token: str) -> tuple[int, str]:
 def _write(
     query: Query, collection: Collection, found: tuple[Stored, ...], metadata: dict[str, object], accept: str
 ) -> Answer:
+    if accept.startswith(protobuf.CONTENT_TYPE):
+        key = ("protobuf", query.question, query.prefix, query.limit, query.token)
+        pieces = collection.written.get(key)
+        if not pieces:
+            pieces = protobuf.write_list(query.kind.name, metadata, (each.item for each in found))
+            collection.written[key] = pieces
+        return Answer(200, pieces, protobuf.HEADERS)
     if METADATA_ONLY in accept:
         items = b",".join(_write_metadata(each) for each in found)
         return write_list("PartialObjectMetadata", metadata, items, "meta.k8s.io/v1")

@@ -66,6 +66,7 @@ class Collection:
     objects: dict[str, Stored] = field(default_factory=dict)
     found: dict[object, tuple[Stored, ...]] = field(default_factory=dict, compare=False)
     joined: dict[object, bytes] = field(default_factory=dict, compare=False)
+    written: dict[object, tuple[bytes, bytes, bytes]] = field(default_factory=dict, compare=False)
 
     def find(self, what: object, prefix: str, accepts: Callable[[Stored], bool]) -> tuple[Stored, ...]:
         """Find objects whose key begins with `prefix`, in the order of their keys; `what` identifies the search."""
@@ -88,6 +89,7 @@ class Collection:
         """Forget the results of searches, because this state will rarely be read."""
         self.found.clear()
         self.joined.clear()
+        self.written.clear()
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,10 @@ class Store:
         """Freeze the cache at a version, by default the present one; if `empty`, it has that version but no objects."""
         held = self.present if version is None else self._states[version]
         if empty:
-            nothing = {name: replace(each, objects={}, found={}, joined={}) for name, each in held.collections.items()}
+            nothing = {
+                name: replace(each, objects={}, found={}, joined={}, written={})
+                for name, each in held.collections.items()
+            }
             held = State(held.version, nothing)
         self._held = held
 
