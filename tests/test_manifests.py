@@ -141,6 +141,16 @@ def test_objects_that_appear_twice(tmp_path: Path) -> None:
         read(tmp_path, DEPLOYMENT, DEPLOYMENT.replace("80", "81"))
 
 
+def test_generated_names(tmp_path: Path) -> None:
+    """An object that leaves its name to the API server gets a name of its own, and has a place."""
+    text = "kind: Job\napiVersion: batch/v1\nmetadata:\n  generateName: migrate-\n"
+    found = read(tmp_path, text, text)
+    names = [workload.resource.name for workload in found.workloads]
+    assert names == ["migrate-00001", "migrate-00002"]
+    second = found.places.find(Resource("Job", "default", names[1]), ("metadata", "generateName"))
+    assert second == Place(str(tmp_path / "1.yaml"), 4)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from reconciler.disk.places import Places
 from reconciler.disk.recordings import Item, Merged, is_routed, naming, put_in_namespace, read_data, read_items
 from reconciler.objects.listing import KINDS, Listing
@@ -62,12 +64,13 @@ class _Reader:
         self._others: list[OtherObject] = []
         self._read, self._unread = Counter[str](), Counter[str]()
         self._places = Places()
+        self._named = 0
 
     def read(self, path: str) -> None:
         data = read_data(path)
         self._places.add_file(path, data)
         with naming(path):
-            for item in read_items(data):
+            for item in map(self._give_name, read_items(data)):
                 self._places.add(self._take(item), path, item)
 
     def manifests(self) -> Manifests:
@@ -79,6 +82,17 @@ class _Reader:
             self._unread,
             self._places,
         )
+
+    def _give_name(self, item: Item) -> Item:
+        """Give an object that has only a generateName a name, as the API server does."""
+        metadata = item.metadata if isinstance(item.metadata, dict) else {}
+        prefix = metadata.get("generateName")
+        if metadata.get("name") or not isinstance(prefix, str):
+            return item
+        self._named += 1
+        metadata = {**metadata, "name": f"{prefix}{self._named:05}"}
+        whole = {**msgspec.json.decode(item.raw), "metadata": metadata}
+        return msgspec.structs.replace(item, metadata=metadata, raw=msgspec.Raw(msgspec.json.encode(whole)))
 
     def _take(self, item: Item) -> Resource:
         """Keep one object, and give its name."""

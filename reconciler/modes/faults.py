@@ -1,6 +1,7 @@
 """Faults: what is wrong in manifests, with file and line, for people and for the machines that read linters."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from reconciler.disk.manifests import Manifests
@@ -33,5 +34,6 @@ def _place(manifests: Manifests, settings: Settings, now: float) -> Iterator[Fau
 def _name_file(path: str) -> str:
     if path == STANDARD_INPUT:
         return ""
-    folder = Path.cwd()
-    return str(Path(path).relative_to(folder)) if Path(path).is_relative_to(folder) else path
+    with suppress(OSError, ValueError):  # the current folder is gone, or the file lies elsewhere
+        return str(Path(path).relative_to(Path.cwd()))
+    return path
