@@ -84,6 +84,8 @@ def test_oldest_is_the_oldest() -> None:
 @pytest.mark.parametrize("name", PINS)
 def test_lock_is_closed(name: str) -> None:
     """What a pinned package needs is pinned too; this is tested if the pinned version is the installed one."""
+    if "; sys_platform == 'win32'" in PINS[name][1]:
+        pytest.skip("only Windows needs it")
     if name == "setuptools" or version(name) != PINS[name][0]:
         pytest.skip("another version is installed here")
     needed = [Requirement(line) for line in requires(name) or ()]

@@ -23,6 +23,7 @@ from reconciler.modes.sources import read_listing
 from reconciler.objects.normaliser import Normaliser
 from reconciler.settings import Settings
 from reconciler.status.log import Log
+from reconciler.status.progress import Progress
 
 
 def _replay(given: argparse.Namespace, settings: Settings, log: Log, _: Mapping[str, str]) -> int:
@@ -55,16 +56,20 @@ def _pass_on(event: Event, log: Log) -> None:
 def _run(given: argparse.Namespace, paths: list[str], settings: Settings, sink: Sink, log: Log) -> int:
     told, last, failed, found = Log(sys.stdout, given.log_format), None, False, False
     normaliser, stages = Normaliser(settings), Stages(settings)
-    for path in paths:
-        snapshot = normaliser.normalise(read_listing([path], settings))
-        try:
-            cycle = reconcile(snapshot, stages, sink, last, time.time())
-        except SinkError as error:
-            log.tell_error(f"{_label(path)}: {error}")
-            failed = True
-            continue
-        told.tell_recording(_label(path), cycle, last)
-        last, found = cycle, found or bool(given.strict and cycle.table.problems)
+    with Progress(len(paths), "recordings", given.log_format) as progress:
+        for path in paths:
+            snapshot = normaliser.normalise(read_listing([path], settings))
+            try:
+                cycle = reconcile(snapshot, stages, sink, last, time.time())
+            except SinkError as error:
+                with progress.aside():
+                    log.tell_error(f"{_label(path)}: {error}")
+                failed = True
+                continue
+            with progress.aside():
+                told.tell_recording(_label(path), cycle, last)
+            progress.step()
+            last, found = cycle, found or bool(given.strict and cycle.table.problems)
     if given.keep and last:
         _serve_on(settings, told)
     return FAILED if failed else DIFFERENT if found else OK

@@ -30,6 +30,9 @@ def require_credentials(environment: Mapping[str, str], log: Log) -> Credentials
 
 def read_listing(paths: list[str], settings: Settings) -> Listing:
     """Read recordings as an API server would list their objects. RecordingError says why they cannot be read."""
-    return select(
-        read_recordings(paths), settings.selector, settings.api_key_secret_name, frozenset(settings.watch_namespaces)
-    )
+    return select_listing(read_recordings(paths), settings)
+
+
+def select_listing(listing: Listing, settings: Settings) -> Listing:
+    """Keep what an API server would list with these settings."""
+    return select(listing, settings.selector, settings.api_key_secret_name, frozenset(settings.watch_namespaces))

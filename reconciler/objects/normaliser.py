@@ -73,7 +73,7 @@ def _normalise_group(group: _Group, settings: Settings) -> _Part:
         environment=labels.get(settings.env_label) or "",
         secret=_normalise_secret(group.secret) if group.secret else None,
         pods=tuple(
-            _normalise_pod(pod, settings)
+            normalise_pod(pod, settings)
             for _, pod in sorted(group.pods.items(), key=itemgetter(0))
             if _is_known(pod, settings)
         ),
@@ -115,7 +115,8 @@ def _read_paths(pod: kubernetes.Pod, settings: Settings) -> str:
     return (pod.metadata.annotations or {}).get(settings.paths_annotation) or ""
 
 
-def _normalise_pod(pod: kubernetes.Pod, settings: Settings) -> Pod:
+def normalise_pod(pod: kubernetes.Pod, settings: Settings) -> Pod:
+    """Keep what routing reads of a Pod."""
     metadata = pod.metadata
     labels = metadata.labels or {}
     return Pod(

@@ -146,11 +146,13 @@ def _tell_disagreements(claims: list[_Claim], settings: Settings, problems: list
         oldest = claims[0]
         what = f"{settings.paths_annotation} {excerpt(claim.entry.path)}"
         if claim.entry.target != oldest.entry.target:
-            why = f"has another targetPath than Pod {oldest.pod.name}, which is older and counts"
+            why = f"has another targetPath than {oldest.pod.resource.kind} {oldest.pod.name}, which is older and counts"
             expected = "the same targetPath in all Pods"
             problems.append(Problem(claim.pod.resource, what, why, expected, Reason.DISAGREEMENT))
         if claim.check != oldest.check:
-            why = f"has another health check than Pod {oldest.pod.name}, which is older and counts"
+            why = (
+                f"has another health check than {oldest.pod.resource.kind} {oldest.pod.name}, which is older and counts"
+            )
             problems.append(Problem(claim.pod.resource, what, why, "the same probe in all Pods", Reason.DISAGREEMENT))
         address = claim.server.address if claim.server else ""
         holder = seen.setdefault(address, claim.pod.name)

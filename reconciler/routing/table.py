@@ -14,7 +14,7 @@ from reconciler.routing.server_names import Named, Slot, find_crowded, find_slot
 from reconciler.routing.shadows import find_shadows
 from reconciler.routing.sharing import Contest, settle
 from reconciler.routing.tenant import read_tenant
-from reconciler.routing.validity import list_moments, tell_validity
+from reconciler.routing.validity import list_moments, tell_expiry
 from reconciler.settings import Settings
 from reconciler.values.certificates import PemCache
 from reconciler.values.memo import Memo
@@ -52,7 +52,7 @@ class TableBuilder:
         unlisted = set(self._settings.watch_namespaces) - tenants.keys()
         problems += map(tell_unlisted, sorted(unlisted))
         problems += (_tell_crowded(served[name]) for name in crowded if name in served)
-        problems += (problem for host in hosts for problem in _tell_expiry(host, now))
+        problems += (problem for host in hosts for problem in tell_expiry(host, now))
         default = self._read_default(snapshot)
         problems += tell_default(default, now)
         used = {location.upstream for host in hosts for location in host.locations}
@@ -92,14 +92,6 @@ def _tell_stray(namespace: str) -> Problem:
 def _tell_crowded(host: Host) -> Problem:
     why = "is left out: nginx has too many names in one hash bucket"
     return problem_of(host.namespace, f"host {host.name}", why, "fewer hosts, or other names", Reason.LIMIT)
-
-
-def _tell_expiry(host: Host, now: float) -> Iterator[Problem]:
-    if not host.tls:
-        return
-    for part, chain in (("certificate", host.tls.chain), ("clientCertificate", host.tls.client)):
-        if chain and (trouble := tell_validity(chain, now)):
-            yield problem_of(host.namespace, f"host {host.name} ssl.{part}", *trouble, Reason.EXPIRY)
 
 
 def _find_moments(served: Iterable[Tls | None], now: float) -> Iterator[float]:
