@@ -20,7 +20,7 @@ help: ## Show the verbs.
 demo: $(VENV)/.wheel nginx ## Replay a recorded cluster through a real nginx and show requests being routed. KEEP=1 leaves nginx serving.
 	@PYTHONPATH=tests $(BIN)/python -P tests/support/demo.py $(if $(KEEP),--keep)
 
-test: $(VENV)/.wheel nginx ## Run all tests against the built wheel. ARGS= goes to pytest. NEWEST=1, OLDEST=1: see versions.
+test: $(VENV)/.wheel nginx promtool ## Run all tests against the built wheel. ARGS= goes to pytest. NEWEST=1, OLDEST=1: see versions.
 	$(BIN)/pytest -n 4 --dist loadfile $(ARGS)
 
 versions: ## Run all tests with the newest packages that setup.cfg allows, then with the oldest.
@@ -62,6 +62,9 @@ clean: ## Remove what the other verbs installed and built.
 nginx:
 	@.ci/setup nginx
 
+promtool: $(VENV)/.tools
+	@.ci/setup promtool $(BIN)
+
 # With NEWEST=1 pip looks at the index each time. Otherwise it installs what a lock names, by its hashes.
 $(VENV)/.tools: $(LOCK) setup.cfg .ci/setup $(if $(NEWEST),always)
 	@.ci/setup venv $(VENV)
@@ -83,4 +86,4 @@ $(VENV)/.wheel: $(VENV)/.tools $(SOURCES)
 	@.ci/setup packages $(VENV) --no-deps --no-index --force-reinstall dist/*.whl
 	@touch $@
 
-.PHONY: help demo test versions check bench fixtures fuzz image lock audit clean nginx always
+.PHONY: help demo test versions check bench fixtures fuzz image lock audit clean nginx promtool always
