@@ -39,6 +39,9 @@ bench: $(VENV)/.wheel nginx ## Run the benchmarks; docs/benchmarks.md says how t
 fixtures: $(VENV)/.wheel nginx ## Write the expectations of fixtures/ anew; read the difference before you commit it.
 	$(BIN)/pytest tests/test_fixtures.py --rewrite
 
+docs: $(VENV)/.wheel ## Build the documentation in site/, and check its links; site/index.html opens without a server.
+	@$(BIN)/mkdocs build --quiet --strict --clean --config-file .ci/mkdocs.yml
+
 fuzz: $(VENV)/.fuzz ## Look for inputs that break readers of outside text, FUZZ_SECONDS= (60) each; they are in .fuzz/.
 	@mkdir -p .fuzz
 	@for target in annotations certificates cluster recording; do \
@@ -57,7 +60,7 @@ audit: $(VENV)/.supply ## Look up known vulnerabilities of the image's packages;
 	@$(BIN)/python .ci/audit.py $(BIN)/pip-audit
 
 clean: ## Remove what the other verbs installed and built.
-	rm -rf .venv .venv-newest .venv-oldest build dist *.egg-info
+	rm -rf .venv .venv-newest .venv-oldest build dist site *.egg-info
 
 nginx:
 	@.ci/setup nginx
@@ -65,7 +68,7 @@ nginx:
 # With NEWEST=1 pip looks at the index each time. Otherwise it installs what a lock names, by its hashes.
 $(VENV)/.tools: $(LOCK) setup.cfg .ci/setup $(if $(NEWEST),always)
 	@.ci/setup venv $(VENV)
-	@.ci/setup packages $(VENV) $(if $(NEWEST),--upgrade setuptools ".[test]",--no-deps --require-hashes --requirement $(LOCK))
+	@.ci/setup packages $(VENV) $(if $(NEWEST),--upgrade setuptools ".[test]" ".[docs]",--no-deps --require-hashes --requirement $(LOCK))
 	@touch $@
 
 $(VENV)/.supply: $(VENV)/.tools
@@ -83,4 +86,4 @@ $(VENV)/.wheel: $(VENV)/.tools $(SOURCES)
 	@.ci/setup packages $(VENV) --no-deps --no-index --force-reinstall dist/*.whl
 	@touch $@
 
-.PHONY: help demo test versions check bench fixtures fuzz image lock audit clean nginx always
+.PHONY: help demo test versions check bench fixtures docs fuzz image lock audit clean nginx always
