@@ -30,6 +30,8 @@ _COMMANDS = {"replay": replay.COMMAND, "record": record.COMMAND, "completion": c
 _EXAMPLES = """dispatcher                                          print the nginx.conf that would be served
 dispatcher --serve --output /srv/router             serve it, with an nginx of its own
 dispatcher --once --snapshot FILE --output router   write the tree as an artefact, as for CI"""
+_NOTES = """Settings are environment variables; docs/settings.md lists them.
+Exit codes: 0 done, 1 found what --diff or --strict looks for, 2 wrong input, 3 failed."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -95,9 +97,7 @@ def _build_parser() -> _Parser:
     parser = _Parser(
         prog="dispatcher",
         description="Route names and paths straight to Pods: annotations in, a running nginx out.",
-        epilog=f"examples:\n{indent(_EXAMPLES, '  ')}\n\n"
-        "Settings are environment variables; docs/settings.md lists them.\n"
-        "Exit codes: 0 done, 1 found what --diff or --strict looks for, 2 wrong input, 3 failed.",
+        epilog=f"examples:\n{indent(_EXAMPLES, '  ')}\n\n{_NOTES}",
         parents=[told, rendering],
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -4,6 +4,7 @@ import ast
 import html
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,28 @@ def test_site_s_search_needs_no_server(site: Path) -> None:
     assert index.startswith("var __index = ")
     assert all(word in index for word in ("MAX_CHANGES_PER_NAMESPACE", "how-to/403.html", "tutorial.html"))
     assert 'src="assets/iframe-worker.js"' in (site / "index.html").read_text()
+
+
+def test_search_finds_in_a_browser(site: Path, tmp_path: Path) -> None:
+    """A real browser without a network finds a page by a word, from a file on the disk."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not browser:
+        pytest.skip("chromium is not installed")
+    flags = (
+        "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+        "--disable-component-update --disable-sync --virtual-time-budget=20000 --dump-dom"
+    )
+    shown = subprocess.run(
+        [
+            browser, *flags.split(), "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path}",
+            f"{(site / 'how-to/404.html').as_uri()}?q=rotate",
+        ],
+        env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True, timeout=120, check=True,
+    ).stdout  # fmt: skip
+    found = re.findall(
+        r'class="md-search-result__link"[^>]*href="([^"]*)"|href="([^"]*)" class="md-search-result__link"', shown
+    )
+    assert any("how-to/api-keys.html" in one + other for one, other in found), found
 
 
 def test_site_has_no_diagram_that_is_loaded_later(site: Path) -> None:

@@ -16,7 +16,7 @@ from support.authority import Authority
 from support.backends import Backends
 from support.command import COMMAND, environment
 from support.objects import HOSTS, namespace, pod, secret
-from support.pages import read_block
+from support.pages import read_block, read_blocks
 from support.pods import DECLARED, HOST, entry
 from support.ports import free_port, loopback
 from support.router import Router
@@ -184,9 +184,8 @@ def test_api_keys(router: Start, ips: list[str]) -> None:
     here, web = router(), pod("a", "web-0", ips[0], [entry("/")], DECLARED)
     here.serve(namespace("a", hosts), web)
     assert here.ask(HOST, "/").status == 403
-    header = shlex.split(read_block("how-to/api-keys.md", "request"))[2]
-    expand = 'KEY=secret; printf %s "' + header.replace('"$KEY"', '\\"$KEY\\"').replace('\\"', '"') + '"'
-    sent = subprocess.run(["bash", "-c", expand], capture_output=True, text=True, check=True, timeout=10).stdout
+    script = 'curl() { printf %s "$2"; }; KEY=secret; ' + read_block("how-to/api-keys.md", "request")
+    sent = subprocess.run(["bash", "-ec", script], capture_output=True, text=True, check=True, timeout=10).stdout
     name, _, value = sent.partition(": ")
     assert value == base64.b64encode(b"secret").decode()
     here.serve(namespace("a", hosts), web, secret("a", api_key="secret"))
@@ -226,3 +225,27 @@ def test_public_and_private(router: Start, backends: Backends) -> None:
         assert here.ask(host, path).told["pod"].endswith(f":{[*ports.values()][number]}")
         other = asked["private" if side == "public" else "public"][0]
         assert here.is_closed_on(other)
+
+
+def test_readme_s_quick_start(router: Start, backends: Backends) -> None:
+    """The README's commands label and annotate a Namespace and a Deployment so that the request is answered."""
+    (script,) = (block.text for block in read_blocks("../README.md") if "kubectl annotate" in block.text)
+    image, label, annotate, patch, request = (shlex.split(line, comments=True) for line in join_lines(script))
+    assert image[-2:] == ["-k", "k8s/base"]
+    assert label[:4] == ["kubectl", "label", "namespace", "shop"]
+    labels = dict([label[4].split("=")])
+    metadata = {"name": "shop", "labels": labels, "annotations": dict([annotate[4].split("=", 1)])}
+    template = json.loads(patch[-1])["spec"]["template"]
+    template["spec"] = {"containers": [{"name": "web", "ports": [{"containerPort": 8080}]}]}
+    web = {"kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"template": template}}
+    address, port = loopback("10.244.0.11"), free_port()
+    backends.listen(address, port)
+    text = yaml.safe_dump_all([{"kind": "Namespace", "metadata": metadata}, web])
+    here = router()
+    assert here.serve(*run_pods(text, address, {8080: port})).table.problems == ()
+    assert here.ask(request[2].removeprefix("Host: "), "/").status == 200
+
+
+def join_lines(script: str) -> list[str]:
+    """Split a script into commands; an indented line goes on with the one before."""
+    return script.strip().replace("\n  ", " ").splitlines()
