@@ -36,8 +36,11 @@ check: $(VENV)/.tools ## Lint, and check the types and the order of the modules.
 bench: $(VENV)/.wheel nginx ## Run the benchmarks; docs/benchmarks.md says how to read the results.
 	$(BIN)/pytest tests/bench --benchmark-enable --benchmark-only --benchmark-sort=name --benchmark-columns=min,median,max $(ARGS)
 
-fixtures: $(VENV)/.wheel nginx ## Write the expectations of fixtures/ anew; read the difference before you commit it.
-	$(BIN)/pytest tests/test_fixtures.py --rewrite
+fixtures: $(VENV)/.wheel nginx ## Write the expectations of fixtures/ and docs/commands.md anew; read the difference before you commit it.
+	$(BIN)/pytest tests/test_fixtures.py tests/test_reference.py --rewrite
+
+docs: $(VENV)/.wheel ## Build the documentation in site/, and check its links; site/index.html opens without a server.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean --config-file .ci/mkdocs.yml
 
 fuzz: $(VENV)/.fuzz ## Look for inputs that break readers of outside text, FUZZ_SECONDS= (60) each; they are in .fuzz/.
 	@mkdir -p .fuzz
@@ -57,7 +60,7 @@ audit: $(VENV)/.supply ## Look up known vulnerabilities of the image's packages;
 	@$(BIN)/python .ci/audit.py $(BIN)/pip-audit
 
 clean: ## Remove what the other verbs installed and built.
-	rm -rf .venv .venv-newest .venv-oldest build dist *.egg-info
+	rm -rf .venv .venv-newest .venv-oldest build dist site *.egg-info
 
 nginx:
 	@.ci/setup nginx
@@ -68,7 +71,7 @@ promtool: $(VENV)/.tools
 # With NEWEST=1 pip looks at the index each time. Otherwise it installs what a lock names, by its hashes.
 $(VENV)/.tools: $(LOCK) setup.cfg .ci/setup $(if $(NEWEST),always)
 	@.ci/setup venv $(VENV)
-	@.ci/setup packages $(VENV) $(if $(NEWEST),--upgrade setuptools ".[test]",--no-deps --require-hashes --requirement $(LOCK))
+	@.ci/setup packages $(VENV) $(if $(NEWEST),--upgrade setuptools ".[test]" ".[docs]",--no-deps --require-hashes --requirement $(LOCK))
 	@touch $@
 
 $(VENV)/.supply: $(VENV)/.tools
@@ -86,4 +89,4 @@ $(VENV)/.wheel: $(VENV)/.tools $(SOURCES)
 	@.ci/setup packages $(VENV) --no-deps --no-index --force-reinstall dist/*.whl
 	@touch $@
 
-.PHONY: help demo test versions check bench fixtures fuzz image lock audit clean nginx promtool always
+.PHONY: help demo test versions check bench fixtures docs fuzz image lock audit clean nginx promtool always

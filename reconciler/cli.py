@@ -15,7 +15,7 @@ from reconciler.cluster.credentials import CredentialsError
 from reconciler.disk.artefact import NotAnArtefactError
 from reconciler.disk.recordings import RecordingError
 from reconciler.loop.ports import SinkError, SourceError
-from reconciler.modes import lint, record, replay
+from reconciler.modes import completion, lint, record, replay
 from reconciler.modes.arguments import FAILED, WRONG_INPUT, Command, UsageError
 from reconciler.modes.follow import follow
 from reconciler.modes.once import run_once
@@ -26,10 +26,17 @@ from reconciler.settings import Settings, SettingsError, read_settings
 from reconciler.status.health import HealthError
 from reconciler.status.log import Log
 
-_COMMANDS = {"replay": replay.COMMAND, "record": record.COMMAND, "lint": lint.COMMAND}
+_COMMANDS = {
+    "replay": replay.COMMAND,
+    "record": record.COMMAND,
+    "lint": lint.COMMAND,
+    "completion": completion.COMMAND,
+}
 _EXAMPLES = """dispatcher                                          print the nginx.conf that would be served
 dispatcher --serve --output /srv/router             serve it, with an nginx of its own
 dispatcher --once --snapshot FILE --output router   write the tree as an artefact, as for CI"""
+_NOTES = """Settings are environment variables; docs/settings.md lists them.
+Exit codes: 0 done, 1 found what --diff, --strict or the command looks for, 2 wrong input, 3 failed."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -54,6 +61,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
         "strict": False,
         "log_format": "text",
         "serve": False,
+        "parser": parser,  # shell completion reads it
     }
     given = parser.parse_args(arguments, argparse.Namespace(**defaults))
     log = Log(sys.stderr, given.log_format)
@@ -94,8 +102,7 @@ def _build_parser() -> _Parser:
     parser = _Parser(
         prog="dispatcher",
         description="Route names and paths straight to Pods: annotations in, a running nginx out.",
-        epilog=f"examples:\n{indent(_EXAMPLES, '  ')}\n\nSettings are environment variables; the README lists them.\n"
-        "Exit codes: 0 done, 1 found what --diff, --strict or lint looks for, 2 wrong input, 3 failed.",
+        epilog=f"examples:\n{indent(_EXAMPLES, '  ')}\n\n{_NOTES}",
         parents=[told, rendering],
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,

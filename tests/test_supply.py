@@ -107,7 +107,8 @@ def test_verbs_take_nothing_but_the_lock() -> None:
     """The Makefile installs the test tools by the lock's hashes; only NEWEST=1 installs the newest versions."""
     calls = re.findall(r"setup packages \$\(VENV\) (.*)$", (TOP / "Makefile").read_text(), re.MULTILINE)
     tools, *others = calls
-    assert tools == ('$(if $(NEWEST),--upgrade setuptools ".[test]",--no-deps --require-hashes --requirement $(LOCK))')
+    newest = '--upgrade setuptools ".[test]" ".[docs]"'
+    assert tools == f"$(if $(NEWEST),{newest},--no-deps --require-hashes --requirement $(LOCK))"
     assert others == ['".[supply]"', '"$$(ls dist/*.whl)[fuzz]"', "--no-deps --no-index --force-reinstall dist/*.whl"]
 
 
