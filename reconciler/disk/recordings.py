@@ -195,7 +195,7 @@ def _read_item(item: Raw, around: _Header | None, where: str) -> Iterator[tuple[
         if kind not in KINDS or version != "v1":
             return
         where = f"{where} ({kind}{_name_of(header.metadata)})"
-        yield where, _put_in_namespace(msgspec.json.decode(item, type=KINDS[kind]))
+        yield where, _place(msgspec.json.decode(item, type=KINDS[kind]))
     except msgspec.DecodeError as error:
         raise _Fault(f"{where}: {describe_fault(error, ALLOWED)}") from None
 
@@ -207,8 +207,10 @@ def _name_of(metadata: Any) -> str:
     return " " + excerpt("/".join(parts)).strip("'\"") if parts else ""
 
 
-def _put_in_namespace(item: _Object) -> _Object:
-    """Put an object without a Namespace into "default", as the API server does."""
-    if isinstance(item, Namespace) or item.metadata.namespace:
+def _place(item: _Object) -> _Object:
+    """Put an object without a Namespace into "default", as the API server does. No recording has a use for its uid."""
+    metadata = item.metadata
+    namespace = metadata.namespace if isinstance(item, Namespace) else metadata.namespace or "default"
+    if namespace == metadata.namespace and metadata.uid is None:
         return item
-    return msgspec.structs.replace(item, metadata=msgspec.structs.replace(item.metadata, namespace="default"))
+    return msgspec.structs.replace(item, metadata=msgspec.structs.replace(metadata, namespace=namespace, uid=None))
