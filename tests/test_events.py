@@ -307,6 +307,20 @@ def test_start_of_many_routers(server: ApiServer, start: Start) -> None:
     assert later <= 10 * 60 / 30 * 2, later  # one in thirty seconds each, and looks are among them
 
 
+def test_new_problem_does_not_wait(server: ApiServer, start: Start) -> None:
+    """A router that still goes through the problems of its start, which others have told, tells a new one before."""
+    old = [problem("host", f"n{number}") for number in range(40)]
+    first, second = start(), start()
+    first.find(*old)
+    first.turn_for(5 * MINUTE)
+    second.find(*old)
+    second.turn_for(2 * MINUTE)
+    assert second.outcomes["exists"] < 10
+    second.find(*old, problem("host", "new"))
+    second.turn_for(MINUTE)
+    assert second.outcomes["created"] == 1
+
+
 def test_budget_of_a_tenant(server: ApiServer, start: Start) -> None:
     """A tenant that changes its mistakes all the time gets some Events and then one a minute; others get theirs."""
     one = start()

@@ -15,7 +15,7 @@ MOST, MOST_OF_A_NAMESPACE = 2000, 20
 RENEWAL = 600.0
 # A router that was slower than another one looks later the next time, but within the hour.
 _MOST_LOSSES = 2
-_START = 30.0  # seconds over which a router that starts spreads its first writes
+_START = 30.0  # seconds over which the routers of a cluster that start together spread their first writes
 _LATER = 3600.0
 # New Events of one Namespace: so many at once, then one a minute. A tenant that changes its mistakes all the time
 # neither fills the API server's memory nor delays the Events of others.
@@ -54,25 +54,26 @@ class Agenda:
     ) -> int:
         """Take the Events that stand now, and give how many of them are too many.
 
-        New ones are due within `interval` seconds, those of the start within 30. What was told and stands no more is
-        to be told as mended, if its object still `exists`.
+        New ones are due within `interval` seconds, in random order; at the start, after up to 30 seconds. What was told
+        and stands no more is to be told as mended, if its object still `exists`.
         """
         limited = list(_limit(standing))
         wanted = dict.fromkeys(limited[:MOST])
         for event in [event for event in self._entries if event not in wanted and not event.mended]:
             if self._entries.pop(event).told and exists(event):
                 self._add(event.mend(), interval, now)
+        begin = now if self._started else now + self._random.uniform(0, _START)
         for event in wanted:
             self._entries.pop(event.mend(), None)
             if event not in self._entries:
-                self._add(event, interval if self._started else _START, now)
+                self._add(event, interval, begin)
         self._started = True
         return len(limited) - len(wanted)
 
     def find_due(self, now: float) -> Entry | None:
-        """Find what is to be written now: what was never told comes first."""
+        """Find what is to be written now: first what was never told, and of that what came after the start."""
         due = (entry for entry in self._entries.values() if entry.due <= now)
-        for entry in sorted(due, key=lambda entry: (entry.told, entry.due)):
+        for entry in sorted(due, key=lambda entry: (entry.told, not entry.early, entry.due)):
             ready = self._find_ready(entry, now)
             if ready <= now:
                 return entry
