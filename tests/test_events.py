@@ -210,6 +210,7 @@ def test_what_was_never_told_is_not_mended(server: ApiServer, start: Start) -> N
     """A problem that is gone before this router told it is not told at all."""
     one = start()
     one.read([TEAM, BROKEN])
+    one.turn()
     one.read([TEAM, MENDED])
     one.turn_for(10 * MINUTE)
     assert (read_events(server), one.told) == ([], [])
@@ -237,7 +238,8 @@ def test_right_that_is_missing(server: ApiServer, start: Start) -> None:
     """Without the right, a router tries rarely and says which rule it needs; with the right, it goes on by itself."""
     server.permit("events")
     one = start()
-    one.find(*(problem(f"p{number}", f"n{number}") for number in range(30)))
+    server.load([namespace(f"n{number}", {}) for number in range(30)])
+    one.find(*(problem("path", f"n{number}", kind="Pod") for number in range(30)))
     one.turn_for(5 * 60 * MINUTE)
     assert set(one.outcomes) == {"denied"}
     assert one.outcomes["denied"] <= 8
@@ -297,6 +299,9 @@ def test_start_of_many_routers(server: ApiServer, start: Start) -> None:
     writes: list[int] = []
     for one in routers:
         one.find(*problems)
+    for one in routers:
+        one.turn_for(2)
+    assert sum(bool(one.told) for one in routers) <= 5
     for _ in range(60):
         for one in routers:
             one.turn_for(10)
