@@ -172,6 +172,7 @@ class Settings:
     watch_namespaces: tuple[str, ...] = _variable(
         "WATCH_NAMESPACES", "", parse_namespaces, "names of Namespaces with commas between, each once"
     )
+    events: str = _variable("EVENTS", "off", parse_choice("off", "on"), "off or on")
     health_port: int = _variable("HEALTH_PORT", "0", parse_number(0, 65535), "0-65535, and neither PORT nor SSL_PORT")
     nginx_binary: str = _variable(
         "NGINX_BINARY", "nginx", Pattern(r"[A-Za-z0-9._~@+:=,/-]+", "nginx's file, or its name on the PATH", 1024)

@@ -19,11 +19,12 @@ import yaml
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from cryptography.hazmat.primitives.serialization import load_pem_private_key as load_key
 from support import command, faults
-from support.apiserver import USER, ApiServer
+from support.apiserver import TOKEN, USER, ApiServer
 from support.authority import Authority
 from support.canaries import Canaries, find_in_processes, find_leaks
 from support.objects import Object, listing, namespace, pod, secret, tls, web
 from support.ports import free_port
+from support.reporters import TimedReporter, make_connection, read_events
 from support.running_daemon import RunningDaemon
 from support.stages import build_table, normalise, render
 
@@ -323,6 +324,28 @@ def test_in_a_pod(scene: Scene, server: ApiServer, serving: Launch, form: str) -
     assert not [*find_in_processes(scene.canaries, find_below(daemon.process.pid))]
     assert finish(scene, daemon) == 0
     scene.hear("requests", repr(server.requests).encode())
+    scene.check()
+
+
+def test_events_show_no_secret(scene: Scene, cluster: list[Object], server: ApiServer, serving: Launch) -> None:
+    """No Kubernetes Event shows a secret, and neither does a router that writes Events or may not."""
+    daemon = serving(**pod_environment(scene, server), EVENTS="on")
+    daemon.wait_for(lambda: read_events(server))
+    server.permit("events")
+    daemon.wait_for_line("are forbidden")
+    finish(scene, daemon)
+    server.permit("events", "*")
+    server.tokens[TOKEN] = USER
+    connection = make_connection(scene.planted / "reporter", server, scene.authority)
+    one = TimedReporter(connection)
+    unreadable = ("number", "within", "data-is-text")
+    one.read([item for item in cluster if item["metadata"].get("namespace") not in unreadable])
+    one.turn_for(1200)
+    connection.close()
+    told = read_events(server)
+    assert {event["reason"] for event in told} >= {"InvalidTLS", "InvalidAPIKey"}
+    assert len(told) >= 15
+    scene.hear("the Events", json.dumps(told).encode())
     scene.check()
 
 

@@ -128,15 +128,22 @@ def test_pods_may_do_little(folder: str) -> None:
 
 
 def test_rights_are_what_is_needed() -> None:
-    """The only role may list Namespaces, Pods and the Secrets of one name; it has no other verb and no wildcard."""
+    """The only role may list Namespaces, Pods and the Secrets of one name, and create and patch Events; no wildcard."""
     roles = [item for item in BUILT["base"] if item["kind"] in ("ClusterRole", "Role")]
     assert [role["rules"] for role in roles] == [
         [
             {"apiGroups": [""], "resources": ["namespaces", "pods"], "verbs": ["list"]},
             {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["routing"], "verbs": ["list"]},
+            {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
         ]
     ]
     assert roles[0]["rules"][1]["resourceNames"] == [VARIABLES["api_key_secret_name"].default]
+
+
+@pytest.mark.parametrize(("daemons", "container"), ROUTERS)
+def test_problems_become_events(daemons: Object, container: Object) -> None:
+    """Each router tells problems as Events, for which the role has a right."""
+    assert settings_of(container).events == "on"
 
 
 @pytest.mark.parametrize("folder", RUNNING)

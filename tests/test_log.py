@@ -52,6 +52,9 @@ LINES: dict[Event, str] = {
     events.NginxSaid("warn", "a request is buffered"): "nginx: a request is buffered",
     events.ShuttingDown(25.0): "stopping: open requests have 25 s to finish",
     events.ShutDown(1.04): "stopped after 1.0 s",
+    events.Reported(
+        "denied", "Kubernetes Events are forbidden"
+    ): "dispatcher: warning: Kubernetes Events are forbidden",
     events.HungUp(): "SIGHUP: 0 problems stand",
 }
 
@@ -63,6 +66,16 @@ def test_line(event: Event) -> None:
     (record,) = map(json.loads, write(event, log_format="json"))
     assert record["text"] in LINES[event]
     VALIDATOR.validate(record)
+
+
+def test_reports() -> None:
+    """Why no Kubernetes Event is written is told once until it changes; what is written has no line."""
+    denied, busy, written = events.Reported("denied", "a"), events.Reported("failed", "b"), events.Reported("created")
+    assert write(written) == []
+    assert write(denied, denied, busy, busy, events.Reported("refused"), busy) == [
+        "dispatcher: warning: a", "dispatcher: warning: b",
+    ]  # fmt: skip
+    assert len(write(denied, written, denied)) == 2
 
 
 LEVELS: dict[Event, str] = {

@@ -110,6 +110,7 @@ def refuse(environment):
         ("RECONCILE_INTERVAL", 2),
         ("API_TIMEOUT", 20),
         ("WATCH_NAMESPACES", ()),
+        ("EVENTS", "off"),
         ("HEALTH_PORT", 0),
         ("NGINX_BINARY", "nginx"),
         ("NGINX_VERSION", ()),
@@ -185,6 +186,7 @@ def test_default_ciphers():
         ("RECONCILE_INTERVAL", "3600", 3600),
         ("API_TIMEOUT", "1", 1),
         ("WATCH_NAMESPACES", "team-b, team-a", ("team-a", "team-b")),
+        ("EVENTS", "on", "on"),
         ("HEALTH_PORT", "8081", 8081),
         ("NGINX_BINARY", "/usr/sbin/nginx-1.26", "/usr/sbin/nginx-1.26"),
         ("NGINX_VERSION", "1.30", (1, 30)),
@@ -252,6 +254,7 @@ REFUSALS = [
         )
         for text in ("maybe", "2", "true ", "truetrue")
     ],
+    *[("EVENTS", text, "", "off or on") for text in ("true", "On", "on ", "1")],
     *[("HOST_SHARING", text, "", "owner or any") for text in ("all", "Owner", "any ", "owner,any")],
     *[
         ("NGINX_MAX_CLIENT_BODY_SIZE", text, "", SIZE)

@@ -195,7 +195,9 @@ def _name_of(metadata: Any) -> str:
 
 
 def put_in_namespace(item: KindObject) -> KindObject:
-    """Put an object without a Namespace into "default", as the API server does."""
-    if isinstance(item, Namespace) or item.metadata.namespace:
+    """Put an object without a Namespace into "default", as the API server does. No recording has a use for its uid."""
+    metadata = item.metadata
+    namespace = metadata.namespace if isinstance(item, Namespace) else metadata.namespace or "default"
+    if namespace == metadata.namespace and metadata.uid is None:
         return item
-    return msgspec.structs.replace(item, metadata=msgspec.structs.replace(item.metadata, namespace="default"))
+    return msgspec.structs.replace(item, metadata=msgspec.structs.replace(metadata, namespace=namespace, uid=None))

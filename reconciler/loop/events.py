@@ -136,6 +136,18 @@ class Recorded(Value, frozen=True):
     path: str
 
 
+class Reported(Value, frozen=True):
+    """A problem was told as a Kubernetes Event, or could not be told.
+
+    `outcome` is created, exists (another router has told it), seen, renewed, stale (another router renewed it), gone,
+    refused (this Event alone), denied (the right is missing), failed or dropped (too many problems stand). `why` is a
+    line for the operator, and empty if there is nothing to do.
+    """
+
+    outcome: str
+    why: str = ""
+
+
 class ShuttingDown(Value, frozen=True):
     """A signal stops the daemon: nginx finishes what it serves, for at most `patience` seconds."""
 
@@ -154,6 +166,6 @@ class HungUp(Value, frozen=True):
 
 Event = (
     Started | NginxSized | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | LeftOut | Reloaded
-    | NginxStarted | NginxSaid | NginxEnded | NginxFailed | FormerUnserved | MemoryShort | Recorded | ShuttingDown
-    | ShutDown | HungUp
+    | NginxStarted | NginxSaid | NginxEnded | NginxFailed | FormerUnserved | MemoryShort | Recorded | Reported
+    | ShuttingDown | ShutDown | HungUp
 )  # fmt: skip

@@ -10,6 +10,7 @@ from pathlib import Path
 from reconciler import __version__
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.credentials import Credentials
+from reconciler.cluster.events import EventReporter
 from reconciler.cluster.source import ClusterSource
 from reconciler.disk.default_pair import WithDefaultPair
 from reconciler.loop.cycle import Cycle, recall
@@ -20,6 +21,7 @@ from reconciler.loop.stages import Stages
 from reconciler.modes.arguments import OK, UsageError
 from reconciler.modes.daemon import AttendedSink, Daemon, InterruptibleSource
 from reconciler.modes.observers import tell_all
+from reconciler.modes.reporters import make_reporter
 from reconciler.modes.signals import Signals
 from reconciler.modes.sinks import Printed, prepare, prepare_serving
 from reconciler.modes.sources import require_credentials
@@ -43,7 +45,8 @@ def follow(given: argparse.Namespace, settings: Settings, log: Log, environment:
     signals = Signals()
     signals.install()
     health = Health(_longest_turn(settings))
-    tell = tell_all([log, health])
+    reporter = make_reporter(settings, environment) if serves else None
+    tell = tell_all([log, health, *filter(None, [reporter])])
     tell(Started(__version__, describe_settings(environment), credentials.route))
     if not serves:
         settings, sink = prepare(given, settings, log)
@@ -55,12 +58,14 @@ def follow(given: argparse.Namespace, settings: Settings, log: Log, environment:
     settings, nginx = prepare_serving(given.output or _FOLDER, settings, tell, hidden)
     patience: float = settings.shutdown_timeout
     try:
-        source = _make_source(credentials, settings, signals, environment)
+        source = _make_source(credentials, settings, signals, environment, reporter)
         with ExitStack() as stack:
             former = _serve_former(nginx, settings, tell)
             if settings.health_port:
                 server = serve_health(health, settings.listen_addresses[0], settings.health_port)
                 stack.callback(server.shutdown)
+            if reporter:
+                stack.enter_context(reporter.running(tell))
             loop = Loop(source, AttendedSink(nginx, signals, tell), Stages(settings), tell, former)
             Daemon(loop, settings, tell, nginx.reap_orphans).run(signals)
     finally:
@@ -79,9 +84,11 @@ def _stop(nginx: NginxSink, patience: float, tell: Tell) -> None:
 
 
 def _make_source(
-    credentials: Credentials, settings: Settings, signals: Signals, environment: Mapping[str, str]
-) -> InterruptibleSource:
-    cluster = ClusterSource(Connection(credentials), settings)
+    credentials: Credentials, settings: Settings, signals: Signals, environment: Mapping[str, str],
+    reporter: EventReporter | None = None,
+) -> InterruptibleSource:  # fmt: skip
+    connection = Connection(credentials)
+    cluster = ClusterSource(connection, settings, reporter.see) if reporter else ClusterSource(connection, settings)
     files = environment.get("SSL_CERT", ""), environment.get("SSL_KEY", "")
     return InterruptibleSource(WithDefaultPair(cluster, settings, *files), signals)
 

@@ -35,6 +35,8 @@ class Metadata(Kubernetes, frozen=True):
     annotations: Texts | None = None
     creation_timestamp: Timestamp | None = None
     deletion_timestamp: Timestamp | None = None
+    # Not for routing: `kubectl describe pod` shows only the Events that name the Pod's uid.
+    uid: str | None = None
 
     def __repr__(self) -> str:
         # Annotations can hold secrets: kubectl's last-applied-configuration holds whole objects.

@@ -28,7 +28,7 @@ class Log:
 
     def __init__(self, stream: IO[str], log_format: str) -> None:
         self._lines = Lines(stream, log_format)
-        self._failure = self._nginx_failure = ""
+        self._failure = self._nginx_failure = self._unreported = ""
         self._standing: tuple[Problem, ...] = ()
 
     def stamp(self) -> None:
@@ -63,12 +63,21 @@ class Log:
                 self.tell_notice(f"recorded {event.path}")
             case events.HungUp():
                 self._tell_standing()
+            case events.Reported():
+                self._tell_report(event)
             case events.ShuttingDown():
                 self.tell_notice(f"stopping: open requests have {event.patience:.0f} s to finish")
             case events.ShutDown():
                 self.tell_notice(f"stopped after {event.seconds:.1f} s")
             case _:
                 self._observe_nginx(event)
+
+    def _tell_report(self, event: events.Reported) -> None:
+        """Write why no Kubernetes Event can be written, once until that changes."""
+        if event.why and event.why != self._unreported:
+            self.tell_warning(event.why)
+        if event.why or event.outcome in ("created", "exists", "renewed"):
+            self._unreported = event.why
 
     def _observe_nginx(self, event: Event) -> None:
         """Write the line of an event of nginx; other events have none."""

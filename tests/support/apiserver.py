@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from aiohttp import web
-from support.answers import NO_SUCH_PATH, UNAUTHORIZED, VERSION, Answer, Refused, not_found, write_forbidden
+from support.answers import DISCOVERY, NO_SUCH_PATH, UNAUTHORIZED, VERSION, Answer, Refused, not_found, write_forbidden
 from support.authority import Authority
 from support.event_store import create_event, patch_event, write_object
 from support.exchange import Exchange, order_headers, send_whole, write_response
@@ -242,6 +242,8 @@ class ApiServer:
             return UNAUTHORIZED
         if request.path.rstrip("/") == "/version":
             return VERSION
+        if request.path in DISCOVERY:
+            return DISCOVERY[request.path]
         path = _PATH.fullmatch(request.path)
         if not path:
             return NO_SUCH_PATH
