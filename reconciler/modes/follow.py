@@ -28,6 +28,7 @@ from reconciler.routing.model import NO_ROUTES, Size
 from reconciler.settings import Settings, describe_settings
 from reconciler.status.health import Health, serve_health
 from reconciler.status.log import Log
+from reconciler.status.requests import Requests
 
 _FOLDER = Path("/etc/nginx")
 _FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
@@ -43,7 +44,7 @@ def follow(given: argparse.Namespace, settings: Settings, log: Log, environment:
     signals = Signals()
     signals.install()
     health = Health(_longest_turn(settings))
-    tell = tell_all([log, health])
+    tell = tell_all([log, health, *([Requests()] if settings.request_metrics else [])])
     tell(Started(__version__, describe_settings(environment), credentials.route))
     if not serves:
         settings, sink = prepare(given, settings, log)
