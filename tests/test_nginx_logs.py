@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -152,6 +153,19 @@ def test_folder_that_holds_another_file(tmp_path: Path, router: Start) -> None:
     (tmp_path / "router-1" / "access.log").mkdir(parents=True)
     with pytest.raises(NginxError, match=r"router-1: nginx's logs cannot be read: Is a directory"):
         router(ACCESS_LOG="json")
+
+
+def test_logs_that_are_turned_off(logging: Router) -> None:
+    """If the next process has no logs, it still serves the last release, which has some, and has no reader."""
+    logging.settings = replace(logging.settings, access_log="off", request_metrics=False)
+    logging.restart()
+    assert logging.ask(HOST, "/api").status == 200
+    assert not find_readers(os.getpid())
+    assert (logging.folder / "access.log").readlink() == Path(os.devnull)
+    logging.settings = replace(logging.settings, access_log="json", request_metrics=True)
+    logging.restart()
+    assert logging.ask(HOST, "/api").status == 200
+    assert (logging.folder / "access.log").is_fifo()
 
 
 def test_reader_in_the_sandbox(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -55,10 +55,13 @@ class NginxLogs:
 
     def start(self) -> None:
         """Make the pipes and start the process that reads them. OSError if that is not possible."""
+        for name, wanted in self._names.items():
+            if wanted:
+                _make_pipe(self._folder / name)
+            else:
+                _replace_pipe(self._folder / name)
         if not any(self._names.values()):
             return
-        for name in [name for name, wanted in self._names.items() if wanted]:
-            _make_pipe(self._folder / name)
         self._child, self._connection = self._start()
         self._watch.start()
 
@@ -152,6 +155,13 @@ def _make_pipe(path: Path) -> None:
             return
         path.unlink()
     os.mkfifo(path, 0o600)
+
+
+def _replace_pipe(path: Path) -> None:
+    """Replace a pipe of a former process, whose last release is served first: nginx would wait for a reader."""
+    if path.is_fifo():
+        path.unlink()
+        path.symlink_to(os.devnull)
 
 
 def _open_pipe(path: Path) -> int:
