@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
 
     It is 0, 1 (--diff or --strict found something), 2 (wrong input) or 3 (failed).
     """
+    _open_missing()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     parser = _build_parser()
@@ -83,6 +84,17 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
     except Stopped as stopped:
         return 128 + stopped.number
     return WRONG_INPUT
+
+
+def _open_missing() -> None:
+    """Open /dev/null for a standard stream that is closed: else the next file that is opened would get its number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode))
 
 
 def _install() -> None:

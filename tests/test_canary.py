@@ -305,9 +305,11 @@ def finish(scene: Scene, daemon: RunningDaemon, number: int = signal.SIGTERM) ->
 def test_in_a_pod(scene: Scene, server: ApiServer, serving: Launch, form: str) -> None:
     """In a Pod, with changing keys, failing lists and a refused token, secrets are only in files of mode 0600."""
     daemon = serving(
-        "--output", scene.out / "router", "--log-format", form, **pod_environment(scene, server), API_TIMEOUT="1"
-    )
-    daemon.wait_for(lambda: daemon.ask("plain.dev") == 403)
+        "--output", scene.out / "router", "--log-format", form, **pod_environment(scene, server), API_TIMEOUT="1",
+        ACCESS_LOG="json", REQUEST_METRICS="on",
+    )  # fmt: skip
+    daemon.wait_for(lambda: daemon.ask("plain.dev", f"/?{scene.canaries.mint('a query')}") == 403)
+    daemon.wait_for_line('"status":403')
     server.put(secret("team", api_key=scene.canaries.mint("a second API key")))
     daemon.wait_for_line("of Namespace team")
     for fault, told in ((faults.HTML, "not JSON"), (faults.CUT, "list"), (faults.MALFORMED, "left out")):

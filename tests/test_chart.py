@@ -26,7 +26,7 @@ WISHES: dict[str, tuple[list[str], Object]] = {
     "admission-deny": (["base", "overlays/admission-deny"], {"admissionPolicy": ADMISSION | {"action": "Deny"}}),
 }
 # Settings of other parts of the same version, which this one does not read yet.
-SOON = {"ADMIN_PORT", "ADMIN_ADDRESS", "ADMIN_HOSTS", "ACCESS_LOG", "ACCESS_LOG_QUERY", "REQUEST_METRICS"}
+SOON = {"ADMIN_PORT", "ADMIN_ADDRESS", "ADMIN_HOSTS"}
 
 
 def in_order(value: Any, field: str = "") -> Any:

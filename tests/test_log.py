@@ -45,6 +45,8 @@ LINES: dict[Event, str] = {
     events.NginxEnded("was killed by SIGKILL"): "nginx was killed by SIGKILL; it is started again",
     events.NginxStarted("abc", again=True): "nginx runs again, with release abc",
     events.NginxFailed("no memory"): "nginx cannot be started again: no memory",
+    events.LinesLost(3, over=True): "dispatcher: warning: 3 lines of the access log were lost",
+    events.LogReaderEnded(): "dispatcher: warning: the process that reads nginx's logs has ended; it is started again",
     events.FormerUnserved("abc", "too old"): "the former release abc cannot be served: too old",
     events.MemoryShort(): "memory is short: workers of former releases are ended, and their open requests fail",
     events.Recorded("a/0001.json"): "recorded a/0001.json",

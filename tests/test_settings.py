@@ -332,6 +332,9 @@ REFUSALS = [
     *[("WATCH_NAMESPACES", text, "", NAMESPACES) for text in ("A", "a,", ",", "a b", "a,a", "a/b", "-a", "a\n,b\0")],
     ("HEALTH_PORT", "80", "is PORT too", HEALTH_PORT),
     *[("HEALTH_PORT", text, "", HEALTH_PORT) for text in ("65536", "-1", "http")],
+    *[("ACCESS_LOG", text, "", "off, json or combined") for text in ("on", "JSON", "json; }", "true")],
+    *[("ACCESS_LOG_QUERY", text, "", "true or false") for text in ("maybe", "json", "2")],
+    *[("REQUEST_METRICS", text, "", "off or on") for text in ("maybe", "json", "2")],
     *[("NGINX_BINARY", text, "", BINARY) for text in ("a b", "a;b", "$a", "a\n", "a" * 1025)],
     *[("NGINX_VERSION", text, "", VERSION) for text in ("1", "1.26.3.4", "1.26-alpine", "v1.26", "1.26\n", "1.2600")],
 ]

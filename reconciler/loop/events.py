@@ -130,6 +130,38 @@ class MemoryShort(Value, frozen=True):
     """The container's memory is short: nginx's workers of former releases are ended. One event for each shortage."""
 
 
+class Tally(Value, frozen=True, array_like=True):
+    """Requests of one Namespace: their number by class of status, 1xx to 5xx, and by bucket of duration.
+
+    Each bucket has the requests that are in no smaller one. `seconds` is the sum of all durations.
+    """
+
+    classes: tuple[int, ...]
+    buckets: tuple[int, ...]
+    seconds: float
+
+
+class RequestsCounted(Value, frozen=True):
+    """nginx answered requests since the last such event: a tally for each Namespace, "" for those of none."""
+
+    tallies: Mapping[str, Tally]
+
+
+class LinesLost(Value, frozen=True):
+    """Lines of the access log were lost, because nobody reads standard output or it takes no more.
+
+    Sent when this begins, and again when it is `over`: when no line was lost for a minute, or at the end. `lines` is
+    their number until then.
+    """
+
+    lines: int
+    over: bool
+
+
+class LogReaderEnded(Value, frozen=True):
+    """The process that reads what nginx logs has ended; it is started again. Lines may be lost."""
+
+
 class Recorded(Value, frozen=True):
     """A recording was written to this file."""
 
@@ -167,5 +199,5 @@ class HungUp(Value, frozen=True):
 Event = (
     Started | NginxSized | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | LeftOut | Reloaded
     | NginxStarted | NginxSaid | NginxEnded | NginxFailed | FormerUnserved | MemoryShort | Recorded | Reported
-    | ShuttingDown | ShutDown | HungUp
+    | ShuttingDown | ShutDown | HungUp | RequestsCounted | LinesLost | LogReaderEnded
 )  # fmt: skip

@@ -30,6 +30,7 @@ from reconciler.routing.model import NO_ROUTES, Size
 from reconciler.settings import Settings, describe_settings
 from reconciler.status.health import Health, serve_health
 from reconciler.status.log import Log
+from reconciler.status.requests import Requests
 
 _FOLDER = Path("/etc/nginx")
 _FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
@@ -46,7 +47,8 @@ def follow(given: argparse.Namespace, settings: Settings, log: Log, environment:
     signals.install()
     health = Health(_longest_turn(settings))
     reporter = make_reporter(settings, environment) if serves else None
-    tell = tell_all([log, health, *filter(None, [reporter])])
+    requests = Requests() if settings.request_metrics else None
+    tell = tell_all([log, health, *filter(None, [reporter, requests])])
     tell(Started(__version__, describe_settings(environment), credentials.route))
     if not serves:
         settings, sink = prepare(given, settings, log)

@@ -12,6 +12,7 @@ from reconciler.disk.releases import CURRENT, Release, Releases
 from reconciler.disk.trees import keep_outside, remove_file, restore_files, write_files
 from reconciler.loop.events import FormerUnserved, MemoryShort, NginxEnded, NginxFailed, NginxStarted, Reloaded
 from reconciler.loop.ports import RefusedError, SinkError, Tell
+from reconciler.nginx.logs import NginxLogs
 from reconciler.nginx.memory import CGROUP, is_short
 from reconciler.nginx.process import Process
 from reconciler.nginx.program import NginxError, check_modules, run_test
@@ -60,6 +61,12 @@ class NginxSink:
             raise NginxError(f"{self._folder}: cannot be used: {error.strerror}") from None
         if not self._releases.mine:
             raise NginxError(f"{self._folder}: another dispatcher serves this folder")
+        self._logs = NginxLogs(self._folder, settings, tell, hidden)
+        try:
+            self._logs.start()
+        except OSError as error:
+            self._releases.close()
+            raise NginxError(f"{self._folder}: nginx's logs cannot be read: {error.strerror}") from None
         self._watch = threading.Thread(target=self._keep_running, daemon=True)
         self._watch.start()
 
@@ -123,6 +130,7 @@ class NginxSink:
         finally:
             self._process.kill()  # it still runs if a second signal ended the wait
             self._watch.join()
+            self._logs.stop()
             self._releases.close()
 
     def reap_orphans(self) -> None:

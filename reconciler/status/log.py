@@ -106,6 +106,12 @@ class Log:
                     )
             case events.FormerUnserved():
                 self.tell_notice(f"the former release {event.release} cannot be served: {event.why}")
+            case events.LinesLost(over=True):
+                self.tell_warning(f"{event.lines} lines of the access log were lost")
+            case events.LinesLost():
+                self.tell_warning("lines of the access log are lost: standard output is not read, or takes no more")
+            case events.LogReaderEnded():
+                self.tell_warning("the process that reads nginx's logs has ended; it is started again")
             case events.MemoryShort():
                 self.tell_notice("memory is short: workers of former releases are ended, and their open requests fail")
 
