@@ -26,7 +26,6 @@ WISHES: dict[str, tuple[list[str], Object]] = {
     "admission-deny": (["base", "overlays/admission-deny"], {"admissionPolicy": ADMISSION | {"action": "Deny"}}),
 }
 # Settings of other parts of the same version, which this one does not read yet.
-SOON = {"ADMIN_PORT", "ADMIN_ADDRESS", "ADMIN_HOSTS"}
 
 
 def in_order(value: Any, field: str = "") -> Any:
@@ -216,7 +215,7 @@ def test_a_setting_has_one_place() -> None:
         chart.render(tls={"secretName": "tls"}, settings={"SSL_CERT": "/x"})
     schema = json.loads((chart.CHART / "values.schema.json").read_text())
     known = schema["properties"]["settings"]["propertyNames"]["enum"]
-    assert {*known} == {name for variable in VARIABLES.values() for name in variable.names} | SOON
+    assert {*known} == {name for variable in VARIABLES.values() for name in variable.names}
     assert schema["properties"].keys() - {"global"} == chart.read_default().keys()
     environment = environment_of(
         container_of(chart.render(settings={"NGINX_MAX_CLIENT_BODY_SIZE": 2_000_000, "SSL_PORT": 50000}))

@@ -39,7 +39,7 @@ ROUTERS = [
     for container in one(objects, "DaemonSet")["spec"]["template"]["spec"]["containers"]
 ]
 # Settings of the admin port, which this version does not read yet.
-NAMES = {name for variable in VARIABLES.values() for name in variable.names} | {"ADMIN_PORT", "ADMIN_ADDRESS"}
+NAMES = {name for variable in VARIABLES.values() for name in variable.names}
 FILES = {"SSL_CERT", "SSL_KEY"}
 NOW = 1_797_600_000.0
 

@@ -80,6 +80,17 @@ class Recovered(Value, frozen=True):
     """A cycle succeeded after one or more cycles that failed."""
 
 
+class Answered(Value, frozen=True):
+    """The API server answered a request for a `resource`, such as pods, with a status `code` and `received` bytes.
+
+    `code` is 0 if no answer came. An answer with a good code may have ended before it was complete.
+    """
+
+    resource: str
+    code: int
+    received: int
+
+
 class LeftOut(Value, frozen=True):
     """The source left out what cannot be read. `complaints` are the lines that are new since last time."""
 
@@ -90,6 +101,19 @@ class Reloaded(Value, frozen=True):
     """nginx serves another release. `phases` gives, in order, the name of each phase and its seconds."""
 
     release: str
+    phases: tuple[tuple[str, float], ...]
+
+
+class RolledBack(Value, frozen=True):
+    """A release did not go live, and nginx is to serve the release before it again, if there is one."""
+
+    failed: str
+    before: str | None
+
+
+class Timed(Value, frozen=True):
+    """A cycle has ended: what it spent in each phase that it had (read, plan, render, apply), in seconds."""
+
     phases: tuple[tuple[str, float], ...]
 
 
@@ -197,7 +221,8 @@ class HungUp(Value, frozen=True):
 
 
 Event = (
-    Started | NginxSized | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | LeftOut | Reloaded
-    | NginxStarted | NginxSaid | NginxEnded | NginxFailed | FormerUnserved | MemoryShort | Recorded | Reported
-    | ShuttingDown | ShutDown | HungUp | RequestsCounted | LinesLost | LogReaderEnded
+    Started | NginxSized | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | Answered | LeftOut
+    | Reloaded | RolledBack | Timed | NginxStarted | NginxSaid | NginxEnded | NginxFailed | FormerUnserved
+    | MemoryShort | Recorded | Reported | ShuttingDown | ShutDown | HungUp | RequestsCounted | LinesLost
+    | LogReaderEnded
 )  # fmt: skip

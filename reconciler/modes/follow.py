@@ -3,7 +3,7 @@
 import argparse
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,16 +21,17 @@ from reconciler.loop.stages import Stages
 from reconciler.modes.arguments import OK, UsageError
 from reconciler.modes.daemon import AttendedSink, Daemon, InterruptibleSource
 from reconciler.modes.observers import tell_all
+from reconciler.modes.reception import Reception
 from reconciler.modes.reporters import make_reporter
 from reconciler.modes.signals import Signals
 from reconciler.modes.sinks import Printed, prepare, prepare_serving
 from reconciler.modes.sources import require_credentials
+from reconciler.modes.stopwatch import Stopwatch, TimedSink, TimedSource, TimedStages
 from reconciler.nginx.sink import NginxSink
+from reconciler.objects.listing import Listing
 from reconciler.routing.model import NO_ROUTES, Size
 from reconciler.settings import Settings, describe_settings
-from reconciler.status.health import Health, serve_health
 from reconciler.status.log import Log
-from reconciler.status.requests import Requests
 
 _FOLDER = Path("/etc/nginx")
 _FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
@@ -45,14 +46,13 @@ def follow(given: argparse.Namespace, settings: Settings, log: Log, environment:
     log.stamp()
     signals = Signals()
     signals.install()
-    health = Health(_longest_turn(settings))
+    reception = Reception(settings, _longest_turn(settings))
     reporter = make_reporter(settings, environment) if serves else None
-    requests = Requests() if settings.request_metrics else None
-    tell = tell_all([log, health, *filter(None, [reporter, requests])])
+    tell = tell_all([log, *reception.observers, *([reporter] if reporter else [])])
     tell(Started(__version__, describe_settings(environment), credentials.route))
     if not serves:
         settings, sink = prepare(given, settings, log)
-        source = _make_source(credentials, settings, signals, environment)
+        source = _make_source(credentials, settings, signals, environment, tell)
         loop = Loop(source, AttendedSink(Printed(sink), signals, tell), Stages(settings), tell)
         Daemon(loop, settings, tell).run(signals)
         return OK
@@ -60,16 +60,16 @@ def follow(given: argparse.Namespace, settings: Settings, log: Log, environment:
     settings, nginx = prepare_serving(given.output or _FOLDER, settings, tell, hidden)
     patience: float = settings.shutdown_timeout
     try:
-        source = _make_source(credentials, settings, signals, environment, reporter)
+        source = _make_source(credentials, settings, signals, environment, tell, reporter)
         with ExitStack() as stack:
             former = _serve_former(nginx, settings, tell)
-            if settings.health_port:
-                server = serve_health(health, settings.listen_addresses[0], settings.health_port)
-                stack.callback(server.shutdown)
+            reception.open(stack, settings, nginx)
             if reporter:
                 stack.enter_context(reporter.running(tell))
-            loop = Loop(source, AttendedSink(nginx, signals, tell), Stages(settings), tell, former)
-            Daemon(loop, settings, tell, nginx.reap_orphans).run(signals)
+            stopwatch = Stopwatch()
+            sink = TimedSink(AttendedSink(nginx, signals, tell), stopwatch)
+            loop = Loop(TimedSource(source, stopwatch), sink, TimedStages(settings, stopwatch), tell, former)
+            Daemon(loop, settings, tell, nginx.reap_orphans, stopwatch).run(signals)
     finally:
         _stop(nginx, 0.0 if signals.hurry else patience, tell)
     return OK
@@ -86,11 +86,12 @@ def _stop(nginx: NginxSink, patience: float, tell: Tell) -> None:
 
 
 def _make_source(
-    credentials: Credentials, settings: Settings, signals: Signals, environment: Mapping[str, str],
+    credentials: Credentials, settings: Settings, signals: Signals, environment: Mapping[str, str], tell: Tell,
     reporter: EventReporter | None = None,
 ) -> InterruptibleSource:  # fmt: skip
     connection = Connection(credentials)
-    cluster = ClusterSource(connection, settings, reporter.see) if reporter else ClusterSource(connection, settings)
+    see: Callable[[Listing], None] = reporter.see if reporter else lambda _: None
+    cluster = ClusterSource(connection, settings, see, tell)
     files = environment.get("SSL_CERT", ""), environment.get("SSL_KEY", "")
     return InterruptibleSource(WithDefaultPair(cluster, settings, *files), signals)
 

@@ -42,6 +42,14 @@ def measure_files(files: Files) -> Size:
         raise RoutesError(f"{ROUTES_FILE} is malformed") from None
 
 
+def name_locations(locations: tuple[Location, ...]) -> Iterator[tuple[str, Location]]:
+    """Give locations with their paths as tenants write them: the two locations of a prefix are one path."""
+    rules = PathRules(locations)
+    for location in locations:
+        if not rules.is_second(location):
+            yield rules.show(location), location
+
+
 def _write_host(host: Host) -> bytes:
     tls = ["TLS"] if host.tls else []
     clients = ["client certificates"] if host.tls and host.tls.client else []
@@ -54,16 +62,12 @@ def _write_host(host: Host) -> bytes:
 
 
 def _list_paths(locations: tuple[Location, ...]) -> Iterator[tuple[str, dict[str, str | None]]]:
-    """List paths as tenants write them: the two locations of a prefix are one path."""
-    rules = PathRules(locations)
-    for location in locations:
-        if rules.is_second(location):
-            continue
+    for path, location in name_locations(locations):
         yield (
-            rules.show(location),
+            path,
             {
                 "namespace": location.namespace,
-                "access": _show_access(location),
+                "access": show_access(location),
                 "target": location.target,
                 "waits for": "a ready Pod" if location.answer is Answer.UNAVAILABLE else None,
                 "upstream": location.upstream,
@@ -71,7 +75,8 @@ def _list_paths(locations: tuple[Location, ...]) -> Iterator[tuple[str, dict[str
         )
 
 
-def _show_access(location: Location) -> str:
+def show_access(location: Location) -> str:
+    """Say who may use a location: open, with API key, closed, or reserved."""
     if location.answer in (Answer.CLOSED, Answer.RESERVED):
         return "closed" if location.answer is Answer.CLOSED else "reserved"
     return "with API key" if location.api_key else "open"
