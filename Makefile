@@ -9,7 +9,7 @@ VENV := .venv
 LOCK := .ci/requirements-dev.txt
 endif
 BIN := $(VENV)/bin
-SOURCES := $(shell find reconciler templates -name '*.py' -o -name '*.j2' -o -name py.typed) setup.cfg pyproject.toml README.md
+SOURCES := $(shell find reconciler templates -name '*.py' -o -name '*.j2' -o -name '*.html' -o -name py.typed) setup.cfg pyproject.toml README.md
 
 # Debian installs nginx in a folder that is not on a plain user's PATH.
 export PATH := $(PATH):/usr/sbin:/usr/local/sbin
@@ -20,7 +20,7 @@ help: ## Show the verbs.
 demo: $(VENV)/.wheel nginx ## Replay a recorded cluster through a real nginx and show requests being routed. KEEP=1 leaves nginx serving.
 	@PYTHONPATH=tests $(BIN)/python -P tests/support/demo.py $(if $(KEEP),--keep)
 
-test: $(VENV)/.wheel nginx ## Run all tests against the built wheel. ARGS= goes to pytest. NEWEST=1, OLDEST=1: see versions.
+test: $(VENV)/.wheel nginx chromium ## Run all tests against the built wheel. ARGS= goes to pytest. NEWEST=1, OLDEST=1: see versions.
 	$(BIN)/pytest -n 4 --dist loadfile $(ARGS)
 
 versions: ## Run all tests with the newest packages that setup.cfg allows, then with the oldest.
@@ -59,8 +59,8 @@ audit: $(VENV)/.supply ## Look up known vulnerabilities of the image's packages;
 clean: ## Remove what the other verbs installed and built.
 	rm -rf .venv .venv-newest .venv-oldest build dist *.egg-info
 
-nginx:
-	@.ci/setup nginx
+nginx chromium:
+	@.ci/setup $@
 
 # With NEWEST=1 pip looks at the index each time. Otherwise it installs what a lock names, by its hashes.
 $(VENV)/.tools: $(LOCK) setup.cfg .ci/setup $(if $(NEWEST),always)
@@ -83,4 +83,4 @@ $(VENV)/.wheel: $(VENV)/.tools $(SOURCES)
 	@.ci/setup packages $(VENV) --no-deps --no-index --force-reinstall dist/*.whl
 	@touch $@
 
-.PHONY: help demo test versions check bench fixtures fuzz image lock audit clean nginx always
+.PHONY: help demo test versions check bench fixtures fuzz image lock audit clean nginx chromium always
