@@ -1,5 +1,6 @@
 """Documents as /status.json gives them: a small cluster in trouble, one with nothing, a large one, a hostile one."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 NOW = "2026-03-02T08:12:34Z"
@@ -96,7 +97,13 @@ def make_small() -> Report:
 def make_large(hosts: int = 1000, paths: int = 2, pods: int = 5) -> Report:
     """Make the report of a cluster with 10,000 Pods behind paths."""
     made = [
-        make_host(f"host-{number}.example.com", f"team-{number % 200}", [f"/p{path}" for path in range(paths)], pods)
+        make_host(
+            f"host-{number}.example.com",
+            f"team-{number % 200}",
+            [f"/p{path}" for path in range(paths)],
+            pods,
+            f"web-{number}",
+        )
         for number in range(hosts)
     ]
     size = {
@@ -167,7 +174,8 @@ def make_reload(minute: int) -> Report:
 
 def make_certificate(host: str, namespace: str, days: float) -> Report:
     """Make a certificate that ends in some days."""
-    return {"host": host, "namespace": namespace, "part": "certificate", "not_after": NOW, "days": days}
+    end = (datetime.fromisoformat(NOW) + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"host": host, "namespace": namespace, "part": "certificate", "not_after": end, "days": days}
 
 
 def make_setting(name: str, value: str, default: str, *, was_set: bool) -> Report:
