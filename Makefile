@@ -9,7 +9,7 @@ VENV := .venv
 LOCK := .ci/requirements-dev.txt
 endif
 BIN := $(VENV)/bin
-SOURCES := $(shell find reconciler templates -name '*.py' -o -name '*.j2' -o -name '*.html' -o -name py.typed) setup.cfg pyproject.toml README.md
+SOURCES := $(shell find reconciler templates -name '*.py' -o -name '*.j2' -o -name py.typed -o -name '*.html') setup.cfg pyproject.toml README.md
 
 # Debian installs nginx in a folder that is not on a plain user's PATH.
 export PATH := $(PATH):/usr/sbin:/usr/local/sbin

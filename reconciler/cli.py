@@ -23,8 +23,8 @@ from reconciler.modes.setting_names import find_slips
 from reconciler.modes.signals import Stopped
 from reconciler.nginx.sandbox import shield
 from reconciler.settings import Settings, SettingsError, read_settings
-from reconciler.status.health import HealthError
 from reconciler.status.log import Log
+from reconciler.status.server import PortError
 
 _COMMANDS = {"replay": replay.COMMAND, "record": record.COMMAND}
 _EXAMPLES = """dispatcher                                          print the nginx.conf that would be served
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
             log.tell_error(line)
     except (RecordingError, NotAnArtefactError, CredentialsError, UsageError) as error:
         log.tell_error(str(error))
-    except (SinkError, SourceError, HealthError) as error:
+    except (SinkError, SourceError, PortError) as error:
         log.tell_error(str(error))
         return FAILED
     except BrokenPipeError:

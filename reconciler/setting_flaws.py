@@ -28,7 +28,7 @@ def find_flaws(values: dict[str, Any], environment: Mapping[str, str]) -> Iterat
 
 def _check_ports(values: Mapping[str, Any]) -> Iterator[Flaw]:
     taken: dict[Any, str] = {}
-    for name in ("port", "ssl_port", "health_port"):
+    for name in ("port", "ssl_port", "health_port", "admin_port"):
         number = values.get(name)
         if number and number in taken:
             yield name.upper(), str(number), f"is {taken[number].upper()} too", ""

@@ -18,9 +18,11 @@ from reconciler.values.parsers import (
     parse_choice,
     parse_ciphers,
     parse_denied,
+    parse_hosts,
     parse_location,
     parse_namespaces,
     parse_number,
+    parse_one_address,
     parse_protocols,
     parse_return,
     parse_size,
@@ -173,6 +175,11 @@ class Settings:
         "WATCH_NAMESPACES", "", parse_namespaces, "names of Namespaces with commas between, each once"
     )
     health_port: int = _variable("HEALTH_PORT", "0", parse_number(0, 65535), "0-65535, and neither PORT nor SSL_PORT")
+    admin_port: int = _variable(
+        "ADMIN_PORT", "0", parse_number(0, 65535), "0-65535, and none of PORT, SSL_PORT and HEALTH_PORT"
+    )
+    admin_address: str = _variable("ADMIN_ADDRESS", "127.0.0.1", parse_one_address, "an IP address")
+    admin_hosts: tuple[str, ...] = _variable("ADMIN_HOSTS", "", parse_hosts, "DNS names with commas between, each once")
     nginx_binary: str = _variable(
         "NGINX_BINARY", "nginx", Pattern(r"[A-Za-z0-9._~@+:=,/-]+", "nginx's file, or its name on the PATH", 1024)
     )

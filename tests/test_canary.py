@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
@@ -319,6 +320,9 @@ def test_in_a_pod(scene: Scene, server: ApiServer, serving: Launch, form: str) -
     daemon.wait_for_line("401")
     said.append(daemon.probe("/readyz"))
     scene.hear("probes", repr(said).encode())
+    for path in ("/", "/status.json", "/metrics", "/healthz", "/x"):
+        scene.hear(f"admin port {path}", httpx.get(f"http://127.0.0.1:{daemon.admin_port}{path}").content)
+    assert scene.said('"host":"plain.dev"')
     assert daemon.process
     assert not [*find_in_processes(scene.canaries, find_below(daemon.process.pid))]
     assert finish(scene, daemon) == 0

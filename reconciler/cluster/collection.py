@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Generic
 
@@ -13,7 +14,8 @@ from pykube.query import Query
 
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.pages import Item, Page, PageError, Pages
-from reconciler.loop.ports import SourceError
+from reconciler.loop.events import Answered
+from reconciler.loop.ports import SourceError, Tell
 from reconciler.values.messages import excerpt
 
 _Known = Mapping[tuple[str | None, str], Item]
@@ -63,10 +65,13 @@ class _StatusError(Exception):
 class Collection(Generic[Item]):
     """The objects of one kind that `filters` select, in one Namespace or in all of them."""
 
-    def __init__(self, connection: Connection, timeout: float, kind: type[Item], filters: Mapping[str, Any]) -> None:
+    def __init__(
+        self, connection: Connection, timeout: float, tell: Tell, kind: type[Item], filters: Mapping[str, Any]
+    ) -> None:
         self.complaints: tuple[str, ...] = ()
         self._connection = connection
         self._timeout = timeout
+        self._tell = tell
         self._kind: type[Item] = kind
         self._filters = filters
         self._pages = Pages(kind)
@@ -149,17 +154,21 @@ class Collection(Generic[Item]):
     def _request(self, filters: Mapping[str, Any], params: dict[str, str], known: _Known[Item]) -> Page[Item]:
         """Send one request and read its whole answer within the deadline."""
         query = Query(self._connection.api, getattr(pykube, self._kind.__name__)).filter(**filters)
+        response: requests.Response | None = None
         try:
             with self._connection.deadline(self._timeout), _execute(query, params) as response:
                 if response.status_code != HTTPStatus.OK:
                     raise _StatusError(response)
-                return self._pages.read(iter(lambda: response.raw.read(_PIECE), b""), known)
+                return self._pages.read(iter(partial(response.raw.read, _PIECE), b""), known)
         except PageError as error:
             raise ClusterError(f"list {self._name}: {error}") from None
         except TimeoutError:
             raise ClusterError(f"list {self._name}: no complete answer within {self._timeout} s") from None
         except _FAILURES as error:
             raise ClusterError(f"list {self._name}: {_find_reason(error)}") from None
+        finally:
+            code, received = (response.status_code, response.raw.tell()) if response is not None else (0, 0)
+            self._tell(Answered(self._name, code, received))
 
     def _explain(self, error: _StatusError) -> ClusterError:
         """Explain an error response to the person who operates dispatcher."""

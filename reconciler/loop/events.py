@@ -80,6 +80,17 @@ class Recovered(Value, frozen=True):
     """A cycle succeeded after one or more cycles that failed."""
 
 
+class Answered(Value, frozen=True):
+    """The API server answered a request for a `resource`, such as pods, with a status `code` and `received` bytes.
+
+    `code` is 0 if no answer came. An answer with a good code may have ended before it was complete.
+    """
+
+    resource: str
+    code: int
+    received: int
+
+
 class LeftOut(Value, frozen=True):
     """The source left out what cannot be read. `complaints` are the lines that are new since last time."""
 
@@ -153,7 +164,7 @@ class HungUp(Value, frozen=True):
 
 
 Event = (
-    Started | NginxSized | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | LeftOut | Reloaded
-    | NginxStarted | NginxSaid | NginxEnded | NginxFailed | FormerUnserved | MemoryShort | Recorded | ShuttingDown
-    | ShutDown | HungUp
+    Started | NginxSized | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | Answered | LeftOut
+    | Reloaded | NginxStarted | NginxSaid | NginxEnded | NginxFailed | FormerUnserved | MemoryShort | Recorded
+    | ShuttingDown | ShutDown | HungUp
 )  # fmt: skip

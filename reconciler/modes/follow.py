@@ -20,13 +20,13 @@ from reconciler.loop.stages import Stages
 from reconciler.modes.arguments import OK, UsageError
 from reconciler.modes.daemon import AttendedSink, Daemon, InterruptibleSource
 from reconciler.modes.observers import tell_all
+from reconciler.modes.ports import Reception
 from reconciler.modes.signals import Signals
 from reconciler.modes.sinks import Printed, prepare, prepare_serving
 from reconciler.modes.sources import require_credentials
 from reconciler.nginx.sink import NginxSink
 from reconciler.routing.model import NO_ROUTES, Size
 from reconciler.settings import Settings, describe_settings
-from reconciler.status.health import Health, serve_health
 from reconciler.status.log import Log
 
 _FOLDER = Path("/etc/nginx")
@@ -42,12 +42,12 @@ def follow(given: argparse.Namespace, settings: Settings, log: Log, environment:
     log.stamp()
     signals = Signals()
     signals.install()
-    health = Health(_longest_turn(settings))
-    tell = tell_all([log, health])
+    reception = Reception(settings, _longest_turn(settings))
+    tell = tell_all([log, *reception.observers])
     tell(Started(__version__, describe_settings(environment), credentials.route))
     if not serves:
         settings, sink = prepare(given, settings, log)
-        source = _make_source(credentials, settings, signals, environment)
+        source = _make_source(credentials, settings, signals, environment, tell)
         loop = Loop(source, AttendedSink(Printed(sink), signals, tell), Stages(settings), tell)
         Daemon(loop, settings, tell).run(signals)
         return OK
@@ -55,12 +55,10 @@ def follow(given: argparse.Namespace, settings: Settings, log: Log, environment:
     settings, nginx = prepare_serving(given.output or _FOLDER, settings, tell, hidden)
     patience: float = settings.shutdown_timeout
     try:
-        source = _make_source(credentials, settings, signals, environment)
+        source = _make_source(credentials, settings, signals, environment, tell)
         with ExitStack() as stack:
             former = _serve_former(nginx, settings, tell)
-            if settings.health_port:
-                server = serve_health(health, settings.listen_addresses[0], settings.health_port)
-                stack.callback(server.shutdown)
+            reception.open(stack, settings, nginx)
             loop = Loop(source, AttendedSink(nginx, signals, tell), Stages(settings), tell, former)
             Daemon(loop, settings, tell, nginx.reap_orphans).run(signals)
     finally:
@@ -79,9 +77,9 @@ def _stop(nginx: NginxSink, patience: float, tell: Tell) -> None:
 
 
 def _make_source(
-    credentials: Credentials, settings: Settings, signals: Signals, environment: Mapping[str, str]
+    credentials: Credentials, settings: Settings, signals: Signals, environment: Mapping[str, str], tell: Tell
 ) -> InterruptibleSource:
-    cluster = ClusterSource(Connection(credentials), settings)
+    cluster = ClusterSource(Connection(credentials), settings, tell=tell)
     files = environment.get("SSL_CERT", ""), environment.get("SSL_KEY", "")
     return InterruptibleSource(WithDefaultPair(cluster, settings, *files), signals)
 

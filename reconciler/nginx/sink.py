@@ -12,6 +12,7 @@ from reconciler.disk.releases import CURRENT, Release, Releases
 from reconciler.disk.trees import keep_outside, remove_file, restore_files, write_files
 from reconciler.loop.events import FormerUnserved, MemoryShort, NginxEnded, NginxFailed, NginxStarted, Reloaded
 from reconciler.loop.ports import RefusedError, SinkError, Tell
+from reconciler.nginx.figures import read_figures
 from reconciler.nginx.memory import CGROUP, is_short
 from reconciler.nginx.process import Process
 from reconciler.nginx.program import NginxError, check_modules, run_test
@@ -21,6 +22,7 @@ from reconciler.objects.snapshot import NOTHING, Snapshot
 from reconciler.rendering.routes_file import ROUTES_FILE
 from reconciler.rendering.tree import render_release
 from reconciler.settings import Settings
+from reconciler.status.figures import Figures
 from reconciler.values.files import File, Files
 
 # Seconds before nginx is started again, by the number of times in a row that it ended within _STABLE seconds.
@@ -67,6 +69,10 @@ class NginxSink:
     def pid(self) -> int | None:
         """The process ID of nginx's master; None if it does not run."""
         return self._process.pid
+
+    def read_figures(self) -> Figures:
+        """Read what nginx shows of itself now. It needs no lock, so that a long reload does not delay it."""
+        return read_figures(self._process.pid)
 
     def apply(self, files: Files, snapshot: Snapshot = NOTHING) -> str:
         """Serve a tree, and give the release's name. After SinkError the last release is still live."""

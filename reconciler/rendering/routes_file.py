@@ -49,6 +49,18 @@ def show_path(match: Match, path: str) -> str:
     return f"{match.value}{shown}"
 
 
+def name_locations(locations: tuple[Location, ...]) -> Iterator[tuple[str, Location]]:
+    """Give locations with their paths as tenants write them: the two locations of a prefix are one path."""
+    prefixes = {(location.path, location.upstream) for location in locations if location.match is Match.PREFIX}
+    for location in locations:
+        path = location.path
+        if location.match is Match.EXACT and (path.rstrip("/") + "/", location.upstream) in prefixes:
+            continue
+        if location.match is Match.PREFIX:
+            path = path.rstrip("/") or "/"
+        yield show_path(location.match, path), location
+
+
 def _write_host(host: Host) -> bytes:
     tls = ["TLS"] if host.tls else []
     clients = ["client certificates"] if host.tls and host.tls.client else []
@@ -61,19 +73,12 @@ def _write_host(host: Host) -> bytes:
 
 
 def _list_paths(locations: tuple[Location, ...]) -> Iterator[tuple[str, dict[str, str | None]]]:
-    """List paths as tenants write them: the two locations of a prefix are one path."""
-    prefixes = {(location.path, location.upstream) for location in locations if location.match is Match.PREFIX}
-    for location in locations:
-        path = location.path
-        if location.match is Match.EXACT and (path.rstrip("/") + "/", location.upstream) in prefixes:
-            continue
-        if location.match is Match.PREFIX:
-            path = path.rstrip("/") or "/"
+    for path, location in name_locations(locations):
         yield (
-            show_path(location.match, path),
+            path,
             {
                 "namespace": location.namespace,
-                "access": _show_access(location),
+                "access": show_access(location),
                 "target": location.target,
                 "waits for": "a ready Pod" if location.answer is Answer.UNAVAILABLE else None,
                 "upstream": location.upstream,
@@ -81,7 +86,8 @@ def _list_paths(locations: tuple[Location, ...]) -> Iterator[tuple[str, dict[str
         )
 
 
-def _show_access(location: Location) -> str:
+def show_access(location: Location) -> str:
+    """Say who may use a location: open, with API key, closed, or reserved."""
     if location.answer in (Answer.CLOSED, Answer.RESERVED):
         return "closed" if location.answer is Answer.CLOSED else "reserved"
     return "with API key" if location.api_key else "open"

@@ -1,0 +1,42 @@
+"""The ports on which a router answers about itself: the health port for probes, the admin port for people."""
+
+from contextlib import ExitStack
+
+from reconciler.loop.ports import Observer
+from reconciler.nginx.sink import NginxSink
+from reconciler.settings import Settings
+from reconciler.status.admin import Admin
+from reconciler.status.answers import Application
+from reconciler.status.figures import Glance
+from reconciler.status.health import Health
+from reconciler.status.server import serve
+from reconciler.status.state import State
+from reconciler.status.status_file import StatusFile
+
+# A request for a large document must not delay another one.
+_ADMIN_THREADS = 2
+
+
+class Reception:
+    """The observers behind the ports; `longest` is how long a turn of the loop may take, in seconds."""
+
+    def __init__(self, settings: Settings, longest: float) -> None:
+        self._settings = settings
+        self._health = Health(longest)
+        self._state = State()
+
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """The observers that need all events. Without an admin port nobody pays for what it would show."""
+        return (self._health, self._state) if self._settings.admin_port else (self._health,)
+
+    def open(self, stack: ExitStack, settings: Settings, nginx: NginxSink) -> None:
+        """Open the ports that `settings` ask for, until the stack closes. PortError if one cannot be used."""
+        if settings.health_port:
+            app = Application(self._health.answer)
+            stack.callback(serve(app, "HEALTH_PORT", settings.listen_addresses[0], settings.health_port).close)
+        if settings.admin_port:
+            status_file = StatusFile(self._state, settings, Glance(nginx.read_figures))
+            app = Application(Admin(self._health, status_file, settings.admin_hosts).answer)
+            address = settings.admin_address
+            stack.callback(serve(app, "ADMIN_PORT", address, settings.admin_port, _ADMIN_THREADS).close)
