@@ -2,30 +2,17 @@
 
 import hashlib
 import json
-import re
 import threading
-from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from typing import Any
+
+from reconciler.status.page import write_policy
 
 
 def read_page() -> str:
     """Read the page as it is shipped."""
     return (resources.files("reconciler.status") / "page.html").read_text()
-
-
-def make_policy(page: str) -> str:
-    """Make the Content-Security-Policy that allows only the page's own style and script."""
-
-    def allow(tag: str) -> str:
-        (text,) = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-        return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-    return (
-        f"default-src 'none'; style-src {allow('style')}; script-src {allow('script')}; connect-src 'self'; "
-        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
 
 
 class PageServer:
@@ -62,7 +49,7 @@ class PageServer:
         """Find the answer to a request: status, body and headers."""
         self.asked.append((path, tag))
         if path == "/":
-            headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": make_policy(self._page)}
+            headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": write_policy(self._page)}
             return 200, self._page.encode(), headers
         if path != "/status.json":
             return 404, b"", {}

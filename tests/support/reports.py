@@ -167,7 +167,7 @@ def make_change(minute: int) -> Report:
 
 def make_reload(minute: int) -> Report:
     """Make one reload; later ones take longer."""
-    seconds = {"write": 0.01, "test": 0.02 * minute, "reload": 0.03, "prove": 0.05}
+    seconds = {"write": 0.01, "test": 0.02 * minute, "load": 0.08}
     phases = [{"name": name, "seconds": second} for name, second in seconds.items()]
     return {"time": f"2026-03-02T08:{minute:02}:00Z", "release": f"{minute:032x}", "phases": phases}
 
@@ -185,7 +185,7 @@ def make_setting(name: str, value: str, default: str, *, was_set: bool) -> Repor
 
 def make_answers() -> list[Report]:
     """Make what the API server answered."""
-    codes = {"namespaces": "200", "pods": "200", "secrets": "403"}
+    codes = {"namespaces": 200, "pods": 200, "secrets": 403}
     return [
         {"resource": name, "code": code, "number": 812, "bytes": 71_000, "last": NOW} for name, code in codes.items()
     ]
