@@ -17,7 +17,7 @@ TOP = Path(__file__).parent.parent.parent
 WALKTHROUGH = TOP / "fixtures" / "walkthrough"
 # The step after it deletes the Namespace that has most problems.
 LAST = "017"
-WIDTH, HEIGHT = 1280, 900
+WIDTH, HEIGHT = 1280, 860
 
 
 @contextmanager
