@@ -249,7 +249,7 @@ def test_what_is_written_beside_templates() -> None:
             "_encode(main)", "_encode(keys)", "self._routes.write(routes)",
             "default.chain.pem if default else settings.ssl_cert", "default.key if default else settings.ssl_key",
             "host.tls.chain.pem", "host.tls.key", "host.tls.client.pem",
-            "_encode(quoting.render('release.conf.j2', name=quote(name), socket=quote(socket)))",
+            "_encode(quoting.render('release.conf.j2', **given))",
         ]
     )  # fmt: skip
     tokens = ast.unparse(MODULES["rendering.tree"])

@@ -104,6 +104,19 @@ class Reloaded(Value, frozen=True):
     phases: tuple[tuple[str, float], ...]
 
 
+class RolledBack(Value, frozen=True):
+    """A release did not go live, and nginx is to serve the release before it again, if there is one."""
+
+    failed: str
+    before: str | None
+
+
+class Timed(Value, frozen=True):
+    """A cycle has ended: what it spent in each phase that it had (read, plan, render, apply), in seconds."""
+
+    phases: tuple[tuple[str, float], ...]
+
+
 class NginxStarted(Value, frozen=True):
     """nginx was started; `again` is True if it had ended by itself before."""
 
@@ -165,6 +178,6 @@ class HungUp(Value, frozen=True):
 
 Event = (
     Started | NginxSized | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | Answered | LeftOut
-    | Reloaded | NginxStarted | NginxSaid | NginxEnded | NginxFailed | FormerUnserved | MemoryShort | Recorded
-    | ShuttingDown | ShutDown | HungUp
+    | Reloaded | RolledBack | Timed | NginxStarted | NginxSaid | NginxEnded | NginxFailed | FormerUnserved
+    | MemoryShort | Recorded | ShuttingDown | ShutDown | HungUp
 )  # fmt: skip

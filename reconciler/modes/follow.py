@@ -24,6 +24,7 @@ from reconciler.modes.ports import Reception
 from reconciler.modes.signals import Signals
 from reconciler.modes.sinks import Printed, prepare, prepare_serving
 from reconciler.modes.sources import require_credentials
+from reconciler.modes.stopwatch import Stopwatch, TimedSink, TimedSource, TimedStages
 from reconciler.nginx.sink import NginxSink
 from reconciler.routing.model import NO_ROUTES, Size
 from reconciler.settings import Settings, describe_settings
@@ -59,8 +60,10 @@ def follow(given: argparse.Namespace, settings: Settings, log: Log, environment:
         with ExitStack() as stack:
             former = _serve_former(nginx, settings, tell)
             reception.open(stack, settings, nginx)
-            loop = Loop(source, AttendedSink(nginx, signals, tell), Stages(settings), tell, former)
-            Daemon(loop, settings, tell, nginx.reap_orphans).run(signals)
+            stopwatch = Stopwatch()
+            sink = TimedSink(AttendedSink(nginx, signals, tell), stopwatch)
+            loop = Loop(TimedSource(source, stopwatch), sink, TimedStages(settings, stopwatch), tell, former)
+            Daemon(loop, settings, tell, nginx.reap_orphans, stopwatch).run(signals)
     finally:
         _stop(nginx, 0.0 if signals.hurry else patience, tell)
     return OK

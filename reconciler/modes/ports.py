@@ -9,6 +9,7 @@ from reconciler.status.admin import Admin
 from reconciler.status.answers import Application
 from reconciler.status.figures import Glance
 from reconciler.status.health import Health
+from reconciler.status.metrics import Metrics
 from reconciler.status.server import serve
 from reconciler.status.state import State
 from reconciler.status.status_file import StatusFile
@@ -24,11 +25,13 @@ class Reception:
         self._settings = settings
         self._health = Health(longest)
         self._state = State()
+        self._metrics = Metrics(self._state)
 
     @property
     def observers(self) -> tuple[Observer, ...]:
         """The observers that need all events. Without an admin port nobody pays for what it would show."""
-        return (self._health, self._state) if self._settings.admin_port else (self._health,)
+        shown = (self._state, self._metrics) if self._settings.admin_port else ()
+        return (self._health, *shown)
 
     def open(self, stack: ExitStack, settings: Settings, nginx: NginxSink) -> None:
         """Open the ports that `settings` ask for, until the stack closes. PortError if one cannot be used."""
@@ -36,7 +39,9 @@ class Reception:
             app = Application(self._health.answer)
             stack.callback(serve(app, "HEALTH_PORT", settings.listen_addresses[0], settings.health_port).close)
         if settings.admin_port:
-            status_file = StatusFile(self._state, settings, Glance(nginx.read_figures))
-            app = Application(Admin(self._health, status_file, settings.admin_hosts).answer)
+            glance = Glance(nginx.read_figures)
+            self._metrics.add_gauges(glance, ".".join(map(str, settings.nginx_version)))
+            status_file = StatusFile(self._state, settings, glance)
+            app = Application(Admin(self._health, status_file, self._metrics, settings.admin_hosts).answer)
             address = settings.admin_address
             stack.callback(serve(app, "ADMIN_PORT", address, settings.admin_port, _ADMIN_THREADS).close)

@@ -10,12 +10,20 @@ from pathlib import Path
 
 from reconciler.disk.releases import CURRENT, Release, Releases
 from reconciler.disk.trees import keep_outside, remove_file, restore_files, write_files
-from reconciler.loop.events import FormerUnserved, MemoryShort, NginxEnded, NginxFailed, NginxStarted, Reloaded
+from reconciler.loop.events import (
+    FormerUnserved,
+    MemoryShort,
+    NginxEnded,
+    NginxFailed,
+    NginxStarted,
+    Reloaded,
+    RolledBack,
+)
 from reconciler.loop.ports import RefusedError, SinkError, Tell
 from reconciler.nginx.figures import read_figures
 from reconciler.nginx.memory import CGROUP, is_short
 from reconciler.nginx.process import Process
-from reconciler.nginx.program import NginxError, check_modules, run_test
+from reconciler.nginx.program import NginxError, check_modules, has_module, run_test
 from reconciler.nginx.proof import SOCKET
 from reconciler.nginx.workers import reap_orphans
 from reconciler.objects.snapshot import NOTHING, Snapshot
@@ -43,6 +51,7 @@ class NginxSink:
         self, folder: Path, settings: Settings, tell: Tell, hidden: tuple[str, ...] = (), cgroup: Path = CGROUP
     ) -> None:
         check_modules(settings.nginx_binary, settings, hidden)
+        self._counts = has_module(settings.nginx_binary, "http_stub_status", hidden)
         self._folder = Path(os.path.abspath(folder))
         self._settings = settings
         self._tell = tell
@@ -72,7 +81,7 @@ class NginxSink:
 
     def read_figures(self) -> Figures:
         """Read what nginx shows of itself now. It needs no lock, so that a long reload does not delay it."""
-        return read_figures(self._process.pid)
+        return read_figures(self._process.pid, self._folder)
 
     def apply(self, files: Files, snapshot: Snapshot = NOTHING) -> str:
         """Serve a tree, and give the release's name. After SinkError the last release is still live."""
@@ -168,7 +177,9 @@ class NginxSink:
 
     def _stage(self, name: str, files: Files, snapshot: Snapshot) -> dict[str, File | None]:
         """Write a release and its files outside of the folder. Give the files that those replaced."""
-        self._releases.stage(name, {**files, "release/name.conf": render_release(name, SOCKET)}, snapshot)
+        self._releases.stage(
+            name, {**files, "release/name.conf": render_release(name, SOCKET, counts=self._counts)}, snapshot
+        )
         outside = {path: file for path, file in files.items() if path.startswith("/")}
         replaced = keep_outside(files)
         self._releases.write_outside(self._releases.read_outside() | outside.keys())
@@ -204,6 +215,7 @@ class NginxSink:
         swapped = before != self._releases.live
         if swapped:
             self._releases.swap(before)
+            self._tell(RolledBack(failed, before))
         if before and (swapped or not self._process.pid):
             try:
                 self._load(before)

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from reconciler.status.answers import Answer, Request, say
 from reconciler.status.health import Health
+from reconciler.status.metrics import Metrics
 from reconciler.status.page import read_page
 from reconciler.status.status_file import StatusFile
 from reconciler.values.addresses import parse_address
@@ -16,14 +17,16 @@ _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::[0-9]{1,5})?")
 class Admin:
     """Answers requests to the admin port. `hosts` are the names that Host may have, beside addresses and localhost."""
 
-    def __init__(self, health: Health, status_file: StatusFile, hosts: tuple[str, ...]) -> None:
+    def __init__(self, health: Health, status_file: StatusFile, metrics: Metrics, hosts: tuple[str, ...]) -> None:
         self._health = health
         self._status_file = status_file
+        self._metrics = metrics
         self._hosts = frozenset((*hosts, "localhost"))
         page = read_page()
         self._paths: Mapping[str, Callable[[Request], Answer]] = {
             **({"/": lambda _: page} if page else {}),
             "/status.json": self._answer_status,
+            "/metrics": self._answer_metrics,
             "/healthz": health.answer,
             "/readyz": health.answer,
         }
@@ -55,3 +58,7 @@ class Admin:
             headers += (("Content-Encoding", "gzip"),)
         body = document.packed if request.packs else document.plain
         return Answer(HTTPStatus.OK, body, "application/json", headers=headers)
+
+    def _answer_metrics(self, request: Request) -> Answer:
+        body, kind = self._metrics.write(request.accept)
+        return Answer(HTTPStatus.OK, body, kind)

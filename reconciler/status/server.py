@@ -32,9 +32,14 @@ class _Waitress(TcpWSGIServer):  # type: ignore[misc]
 
 
 class Server:
-    """Answers requests in threads of its own until it is closed. `port` is its number, also if it was chosen freely."""
+    """Answers requests in threads of its own until it is closed. `port` is its number, also if it was chosen freely.
 
-    def __init__(self, app: "WSGIApplication", address: str, port: int, threads: int) -> None:
+    An idle client is closed after `patience` seconds.
+    """
+
+    def __init__(
+        self, app: "WSGIApplication", address: str, port: int, threads: int, patience: int = _PATIENCE
+    ) -> None:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         listener = socket.create_server((address.strip("[]"), port), family=family)
         self.port: int = listener.getsockname()[1]
@@ -42,7 +47,7 @@ class Server:
             sockets=[listener],
             threads=threads,
             connection_limit=2 * _MOST_CONNECTIONS,
-            channel_timeout=_PATIENCE,
+            channel_timeout=patience,
             cleanup_interval=1,
             max_request_header_size=_LONGEST_HEAD,
             max_request_body_size=_LONGEST_HEAD,

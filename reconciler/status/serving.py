@@ -16,7 +16,7 @@ def describe_serving(seen: Seen, now: float) -> dict[str, Any]:
         "since": write_time(seen.since) if seen.since is not None else None,
         "origin": "live" if seen.cycle else "disk",
         "read": write_time(seen.read) if seen.read is not None else None,
-        "behind": round(max(0.0, now - seen.read), 3) if seen.read is not None else None,
+        "behind": round(max(0.0, now - seen.good), 3) if seen.good is not None else None,
         "error": seen.error or None,
     }
 

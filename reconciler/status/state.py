@@ -48,8 +48,8 @@ class Seen(Value, frozen=True):
 
     `number` counts the events that changed this value. The last `cycle` is None until the source was read: until then
     `release` and `size` are those of a former process. `since` is when the served release went live, `read` when the
-    last cycle succeeded, `error` why the cycle after it failed. `standing` tells since when each problem stands.
-    `running` says whether nginx runs, and `ending` how it ended.
+    source was read last, `good` when the last cycle succeeded, `error` why the one after it failed. `standing` tells
+    since when each problem stands. `running` says whether nginx runs, and `ending` how it ended.
     """
 
     started: float
@@ -62,6 +62,7 @@ class Seen(Value, frozen=True):
     size: Size = Size(0, 0)
     since: float | None = None
     read: float | None = None
+    good: float | None = None
     error: str = ""
     standing: Mapping[Problem, float] = {}
     changes: tuple[AppliedChanges, ...] = ()
@@ -95,7 +96,7 @@ def _read(event: Event, seen: Seen, now: float) -> dict[str, Any]:
         case events.Idle():
             return _read_cycle(event.cycle, seen, now)
         case events.Failed():
-            return {"error": event.why}
+            return {"error": event.why} | ({"read": now} if event.port == "sink" else {})
         case events.Answered():
             key = (event.resource, event.code)
             known = seen.answers.get(key, Answers())
@@ -112,7 +113,7 @@ def _read_cycle(cycle: Cycle, seen: Seen, now: float) -> dict[str, Any]:
     standing = known if same else {problem: known.get(problem, now) for problem in problems}
     since = seen.since if cycle.release == seen.release else now
     live = {"release": cycle.release, "size": cycle.size, "since": since}
-    return {"cycle": cycle, "read": now, "error": "", "standing": standing, **live}
+    return {"cycle": cycle, "read": now, "good": now, "error": "", "standing": standing, **live}
 
 
 def _read_applied(event: events.Applied, seen: Seen, now: float) -> dict[str, Any]:

@@ -62,11 +62,13 @@ class StatusFile:
         """Give the document, at most a second old."""
         with self._turn:
             if not self._document or time.monotonic() >= self._until:
-                self._document = self._write(self._state.seen)
+                self._document = self.write_anew()
                 self._until = time.monotonic() + _FRESH
             return self._document
 
-    def _write(self, seen: Seen) -> Document:
+    def write_anew(self) -> Document:
+        """Write the document of this moment. Only what it says of unchanged routes is not written again."""
+        seen = self._state.seen
         routes = seen.cycle.table.routes if seen.cycle else NO_ROUTES
         if routes is not self._routes:
             self._routes, self._routing = routes, _read_routes(routes, self._default)
