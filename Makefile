@@ -20,7 +20,7 @@ help: ## Show the verbs.
 demo: $(VENV)/.wheel nginx ## Replay a recorded cluster through a real nginx and show requests being routed. KEEP=1 leaves nginx serving.
 	@PYTHONPATH=tests $(BIN)/python -P tests/support/demo.py $(if $(KEEP),--keep)
 
-test: $(VENV)/.wheel nginx promtool ## Run all tests against the built wheel. ARGS= goes to pytest. NEWEST=1, OLDEST=1: see versions.
+test: $(VENV)/.wheel nginx promtool chromium ## Run all tests against the built wheel. ARGS= goes to pytest. NEWEST=1, OLDEST=1: see versions.
 	$(BIN)/pytest -n 4 --dist loadfile $(ARGS)
 
 versions: ## Run all tests with the newest packages that setup.cfg allows, then with the oldest.
@@ -62,8 +62,8 @@ audit: $(VENV)/.supply ## Look up known vulnerabilities of the image's packages;
 clean: ## Remove what the other verbs installed and built.
 	rm -rf .venv .venv-newest .venv-oldest build dist site *.egg-info
 
-nginx:
-	@.ci/setup nginx
+nginx chromium:
+	@.ci/setup $@
 
 promtool: $(VENV)/.tools
 	@.ci/setup promtool $(BIN)
@@ -89,4 +89,4 @@ $(VENV)/.wheel: $(VENV)/.tools $(SOURCES)
 	@.ci/setup packages $(VENV) --no-deps --no-index --force-reinstall dist/*.whl
 	@touch $@
 
-.PHONY: help demo test versions check bench fixtures docs fuzz image lock audit clean nginx promtool always
+.PHONY: help demo test versions check bench fixtures docs fuzz image lock audit clean nginx promtool chromium always
