@@ -15,7 +15,7 @@ from reconciler.cluster.credentials import CredentialsError
 from reconciler.disk.artefact import NotAnArtefactError
 from reconciler.disk.recordings import RecordingError
 from reconciler.loop.ports import SinkError, SourceError
-from reconciler.modes import record, replay
+from reconciler.modes import explain, record, replay
 from reconciler.modes.arguments import FAILED, WRONG_INPUT, Command, UsageError
 from reconciler.modes.follow import follow
 from reconciler.modes.once import run_once
@@ -25,8 +25,9 @@ from reconciler.nginx.sandbox import shield
 from reconciler.settings import Settings, SettingsError, read_settings
 from reconciler.status.health import HealthError
 from reconciler.status.log import Log
+from reconciler.status.status_reader import StatusError
 
-_COMMANDS = {"replay": replay.COMMAND, "record": record.COMMAND}
+_COMMANDS = {"replay": replay.COMMAND, "record": record.COMMAND, "explain": explain.COMMAND}
 _EXAMPLES = """dispatcher                                          print the nginx.conf that would be served
 dispatcher --serve --output /srv/router             serve it, with an nginx of its own
 dispatcher --once --snapshot FILE --output router   write the tree as an artefact, as for CI"""
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
             log.tell_error(line)
     except (RecordingError, NotAnArtefactError, CredentialsError, UsageError) as error:
         log.tell_error(str(error))
-    except (SinkError, SourceError, HealthError) as error:
+    except (SinkError, SourceError, HealthError, StatusError) as error:
         log.tell_error(str(error))
         return FAILED
     except BrokenPipeError:
