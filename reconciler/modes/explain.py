@@ -6,9 +6,13 @@ import sys
 import time
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.survey import survey_cluster
-from reconciler.disk.recordings import find_recordings, read_recordings
+from reconciler.cluster.workload_lists import list_workloads
+from reconciler.disk.manifests import read_manifests
+from reconciler.disk.recordings import find_recordings
 from reconciler.modes.arguments import DIFFERENT, OK, Command, UsageError
 from reconciler.modes.sources import require_credentials
 from reconciler.objects.listing import Listing, select
@@ -17,7 +21,9 @@ from reconciler.objects.snapshot import Snapshot
 from reconciler.routing.evidence import Evidence, gather
 from reconciler.routing.explanation import explain
 from reconciler.routing.hidden_tls import hide_tls, show_tls
-from reconciler.routing.question import QuestionError, parse_question
+from reconciler.routing.question import Question, QuestionError, parse_question
+from reconciler.routing.sharing import list_wildcards
+from reconciler.routing.wanted import find_wanting
 from reconciler.settings import Settings
 from reconciler.status.explanation_record import write_explanation
 from reconciler.status.explanation_text import list_lines
@@ -34,7 +40,7 @@ def _explain(given: argparse.Namespace, settings: Settings, log: Log, environmen
         question = parse_question(given.what)
     except QuestionError as error:
         raise UsageError(str(error)) from None
-    evidence, settings = _gather(given, settings, log, environment)
+    evidence, settings = _gather(given, question, settings, log, environment)
     explanation = explain(question, evidence, settings)
     if given.json:
         sys.stdout.write(f"{json.dumps(write_explanation(explanation, settings), indent=1)}\n")
@@ -46,7 +52,7 @@ def _explain(given: argparse.Namespace, settings: Settings, log: Log, environmen
 
 
 def _gather(
-    given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]
+    given: argparse.Namespace, question: Question, settings: Settings, log: Log, environment: Mapping[str, str]
 ) -> tuple[Evidence, Settings]:
     """Gather the evidence from the place that the arguments name, and the settings that hold there."""
     if given.admin and given.recordings:
@@ -59,14 +65,24 @@ def _gather(
         status = fetch_status(url)
         return make_evidence(status, url), read_router_settings(status, settings)
     if given.recordings:
-        listing = read_recordings(find_recordings(given.recordings))
-        return gather(_select(listing, settings), listing, settings, time.time()), settings
-    survey = survey_cluster(Connection(require_credentials(environment, log)), settings)
+        manifests = read_manifests(find_recordings(given.recordings))
+        evidence = gather(_select(manifests.listing, settings), manifests.listing, settings, time.time())
+        return replace(evidence, workloads=manifests.workloads), settings
+    return _survey(question, settings, Connection(require_credentials(environment, log))), settings
+
+
+def _survey(question: Question, settings: Settings, connection: Connection) -> Evidence:
+    """Gather evidence from a live cluster, as far as the person's rights allow."""
+    survey = survey_cluster(connection, settings)
     snapshot = _select(survey.listing, settings)
     if survey.has_secrets:
-        return gather(snapshot, survey.listing, settings, time.time(), survey.gaps), settings
-    evidence = gather(hide_tls(snapshot), survey.listing, settings, time.time(), survey.gaps)
-    return show_tls(evidence, snapshot), settings
+        evidence = gather(snapshot, survey.listing, settings, time.time())
+    else:
+        evidence = show_tls(gather(hide_tls(snapshot), survey.listing, settings, time.time()), snapshot)
+    gaps = list(survey.gaps)
+    namespaces = find_wanting({question.host, *list_wildcards(question.host)}, evidence, settings)
+    workloads = tuple(list_workloads(connection, namespaces, settings, gaps))
+    return replace(evidence, workloads=workloads, gaps=tuple(gaps))
 
 
 def _select(listing: Listing, settings: Settings) -> Snapshot:

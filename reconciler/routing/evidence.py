@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from reconciler.objects.listing import Listing
 from reconciler.objects.snapshot import Snapshot
+from reconciler.objects.workloads import Workload
 from reconciler.routing.model import Host, RoutingTable, Upstream
 from reconciler.routing.sharing import Contest
 from reconciler.routing.table import TableBuilder
@@ -29,6 +30,7 @@ class Evidence(Value, frozen=True):
     table: RoutingTable
     contests: Mapping[str, Contest] | None
     listing: Listing
+    workloads: tuple[Workload, ...] = ()
     held: tuple[Held, ...] = ()
     gaps: tuple[str, ...] = ()
     has_secrets: bool = True

@@ -14,6 +14,7 @@ from reconciler.routing.problems import Reason
 from reconciler.routing.question import Question, QuestionError, parse_question
 from reconciler.routing.sharing import list_wildcards
 from reconciler.routing.wanted import names_any
+from reconciler.routing.workload_misses import find_workloads_with_host
 from reconciler.settings import Settings
 from reconciler.values.messages import excerpt
 
@@ -30,6 +31,7 @@ def find_host_misses(question: Question, evidence: Evidence, settings: Settings)
             *_find_other_port(question, evidence, settings),
             *_find_left_out(host, evidence),
             *_find_namespaces(host, evidence, settings),
+            *find_workloads_with_host(host, evidence, settings),
             *_find_pods(host, evidence, settings),
             *_find_held(evidence),
             *_find_bare_wildcard(host, evidence),
@@ -143,7 +145,7 @@ def _find_bare_wildcard(host: str, evidence: Evidence) -> Iterator[NearMiss]:
 def _find_similar(host: str, evidence: Evidence, settings: Settings) -> Iterator[NearMiss]:
     """Find hosts with a similar name."""
     owners = {one.name: one.namespace for one in evidence.table.routes.hosts}
-    for name in get_close_matches(host, owners.keys() - {host}, n=_MOST_SIMILAR, cutoff=_LIKENESS):
+    for name in get_close_matches(host, owners.keys() - {host, f"*.{host}"}, n=_MOST_SIMILAR, cutoff=_LIKENESS):
         yield NearMiss(Miss.SIMILAR, Resource("Namespace", "", owners[name]), f"serves {name}", f"{name} may be meant")
     hidden = dict(_list_unselected(evidence, settings))
     for name in get_close_matches(host, hidden.keys() - {host}, n=1, cutoff=_LIKENESS):

@@ -22,7 +22,7 @@ class Miss(StrEnum):
     WRONG_NAME = "WrongName"
     UNREADABLE = "Unreadable"
     OVER = "Over"
-    SCALED_DOWN = "ScaledDown"
+    NO_PODS = "NoPods"
     HELD = "HeldBack"
     SIMILAR = "Similar"
     OTHER_PATHS = "OtherPaths"

@@ -12,7 +12,8 @@ from reconciler.routing.model import Answer, Host, Location, Match
 from reconciler.routing.near_miss import Miss, NearMiss, cut_misses
 from reconciler.routing.path_entries import PathEntry, parse_paths
 from reconciler.routing.question import Question
-from reconciler.routing.wanted import Wanted, find_wanting
+from reconciler.routing.wanted import Wanted, find_wanting, show_entry
+from reconciler.routing.workload_misses import find_workload_misses
 from reconciler.settings import Settings
 from reconciler.values.messages import excerpt
 
@@ -34,6 +35,7 @@ def find_path_misses(
     wanted = Wanted(path, taken, answered, find_wanting({host.name, question.host}, evidence, settings))
     return cut_misses(
         [
+            *find_workload_misses(wanted, evidence, settings),
             *(miss for pod in evidence.listing.pods for miss in _judge_pod(pod, wanted, evidence, settings)),
             *_find_on_namespaces(wanted, evidence, settings),
             *(_find_similar(path, host, evidence) if not location or location.answer is Answer.RESERVED else ()),
@@ -85,11 +87,6 @@ def _tell_why(pod: Pod, entry: PathEntry, wanted: Wanted, evidence: Evidence, se
     return None
 
 
-def show_entry(entry: PathEntry) -> str:
-    """Show the path of an entry, with its modifier."""
-    return excerpt(entry.match.value + entry.path)
-
-
 def _find_misspelt(metadata: Metadata, resource: Resource, wanted: Wanted, settings: Settings) -> Iterator[NearMiss]:
     """Find the path in an annotation whose name is not the right one, though nearly."""
     for name, text in (metadata.annotations or {}).items():
@@ -139,9 +136,7 @@ def _list_others(host: Host, evidence: Evidence) -> Iterator[NearMiss]:
     found = {evidence.find_upstream(location.upstream) for location in host.locations}
     paths = sorted(excerpt(f"{one.match.value}{one.path}") for one in found if one)
     more = f" and {len(paths) - _MOST_LISTED} more" if len(paths) > _MOST_LISTED else ""
-    why = (
-        f"has these paths on the host: {', '.join(paths[:_MOST_LISTED])}{more}" if paths else "has no path on the host"
-    )
+    why = f"has these paths there: {', '.join(paths[:_MOST_LISTED])}{more}" if paths else "has no path on this host"
     expected = "one of them, or a Pod that names this one" if paths else "a routable Pod that names this path"
     yield NearMiss(Miss.OTHER_PATHS, Resource("Namespace", "", host.namespace), why, expected)
 

@@ -10,6 +10,7 @@ from reconciler.routing.near_miss import Miss
 from reconciler.routing.path_entries import PathEntry
 from reconciler.routing.sharing import list_wildcards
 from reconciler.settings import Settings
+from reconciler.values.messages import excerpt
 from reconciler.values.value import Value
 
 
@@ -90,3 +91,8 @@ def names_any(text: str, hosts: Iterable[str]) -> bool:
     """Tell whether an annotation names one of these hosts, itself or by a wildcard above it."""
     names = {one.name for one in parse_hosts(text)[0]}
     return any(not names.isdisjoint((host, *list_wildcards(host))) for host in hosts)
+
+
+def show_entry(entry: PathEntry) -> str:
+    """Show the path of an entry, with its modifier."""
+    return excerpt(entry.match.value + entry.path)
