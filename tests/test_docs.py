@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("security.md", "reliability.md", "routing.md", "deploying.md", "benchmarks.md")
+PAGES = ("security.md", "reliability.md", "routing.md", "deploying.md", "benchmarks.md", "explain.md")
 
 
 def find_tests(path: Path) -> set[str]:

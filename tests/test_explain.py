@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from support import objects
 from support.command import COMMAND, environment, run
 from support.objects import HOSTS, PATHS, WALKTHROUGH, Object, namespace, pod, secret, tls
 
-SCHEMA = Draft202012Validator(json.loads((Path(__file__).parents[1] / "docs" / "explain.schema.json").read_text()))
+from reconciler.routing.near_miss import Miss
+
+DOCS = Path(__file__).parents[1] / "docs"
+SCHEMA = Draft202012Validator(json.loads((DOCS / "explain.schema.json").read_text()))
 TLS = {"SSL_CERT": str(WALKTHROUGH / "default.crt"), "SSL_KEY": str(WALKTHROUGH / "default.key")}
 Texts = dict[str, str]
 LABEL = "github.com/30x.dispatcher.routable"
@@ -342,6 +346,23 @@ def test_hostile_text() -> None:
             SCHEMA.validate(json.loads(record))
             assert "sesame" not in shown.stdout + record
             assert "b3BlbiBzZXNhbWU" not in shown.stdout + record
+
+
+EXAMPLES = re.findall(r"```console\n\$ dispatcher (.*)\n((?:.*\n)*?)```", (DOCS / "explain.md").read_text())
+
+
+@pytest.mark.parametrize(("command", "output"), EXAMPLES)
+def test_examples(command: str, output: str) -> None:
+    """The examples of docs/explain.md are what the command prints."""
+    arguments = [str(DOCS.parent / one) if one.startswith("fixtures/") else one for one in command.split()]
+    assert run(*arguments, **TLS).stdout == output
+
+
+def test_classes_in_the_documentation() -> None:
+    """Each class of near misses is in the schema, and in the table of docs/explain.md."""
+    schema = SCHEMA.schema["properties"]["near_misses"]["items"]["properties"]["reason"]["enum"]
+    assert set(schema) == {one.value for one in Miss}
+    assert set(re.findall(r"`([A-Z][A-Za-z]+)`", (DOCS / "explain.md").read_text())) >= set(schema)
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_all_outcomes(router: Start, backends: Backends, ips: list[str], authori
         namespace("down", {"down.dev": {}}),
         pod("down", "web-4", "", [entry("/a"), entry("/")], DECLARED),
     ]  # fmt: skip
-    met = hold(serving, fixture_router.serve(serving, backends, wanted), 1200)
+    met = hold(serving, fixture_router.serve(serving, backends, wanted), 900)
     assert met == set(Outcome)
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from itertools import islice
 
 from reconciler.objects.listing import Metadata
 from reconciler.objects.snapshot import Resource
@@ -16,10 +17,12 @@ from reconciler.routing.sharing import list_wildcards
 from reconciler.routing.wanted import names_any
 from reconciler.routing.workload_misses import find_workloads_with_host
 from reconciler.settings import Settings
+from reconciler.values.addresses import parse_address
 from reconciler.values.messages import excerpt
+from reconciler.values.patterns import HOST_NAME
 
 _LIKENESS = 0.75
-_MOST_SIMILAR, _MOST_HELD = 3, 5
+_MOST_SIMILAR, _MOST_HELD, _MOST_READ = 3, 5, 100
 _LONGEST_READ = 1 << 18  # Kubernetes allows as much for all annotations of an object
 
 
@@ -93,8 +96,8 @@ def _find_misspelt(host: str, text: str, resource: Resource, settings: Settings)
             why = f"names this host in {settings.hosts_annotation}, which is no JSON object"
             yield NearMiss(Miss.UNREADABLE, resource, why, f'such as {{"{host}": {{}}}}')
         return
-    illegal = [key for key in keys if not parse_hosts(json.dumps({key: {}}))[0]]
-    for key in illegal:
+    illegal = (key for key in keys if not parse_address(key) and not HOST_NAME.accepts(key))
+    for key in islice(illegal, _MOST_READ):
         if _read_host(key) == host or get_close_matches(host, [key.lower()], cutoff=_LIKENESS):
             why = f"has {excerpt(key)} in {settings.hosts_annotation}, which is not a host"
             yield NearMiss(Miss.WRONG_NAME, resource, why, "the name alone: without scheme, port, path or blanks")

@@ -33,14 +33,14 @@ def find_path_misses(
     upstream = evidence.find_upstream(location.upstream) if location else None
     taken = (upstream.match, upstream.path) if upstream else None
     wanted = Wanted(path, taken, answered, find_wanting({host.name, question.host}, evidence, settings))
-    return cut_misses(
-        [
-            *find_workload_misses(wanted, evidence, settings),
-            *(miss for pod in evidence.listing.pods for miss in _judge_pod(pod, wanted, evidence, settings)),
-            *_find_on_namespaces(wanted, evidence, settings),
-            *(_find_similar(path, host, evidence) if not location or location.answer is Answer.RESERVED else ()),
-        ]
-    )
+    misses = [
+        *find_workload_misses(wanted, evidence, settings),
+        *(miss for pod in evidence.listing.pods for miss in _judge_pod(pod, wanted, evidence, settings)),
+        *_find_on_namespaces(wanted, evidence, settings),
+    ]
+    if not location or location.answer is Answer.RESERVED:
+        misses += _find_similar(path, host, evidence)
+    return cut_misses(misses or ([] if location else _list_others(host, evidence)))
 
 
 def _judge_pod(pod: Pod, wanted: Wanted, evidence: Evidence, settings: Settings) -> Iterator[NearMiss]:
@@ -116,8 +116,6 @@ def _find_similar(path: bytes, host: Host, evidence: Evidence) -> Iterator[NearM
             likeness = _compare(asked, upstream.path)
             if likeness >= _LIKENESS:
                 ranked.append((-likeness, upstream.path, upstream))
-    if not ranked:
-        yield from _list_others(host, evidence)
     for _, text, upstream in sorted(ranked, key=lambda one: one[:2])[:_MOST_SIMILAR]:
         below = fits(Match.PREFIX, text.rstrip("/") + "/", path)
         shown = excerpt(upstream.match.value + text)

@@ -101,7 +101,7 @@ def _list_pods(backends: tuple[Backend, ...]) -> Iterator[Line]:
 def _list_faults(explanation: Explanation) -> Iterator[Line]:
     """List near misses and problems. What was told already is not told again."""
     for miss in explanation.near_misses:
-        yield Line("near miss", f"{miss.resource} {miss.why}" if miss.resource else miss.why, "warning")
+        yield Line("near miss", f"{miss.resource}: {miss.why}" if miss.resource else miss.why, "warning")
         yield Line("", f"expected: {miss.expected}")
     told = {(one.resource, one.expected) for one in explanation.near_misses}
     told |= {(Resource("Namespace", "", one.namespace), one.expected) for one in explanation.losers}
