@@ -30,7 +30,7 @@ def find_host(routes: Routes, name: str, *, tls: bool) -> Host | None:
     served = {host.name: host for host in routes.hosts if (host.tls is not None) is tls}
     hidden = {shadow.name for shadow in routes.shadows if (shadow.tls if tls else shadow.plain)}
     found = next((one for one in (name, *list_wildcards(name)) if one in served or one in hidden), "")
-    return None if found in hidden else served.get(found)
+    return served.get(found)
 
 
 def is_malformed(uri: str) -> bool:
