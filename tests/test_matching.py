@@ -17,6 +17,7 @@ from reconciler.rendering.routes_file import show_path
 from reconciler.routing.evidence import Evidence
 from reconciler.routing.explanation import Explanation, Outcome, explain
 from reconciler.routing.matching import MISLEADING
+from reconciler.routing.model import Match
 from reconciler.routing.question import Question, encode_unsendable
 
 Start = Callable[..., Router]
@@ -31,8 +32,10 @@ DIRECTED = r"""
     /a /a/ /a/x /a/b /a/b/ /a/b/x /a/b/xx /a/b/x/y /ab /a/g /a/g/x /g /b/1 /x/23 /b/1x /b/1%0a
     /a/"x /a/%22x /a/<{|}^`x /a/%3C%7B%7C%7D%5E%60x /a//b /a///x /a/%3f%23%25 /a/x\y /a/%5Cy /a/é /a/%c3%a9
     /a/%ff%00 /a/%7f%01 /a/x%20y?z=%20 /a?%22 /a/x?a?b /a/b/x/%2e. /a/%41 /a/$x
-    /x.png /x.PNG /x.pNg/y /a/x.png /caf%C3%A9 /café/x /"%25 /"% /%22%25/x /.well-known /.well-known/x /.well-knownx
+    /x.png /x.PNG /x.pNg /x.pNg/y /a/x.png /a/long/path/x.png
+    /caf%C3%A9 /café/x /"%25 /"% /%22%25/x /.well-known /.well-known/x /.well-knownx
 """
+BELOW: dict[str, object] = {"*.secure.dev": {}, "a.secure.dev": tls()}
 LONG = "x" * 1100
 STATUSES = {Outcome.PODS: 200, Outcome.UNAVAILABLE: 503, Outcome.CLOSED: 403, Outcome.DEFAULT: 404}
 BRACKETS = str.maketrans("", "", "[]")
@@ -116,12 +119,14 @@ def test_all_outcomes(router: Start, backends: Backends, ips: list[str], authori
         entry("/a", targetPath="/v1"),
         entry("=/a/b", targetPath="/one/"),
         entry("/a/b/x", targetPath="/"),
+        entry("=/x/23"),
         entry("/caf%C3%A9"),
+        entry("/a/long/path"),
         entry("/%22%25"),
     ]
-    regexes = [entry("~^/(b|x)/[0-9]+$"), entry("~*[.]PNG$"), entry("~[.]png$")]  # fmt: skip
+    regexes = [entry("~^/(b|x)/[0-9]+$"), entry(r"~*\.PNG$"), entry(r"~\.png$")]
     wanted = [
-        namespace("own", {"own.dev": {"sharedWith": ["guest"]}, "secure.dev": tls(), "*.secure.dev": {}}),
+        namespace("own", {"own.dev": {"sharedWith": ["guest"]}, "secure.dev": tls(), **BELOW}),
         secret("own", ssl_crt=certificate, ssl_key=key),
         namespace("guest", {"own.dev": {}, "*.own.dev": {}}, created="2026-11-23T00:00:00Z"),
         pod("own", "web-0", ips[0], paths, DECLARED),
@@ -135,9 +140,13 @@ def test_all_outcomes(router: Start, backends: Backends, ips: list[str], authori
         pod("down", "web-4", "", [entry("/a"), entry("/")], DECLARED),
     ]  # fmt: skip
     evidence = fixture_router.serve(serving, backends, wanted)
-    for uri in DIRECTED.split():
-        check(serving, evidence, Question("own.dev", encode_unsendable(uri), tls=False))
-    met = hold(serving, evidence, 900)
+    matches = [
+        place.match for host in evidence.table.routes.hosts for place in host.locations if host.name == "own.dev"
+    ]
+    assert set(matches) == set(Match)
+    directed = (Question("own.dev", encode_unsendable(uri), tls=False) for uri in [*DIRECTED.split(), f"/{LONG}"])
+    met = {check(serving, evidence, question).outcome for question in directed}
+    met |= hold(serving, evidence, 900)
     assert met == set(Outcome)
 
 
