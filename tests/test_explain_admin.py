@@ -41,7 +41,7 @@ STATUS: dict[str, Any] = {
         {"kind": "Namespace", "namespace": "", "name": "late", "what": "host shop.example.com",
          "why": "belongs to Namespace shop, which is older and does not share it", "expected": "another host",
          "reason": "HostConflict", "since": "2026-11-26T07:00:01Z"},
-        {"kind": "Pod", "namespace": "shop", "name": "web-1", "what": "paths", "why": "is new here", "expected": "else",
+        {"kind": "Pod", "namespace": "shop", "name": "web-1", "what": "host", "why": "is new here", "expected": "else",
          "reason": "AReasonOfTheFuture", "since": "2026-11-26T07:00:01Z"},
     ],
     "held": [{"namespace": "stuck", "why": "nginx refused it", "until": None}],

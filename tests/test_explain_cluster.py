@@ -80,8 +80,8 @@ def test_without_rights_to_secrets(ask: Ask, server: ApiServer) -> None:
     assert record["problems"] == []
 
 
-def test_watched_namespaces_alone(ask: Ask, server: ApiServer) -> None:
-    """If nothing can be listed, one line names the rule that is missing; exit code 3."""
+def test_without_rights_to_pods(ask: Ask, server: ApiServer) -> None:
+    """If Pods cannot be listed, one line names the rule that is missing; exit code 3."""
     server.permit("pods")
     assert "list pods: 403 Forbidden" in ask("shop.example.com/api", 3)["error"]
     assert "verbs: [list]" in ask("shop.example.com/api", 3)["error"]

@@ -59,7 +59,7 @@ def _find_left_out(host: str, evidence: Evidence) -> Iterator[NearMiss]:
     wanted = (host, *list_wildcards(host))
     for problem in evidence.table.problems:
         words = problem.what.split(" ")
-        if words[0] == "host" and words[1] in wanted and not evidence.find_named(words[1]):
+        if words[0] == "host" and len(words) > 1 and words[1] in wanted and not evidence.find_named(words[1]):
             kind = Miss.NOT_SHARED if problem.reason is Reason.HOST else Miss.LEFT_OUT
             yield NearMiss(kind, problem.resource, f"{problem.what} {problem.why}", problem.expected)
 
