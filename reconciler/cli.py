@@ -15,7 +15,7 @@ from reconciler.cluster.credentials import CredentialsError
 from reconciler.disk.artefact import NotAnArtefactError
 from reconciler.disk.recordings import RecordingError
 from reconciler.loop.ports import SinkError, SourceError
-from reconciler.modes import completion, lint, record, replay
+from reconciler.modes import completion, explain, lint, record, replay
 from reconciler.modes.arguments import FAILED, WRONG_INPUT, Command, UsageError
 from reconciler.modes.follow import follow
 from reconciler.modes.once import run_once
@@ -25,11 +25,13 @@ from reconciler.nginx.sandbox import shield
 from reconciler.settings import Settings, SettingsError, read_settings
 from reconciler.status.log import Log
 from reconciler.status.server import PortError
+from reconciler.status.status_reader import RouterError
 
 _COMMANDS = {
     "replay": replay.COMMAND,
     "record": record.COMMAND,
     "lint": lint.COMMAND,
+    "explain": explain.COMMAND,
     "completion": completion.COMMAND,
 }
 _EXAMPLES = """dispatcher                                          print the nginx.conf that would be served
@@ -75,7 +77,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
             log.tell_error(line)
     except (RecordingError, NotAnArtefactError, CredentialsError, UsageError) as error:
         log.tell_error(str(error))
-    except (SinkError, SourceError, PortError) as error:
+    except (SinkError, SourceError, PortError, RouterError) as error:
         log.tell_error(str(error))
         return FAILED
     except BrokenPipeError:

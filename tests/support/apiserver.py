@@ -30,7 +30,8 @@ ANONYMOUS = "system:anonymous"
 
 _ALL = frozenset({"*"})
 _PATH = re.compile(
-    r"/api/v1(?:/namespaces/(?P<namespace>[^/]+))?/(?P<resource>namespaces|pods|secrets|events)(?:/(?P<name>[^/]+))?"
+    r"(?:/api/v1|/apis/(?:apps|batch)/v1)(?:/namespaces/(?P<namespace>[^/]+))?"
+    r"/(?P<resource>namespaces|pods|secrets|events|deployments|statefulsets|daemonsets|cronjobs)(?:/(?P<name>[^/]+))?"
 )
 _VERBS = {"GET": "get", "POST": "create", "PATCH": "patch"}
 

@@ -202,6 +202,7 @@ def _write(
         query.kind.name,
         metadata,
         collection.join((query.question, query.prefix, query.limit, query.token), found, query.cached),
+        query.kind.version,
     )
 
 

@@ -25,6 +25,7 @@ class Kind:
     name: str
     resource: str
     fields: tuple[str, ...] = ("metadata.name", "metadata.namespace")
+    version: str = "v1"
 
     @property
     def namespaced(self) -> bool:
@@ -43,6 +44,10 @@ KINDS = {
         Kind("Pod", "pods", ("metadata.name", "metadata.namespace", "status.phase")),
         Kind("Secret", "secrets", ("metadata.name", "metadata.namespace", "type")),
         Kind("Event", "events", ("metadata.name", "metadata.namespace", *_INVOLVED)),
+        Kind("Deployment", "deployments", version="apps/v1"),
+        Kind("StatefulSet", "statefulsets", version="apps/v1"),
+        Kind("DaemonSet", "daemonsets", version="apps/v1"),
+        Kind("CronJob", "cronjobs", version="batch/v1"),
     )
 }
 _BY_NAME = {kind.name: kind for kind in KINDS.values()}
