@@ -23,6 +23,8 @@ def find_flaws(values: dict[str, Any], environment: Mapping[str, str]) -> Iterat
     """
     yield from _check_ports(values)
     yield from _check_headers(values)
+    if values.get("request_metrics") and not values.get("admin_port"):
+        yield "REQUEST_METRICS", "on", "needs ADMIN_PORT, where the counts are read", "off, or on with ADMIN_PORT"
     yield from _check_certificate(values, environment)
 
 

@@ -176,14 +176,14 @@ class Settings:
     )
     events: str = _variable("EVENTS", "off", parse_choice("off", "on"), "off or on")
     health_port: int = _variable("HEALTH_PORT", "0", parse_number(0, 65535), "0-65535, and neither PORT nor SSL_PORT")
-    access_log: str = _variable("ACCESS_LOG", "off", parse_choice("off", "json", "combined"), "off, json or combined")
-    access_log_query: bool = _variable("ACCESS_LOG_QUERY", "false", parse_boolean, "true or false")
-    request_metrics: bool = _variable("REQUEST_METRICS", "off", parse_boolean, "off or on")
     admin_port: int = _variable(
         "ADMIN_PORT", "0", parse_number(0, 65535), "0-65535, and none of PORT, SSL_PORT and HEALTH_PORT"
     )
     admin_address: str = _variable("ADMIN_ADDRESS", "127.0.0.1", parse_one_address, "an IP address")
     admin_hosts: tuple[str, ...] = _variable("ADMIN_HOSTS", "", parse_hosts, "DNS names with commas between, each once")
+    access_log: str = _variable("ACCESS_LOG", "off", parse_choice("off", "json", "combined"), "off, json or combined")
+    access_log_query: bool = _variable("ACCESS_LOG_QUERY", "false", parse_boolean, "true or false")
+    request_metrics: bool = _variable("REQUEST_METRICS", "off", parse_boolean, "off or on")
     nginx_binary: str = _variable(
         "NGINX_BINARY", "nginx", Pattern(r"[A-Za-z0-9._~@+:=,/-]+", "nginx's file, or its name on the PATH", 1024)
     )

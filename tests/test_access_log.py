@@ -193,7 +193,7 @@ def test_nobody_pays_for_what_is_off(router: Start, authority: Authority, ips: l
 @pytest.mark.parametrize("form", ["json", "combined"])
 def test_no_secret(router: Start, reader: Reader, authority: Authority, ips: list[str], form: str) -> None:
     """No key, cookie, credential, query, or Referer is in any line."""
-    here, canaries = router(ACCESS_LOG=form, REQUEST_METRICS="on"), Canaries()
+    here, canaries = router(ACCESS_LOG=form, REQUEST_METRICS="on", ADMIN_PORT="1"), Canaries()
     serve(here, authority, ips[0])
     mint = canaries.mint
     hidden = {
@@ -312,7 +312,7 @@ def test_reload(router: Start, reader: Reader, authority: Authority, ips: list[s
 def test_artefact(tmp_path: Path, nginx_binary: str) -> None:
     """An artefact logs into a file in nginx's folder; testing it leaves no file, and it does not count requests."""
     out = tmp_path / "out"
-    how = {"ACCESS_LOG": "json", "REQUEST_METRICS": "on"}
+    how = {"ACCESS_LOG": "json", "REQUEST_METRICS": "on", "ADMIN_PORT": "1"}
     given = ("--once", "--snapshot", WALKTHROUGH / "008-api-key.json", "--output", out)
     assert run(*given, **how).returncode == 0
     assert "access_log access.log access " in (out / "nginx.conf").read_text()

@@ -14,7 +14,7 @@ from support import objects
 from support.command import COMMAND, environment, run
 from support.objects import HOSTS, PATHS, WALKTHROUGH, Object, namespace, pod, secret, tls
 
-from reconciler.routing.near_miss import Miss
+from reconciler.advice.near_miss import Miss
 
 DOCS = Path(__file__).parents[1] / "docs"
 SCHEMA = Draft202012Validator(json.loads((DOCS / "explain.schema.json").read_text()))

@@ -13,12 +13,12 @@ from support.objects import FIXTURES, namespace, pod, secret, tls
 from support.pods import DECLARED, entry
 from support.router import Router
 
+from reconciler.advice.evidence import Evidence
+from reconciler.advice.explanation import Explanation, Outcome, explain
+from reconciler.advice.matching import MISLEADING
+from reconciler.advice.question import Question, encode_unsendable
 from reconciler.rendering.routes_file import show_path
-from reconciler.routing.evidence import Evidence
-from reconciler.routing.explanation import Explanation, Outcome, explain
-from reconciler.routing.matching import MISLEADING
 from reconciler.routing.model import Match
-from reconciler.routing.question import Question, encode_unsendable
 
 Start = Callable[..., Router]
 SCENES = sorted([*FIXTURES.glob("*/*.yaml"), FIXTURES / "walkthrough" / "014-a-tenant-in-trouble.json"])

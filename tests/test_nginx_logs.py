@@ -32,7 +32,7 @@ def find_readers(of: int) -> list[psutil.Process]:
 
 @pytest.fixture
 def logging(router: Start, ips: list[str]) -> Router:
-    here = router(ACCESS_LOG="json", REQUEST_METRICS="on", ACCESS_LOG_QUERY="true")
+    here = router(ACCESS_LOG="json", ADMIN_PORT="1", REQUEST_METRICS="on", ACCESS_LOG_QUERY="true")
     here.serve(namespace("a", {HOST: {}}), pod("a", "web-0", ips[0], [entry("/api")], DECLARED))
     return here
 
@@ -171,7 +171,7 @@ def test_logs_that_are_turned_off(logging: Router) -> None:
 def test_reader_in_the_sandbox(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """The reader cannot read the folder of the token either, and passes lines on all the same."""
     (tmp_path / "token").mkdir()
-    settings = read_settings({"ACCESS_LOG": "combined", "REQUEST_METRICS": "on"})
+    settings = read_settings({"ACCESS_LOG": "combined", "REQUEST_METRICS": "on", "ADMIN_PORT": "1"})
     told: list[events.Event] = []
     logs = NginxLogs(tmp_path, settings, told.append, (str(tmp_path / "token"),))
     logs.start()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.routing.question import Question, QuestionError, parse_question
+from reconciler.advice.question import Question, QuestionError, parse_question
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def collect(here: Router, number: int) -> dict[str, float]:
 
 def test_requests_are_counted(router: Start, authority: Authority, ips: list[str]) -> None:
     """Each request counts once, for the Namespace whose path took it; a WebSocket has no duration."""
-    here = router(REQUEST_METRICS="on")
+    here = router(REQUEST_METRICS="on", ADMIN_PORT="1")
     serve(here, authority, ips[0])
     send_all(here, authority)
     shown = collect(here, 11)
@@ -67,7 +67,7 @@ def test_requests_are_counted(router: Start, authority: Authority, ips: list[str
 
 def test_no_request_is_missed(router: Start, ips: list[str]) -> None:
     """After many requests and reloads, exactly as many are counted as were sent."""
-    here = router(REQUEST_METRICS="on", ACCESS_LOG="off")
+    here = router(REQUEST_METRICS="on", ADMIN_PORT="1", ACCESS_LOG="off")
     for turn in range(4):
         paths = [entry("/api"), entry(f"/{turn}")]
         here.serve(namespace("a", {HOST: {}}), pod("a", "web-0", ips[0], paths, DECLARED))
@@ -79,7 +79,7 @@ def test_no_request_is_missed(router: Start, ips: list[str]) -> None:
 
 def test_clients_make_no_labels(router: Start, ips: list[str]) -> None:
     """Whatever clients send, the labels are Namespaces that are routed, and five classes."""
-    here = router(REQUEST_METRICS="on")
+    here = router(REQUEST_METRICS="on", ADMIN_PORT="1")
     here.serve(namespace("a", {HOST: {}}), pod("a", "web-0", ips[0], [entry("/api")], DECLARED))
     assert here.is_closed_on("namespace-b")
     for lines in HOSTILE:

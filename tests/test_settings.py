@@ -342,6 +342,7 @@ REFUSALS = [
     *[("HEALTH_PORT", text, "", HEALTH_PORT) for text in ("65536", "-1", "http")],
     *[("ACCESS_LOG", text, "", "off, json or combined") for text in ("on", "JSON", "json; }", "true")],
     *[("ACCESS_LOG_QUERY", text, "", "true or false") for text in ("maybe", "json", "2")],
+    ("REQUEST_METRICS", "on", "needs ADMIN_PORT, where the counts are read", "off, or on with ADMIN_PORT"),
     *[("REQUEST_METRICS", text, "", "off or on") for text in ("maybe", "json", "2")],
     ("ADMIN_PORT", "443", "is SSL_PORT too", ADMIN_PORT),
     *[("ADMIN_PORT", text, "", ADMIN_PORT) for text in ("65536", "-1", "http")],

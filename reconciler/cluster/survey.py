@@ -66,4 +66,4 @@ def _read_secrets(connection: Connection, settings: Settings) -> tuple[Secret, .
 def _read(
     connection: Connection, settings: Settings, kind: type[Item], filters: Mapping[str, object]
 ) -> tuple[Item, ...]:
-    return Collection(connection, settings.api_timeout, kind, filters).read(consistently=True)
+    return Collection(connection, settings.api_timeout, lambda _: None, kind, filters).read(consistently=True)

@@ -8,6 +8,11 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
+from reconciler.advice.evidence import Evidence, gather
+from reconciler.advice.explanation import explain
+from reconciler.advice.hidden_tls import hide_tls, show_tls
+from reconciler.advice.question import Question, QuestionError, parse_question
+from reconciler.advice.wanted import find_wanting
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.survey import survey_cluster
 from reconciler.cluster.workload_lists import list_workloads
@@ -18,12 +23,7 @@ from reconciler.modes.sources import require_credentials
 from reconciler.objects.listing import Listing, select
 from reconciler.objects.normaliser import Normaliser
 from reconciler.objects.snapshot import Snapshot
-from reconciler.routing.evidence import Evidence, gather
-from reconciler.routing.explanation import explain
-from reconciler.routing.hidden_tls import hide_tls, show_tls
-from reconciler.routing.question import Question, QuestionError, parse_question
 from reconciler.routing.sharing import list_wildcards
-from reconciler.routing.wanted import find_wanting
 from reconciler.settings import Settings
 from reconciler.status.explanation_record import write_explanation
 from reconciler.status.explanation_text import list_lines

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from reconciler.advice.manifest_faults import judge_manifests
 from reconciler.disk.manifests import Manifests
 from reconciler.disk.recordings import STANDARD_INPUT
-from reconciler.routing.manifest_faults import judge_manifests
 from reconciler.routing.problems import Problem
 from reconciler.settings import Settings
 from reconciler.values.value import Value

@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from reconciler.routing.explanation import Explanation, FoundHost, FoundPath, Outcome
+from reconciler.advice.explanation import Explanation, FoundHost, FoundPath, Outcome
+from reconciler.advice.near_miss import NearMiss
 from reconciler.routing.model import Match, Tls
-from reconciler.routing.near_miss import NearMiss
 from reconciler.routing.problems import Problem
 from reconciler.settings import Settings
 from reconciler.values.messages import write_time

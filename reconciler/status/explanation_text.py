@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable, Iterator
 
+from reconciler.advice.explanation import Backend, Explanation, FoundHost, FoundPath
 from reconciler.objects.snapshot import Resource
-from reconciler.routing.explanation import Backend, Explanation, FoundHost, FoundPath
 from reconciler.settings import Settings
 from reconciler.status.explanation_record import name_scheme, show_route, tell_outcome
 from reconciler.values.messages import escape, write_time

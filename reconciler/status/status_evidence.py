@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterator
 from urllib.parse import unquote
 
+from reconciler.advice.evidence import Evidence, Held
 from reconciler.objects.listing import Listing
 from reconciler.objects.snapshot import Resource
-from reconciler.routing.evidence import Evidence, Held
 from reconciler.routing.model import Answer, Host, Location, Match, Routes, RoutingTable, Server, Tls, Upstream
 from reconciler.routing.paths import name_upstream
 from reconciler.routing.problems import Problem, Reason

@@ -10,7 +10,7 @@ from support.backends import Backends
 from support.ports import free_port, loopback
 from support.router import Answer, Router
 
-from reconciler.routing.evidence import Evidence, gather
+from reconciler.advice.evidence import Evidence, gather
 
 
 def read_objects(path: Path) -> list[objects.Object]:

@@ -12,13 +12,13 @@ from operator import attrgetter
 
 from msgspec.structs import asdict, replace
 
+from reconciler.advice.manifest_levels import Finding, LevelJudge
 from reconciler.objects import listing as kubernetes
 from reconciler.objects.listing import Listing
 from reconciler.objects.normaliser import Normaliser, normalise_pod
 from reconciler.objects.snapshot import Namespace, Pod, Resource
 from reconciler.objects.workloads import WORKLOADS, OtherObject, Workload
 from reconciler.routing.hosts import build_host
-from reconciler.routing.manifest_levels import Finding, LevelJudge
 from reconciler.routing.model import ApiKey, Tenant
 from reconciler.routing.problems import Problem, Reason
 from reconciler.routing.sharing import settle

@@ -5,17 +5,17 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from itertools import islice
 
+from reconciler.advice.evidence import Evidence
+from reconciler.advice.matching import find_host
+from reconciler.advice.near_miss import Miss, NearMiss, cut_misses
+from reconciler.advice.question import Question, QuestionError, parse_question
+from reconciler.advice.wanted import names_any
+from reconciler.advice.workload_misses import find_workloads_with_host
 from reconciler.objects.listing import Metadata
 from reconciler.objects.snapshot import Resource
-from reconciler.routing.evidence import Evidence
 from reconciler.routing.host_options import parse_hosts
-from reconciler.routing.matching import find_host
-from reconciler.routing.near_miss import Miss, NearMiss, cut_misses
 from reconciler.routing.problems import Reason
-from reconciler.routing.question import Question, QuestionError, parse_question
 from reconciler.routing.sharing import list_wildcards
-from reconciler.routing.wanted import names_any
-from reconciler.routing.workload_misses import find_workloads_with_host
 from reconciler.settings import Settings
 from reconciler.values.addresses import parse_address
 from reconciler.values.messages import excerpt

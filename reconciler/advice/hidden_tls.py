@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
+from reconciler.advice.evidence import Evidence
 from reconciler.objects.snapshot import Namespace, Snapshot
 from reconciler.routing.annotations import Ambiguous, Refused, read_json
-from reconciler.routing.evidence import Evidence
 from reconciler.routing.host_options import HostOptions, parse_hosts
 from reconciler.routing.model import Host, Tls
 from reconciler.routing.shadows import find_shadows

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 
-from reconciler.routing.evidence import Evidence
+from reconciler.advice.evidence import Evidence
+from reconciler.advice.matching import encode_path, fits
+from reconciler.advice.near_miss import Miss
 from reconciler.routing.host_options import parse_hosts
-from reconciler.routing.matching import encode_path, fits
 from reconciler.routing.model import Match
-from reconciler.routing.near_miss import Miss
 from reconciler.routing.path_entries import PathEntry
 from reconciler.routing.sharing import list_wildcards
 from reconciler.settings import Settings

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from difflib import get_close_matches
 
+from reconciler.advice.evidence import Evidence
+from reconciler.advice.near_miss import Miss, NearMiss
+from reconciler.advice.wanted import Wanted, names_any, show_entry
 from reconciler.objects.workloads import Level, Workload
-from reconciler.routing.evidence import Evidence
-from reconciler.routing.near_miss import Miss, NearMiss
 from reconciler.routing.path_entries import PathEntry, parse_paths
-from reconciler.routing.wanted import Wanted, names_any, show_entry
 from reconciler.settings import Settings
 from reconciler.values.messages import excerpt
 

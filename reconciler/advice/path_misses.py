@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from difflib import SequenceMatcher, get_close_matches
 
+from reconciler.advice.evidence import Evidence
+from reconciler.advice.matching import decode_uri, fits
+from reconciler.advice.near_miss import Miss, NearMiss, cut_misses
+from reconciler.advice.question import Question
+from reconciler.advice.wanted import Wanted, find_wanting, show_entry
+from reconciler.advice.workload_misses import find_workload_misses
 from reconciler.objects.listing import Metadata, Pod
 from reconciler.objects.readiness import is_over
 from reconciler.objects.snapshot import Resource
-from reconciler.routing.evidence import Evidence
-from reconciler.routing.matching import decode_uri, fits
 from reconciler.routing.model import Answer, Host, Location, Match
-from reconciler.routing.near_miss import Miss, NearMiss, cut_misses
 from reconciler.routing.path_entries import PathEntry, parse_paths
-from reconciler.routing.question import Question
-from reconciler.routing.wanted import Wanted, find_wanting, show_entry
-from reconciler.routing.workload_misses import find_workload_misses
 from reconciler.settings import Settings
 from reconciler.values.messages import excerpt
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from reconciler.routing.evidence import Evidence
+from reconciler.advice.evidence import Evidence
 from reconciler.routing.host_options import EVERYONE
 from reconciler.routing.model import Host, Location, Match, Upstream
 from reconciler.routing.problems import Reason

@@ -3,12 +3,9 @@
 from collections.abc import Iterator
 from enum import Enum
 
-from reconciler.objects.listing import Pod
-from reconciler.objects.readiness import find_unreadiness
-from reconciler.objects.snapshot import Resource
-from reconciler.routing.evidence import Evidence
-from reconciler.routing.host_misses import find_host_misses
-from reconciler.routing.matching import (
+from reconciler.advice.evidence import Evidence
+from reconciler.advice.host_misses import find_host_misses
+from reconciler.advice.matching import (
     decode_uri,
     find_host,
     find_location,
@@ -17,13 +14,16 @@ from reconciler.routing.matching import (
     is_too_long,
     write_sent,
 )
+from reconciler.advice.near_miss import NearMiss
+from reconciler.advice.path_misses import find_path_misses
+from reconciler.advice.question import Question
+from reconciler.advice.rules import Loser, find_losers, tell_host_rule, tell_path_rule
+from reconciler.objects.listing import Pod
+from reconciler.objects.readiness import find_unreadiness
+from reconciler.objects.snapshot import Resource
 from reconciler.routing.model import Answer, Host, Location, Match, Tls, Upstream
-from reconciler.routing.near_miss import NearMiss
 from reconciler.routing.path_entries import parse_paths
-from reconciler.routing.path_misses import find_path_misses
 from reconciler.routing.problems import Problem, Reason
-from reconciler.routing.question import Question
-from reconciler.routing.rules import Loser, find_losers, tell_host_rule, tell_path_rule
 from reconciler.settings import Settings
 from reconciler.values.value import Value
 
