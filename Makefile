@@ -9,6 +9,8 @@ VENV := .venv
 LOCK := .ci/requirements-dev.txt
 endif
 BIN := $(VENV)/bin
+# Large programs that some tests are run against: a browser, Helm, CEL, promtool.
+PEERS := $(if $(NEWEST)$(OLDEST),,$(VENV)/.peers promtool chromium)
 SOURCES := $(shell find reconciler templates -name '*.py' -o -name '*.j2' -o -name py.typed -o -name '*.html') setup.cfg pyproject.toml README.md
 
 # Debian installs nginx in a folder that is not on a plain user's PATH.
@@ -20,7 +22,7 @@ help: ## Show the verbs.
 demo: $(VENV)/.wheel nginx ## Replay a recorded cluster through a real nginx and show requests being routed. KEEP=1 leaves nginx serving.
 	@PYTHONPATH=tests $(BIN)/python -P tests/support/demo.py $(if $(KEEP),--keep)
 
-test: $(VENV)/.wheel nginx promtool chromium ## Run all tests against the built wheel. ARGS= goes to pytest. NEWEST=1, OLDEST=1: see versions.
+test: $(VENV)/.wheel nginx $(PEERS) ## Run all tests against the built wheel. ARGS= goes to pytest; PEERS= leaves out what needs large programs.
 	$(BIN)/pytest -n 4 --dist loadfile $(ARGS)
 
 versions: ## Run all tests with the newest packages that setup.cfg allows, then with the oldest.
@@ -76,6 +78,10 @@ $(VENV)/.tools: $(LOCK) setup.cfg .ci/setup $(if $(NEWEST),always)
 
 $(VENV)/.supply: $(VENV)/.tools
 	@.ci/setup packages $(VENV) ".[supply]"
+	@touch $@
+
+$(VENV)/.peers: $(VENV)/.tools .ci/requirements-peers.txt
+	@.ci/setup packages $(VENV) --no-deps --require-hashes --requirement .ci/requirements-peers.txt
 	@touch $@
 
 $(VENV)/.fuzz: $(VENV)/.wheel

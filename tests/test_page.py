@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from playwright.sync_api import Browser, Page, expect
 from support import reports
-from support.browser import find_chromium, find_violations, start_browser
 from support.page_server import PageServer, read_page
+
+pytest.importorskip("playwright", reason="playwright is not installed; `make test` installs it")
+
+from playwright.sync_api import Browser, Page, expect
+from support.browser import find_chromium, find_violations, start_browser
 from support.status_picture import serve_walkthrough
 
 CHROMIUM = find_chromium()
