@@ -9,7 +9,9 @@ VENV := .venv
 LOCK := .ci/requirements-dev.txt
 endif
 BIN := $(VENV)/bin
-SOURCES := $(shell find reconciler templates -name '*.py' -o -name '*.j2' -o -name py.typed) setup.cfg pyproject.toml README.md
+# Large programs that some tests are run against: a browser, Helm, CEL, promtool.
+PEERS := $(if $(NEWEST)$(OLDEST),,$(VENV)/.peers promtool chromium)
+SOURCES := $(shell find reconciler templates -name '*.py' -o -name '*.j2' -o -name py.typed -o -name '*.html') setup.cfg pyproject.toml README.md
 
 # Debian installs nginx in a folder that is not on a plain user's PATH.
 export PATH := $(PATH):/usr/sbin:/usr/local/sbin
@@ -20,7 +22,7 @@ help: ## Show the verbs.
 demo: $(VENV)/.wheel nginx ## Replay a recorded cluster through a real nginx and show requests being routed. KEEP=1 leaves nginx serving.
 	@PYTHONPATH=tests $(BIN)/python -P tests/support/demo.py $(if $(KEEP),--keep)
 
-test: $(VENV)/.wheel nginx ## Run all tests against the built wheel. ARGS= goes to pytest. NEWEST=1, OLDEST=1: see versions.
+test: $(VENV)/.wheel nginx $(PEERS) ## Run all tests against the built wheel. ARGS= goes to pytest; PEERS= leaves out what needs large programs.
 	$(BIN)/pytest -n 4 --dist loadfile $(ARGS)
 
 versions: ## Run all tests with the newest packages that setup.cfg allows, then with the oldest.
@@ -36,8 +38,11 @@ check: $(VENV)/.tools ## Lint, and check the types and the order of the modules.
 bench: $(VENV)/.wheel nginx ## Run the benchmarks; docs/benchmarks.md says how to read the results.
 	$(BIN)/pytest tests/bench --benchmark-enable --benchmark-only --benchmark-sort=name --benchmark-columns=min,median,max $(ARGS)
 
-fixtures: $(VENV)/.wheel nginx ## Write the expectations of fixtures/ anew; read the difference before you commit it.
-	$(BIN)/pytest tests/test_fixtures.py --rewrite
+fixtures: $(VENV)/.wheel nginx ## Write the expectations of fixtures/ and docs/commands.md anew; read the difference before you commit it.
+	$(BIN)/pytest tests/test_fixtures.py tests/test_reference.py --rewrite
+
+docs: $(VENV)/.wheel ## Build the documentation in site/, and check its links; site/index.html opens without a server.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean --config-file .ci/mkdocs.yml
 
 fuzz: $(VENV)/.fuzz ## Look for inputs that break readers of outside text, FUZZ_SECONDS= (60) each; they are in .fuzz/.
 	@mkdir -p .fuzz
@@ -57,19 +62,26 @@ audit: $(VENV)/.supply ## Look up known vulnerabilities of the image's packages;
 	@$(BIN)/python .ci/audit.py $(BIN)/pip-audit
 
 clean: ## Remove what the other verbs installed and built.
-	rm -rf .venv .venv-newest .venv-oldest build dist *.egg-info
+	rm -rf .venv .venv-newest .venv-oldest build dist site *.egg-info
 
-nginx:
-	@.ci/setup nginx
+nginx chromium:
+	@.ci/setup $@
+
+promtool: $(VENV)/.tools
+	@.ci/setup promtool $(BIN)
 
 # With NEWEST=1 pip looks at the index each time. Otherwise it installs what a lock names, by its hashes.
 $(VENV)/.tools: $(LOCK) setup.cfg .ci/setup $(if $(NEWEST),always)
 	@.ci/setup venv $(VENV)
-	@.ci/setup packages $(VENV) $(if $(NEWEST),--upgrade setuptools ".[test]",--no-deps --require-hashes --requirement $(LOCK))
+	@.ci/setup packages $(VENV) $(if $(NEWEST),--upgrade setuptools ".[test]" ".[docs]",--no-deps --require-hashes --requirement $(LOCK))
 	@touch $@
 
 $(VENV)/.supply: $(VENV)/.tools
 	@.ci/setup packages $(VENV) ".[supply]"
+	@touch $@
+
+$(VENV)/.peers: $(VENV)/.tools .ci/requirements-peers.txt
+	@.ci/setup packages $(VENV) --no-deps --require-hashes --requirement .ci/requirements-peers.txt
 	@touch $@
 
 $(VENV)/.fuzz: $(VENV)/.wheel
@@ -83,4 +95,4 @@ $(VENV)/.wheel: $(VENV)/.tools $(SOURCES)
 	@.ci/setup packages $(VENV) --no-deps --no-index --force-reinstall dist/*.whl
 	@touch $@
 
-.PHONY: help demo test versions check bench fixtures fuzz image lock audit clean nginx always
+.PHONY: help demo test versions check bench fixtures docs fuzz image lock audit clean nginx promtool chromium always

@@ -15,7 +15,7 @@ from reconciler.cluster.credentials import CredentialsError
 from reconciler.disk.artefact import NotAnArtefactError
 from reconciler.disk.recordings import RecordingError
 from reconciler.loop.ports import SinkError, SourceError
-from reconciler.modes import record, replay
+from reconciler.modes import completion, explain, lint, record, replay
 from reconciler.modes.arguments import FAILED, WRONG_INPUT, Command, UsageError
 from reconciler.modes.follow import follow
 from reconciler.modes.once import run_once
@@ -23,13 +23,22 @@ from reconciler.modes.setting_names import find_slips
 from reconciler.modes.signals import Stopped
 from reconciler.nginx.sandbox import shield
 from reconciler.settings import Settings, SettingsError, read_settings
-from reconciler.status.health import HealthError
 from reconciler.status.log import Log
+from reconciler.status.server import PortError
+from reconciler.status.status_reader import RouterError
 
-_COMMANDS = {"replay": replay.COMMAND, "record": record.COMMAND}
+_COMMANDS = {
+    "replay": replay.COMMAND,
+    "record": record.COMMAND,
+    "lint": lint.COMMAND,
+    "explain": explain.COMMAND,
+    "completion": completion.COMMAND,
+}
 _EXAMPLES = """dispatcher                                          print the nginx.conf that would be served
 dispatcher --serve --output /srv/router             serve it, with an nginx of its own
 dispatcher --once --snapshot FILE --output router   write the tree as an artefact, as for CI"""
+_NOTES = """Settings are environment variables; docs/settings.md lists them.
+Exit codes: 0 done, 1 found what --diff, --strict or the command looks for, 2 wrong input, 3 failed."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,6 +53,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
 
     It is 0, 1 (--diff or --strict found something), 2 (wrong input) or 3 (failed).
     """
+    _open_missing()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     parser = _build_parser()
@@ -54,6 +64,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
         "strict": False,
         "log_format": "text",
         "serve": False,
+        "parser": parser,  # shell completion reads it
     }
     given = parser.parse_args(arguments, argparse.Namespace(**defaults))
     log = Log(sys.stderr, given.log_format)
@@ -66,7 +77,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
             log.tell_error(line)
     except (RecordingError, NotAnArtefactError, CredentialsError, UsageError) as error:
         log.tell_error(str(error))
-    except (SinkError, SourceError, HealthError) as error:
+    except (SinkError, SourceError, PortError, RouterError) as error:
         log.tell_error(str(error))
         return FAILED
     except BrokenPipeError:
@@ -75,6 +86,17 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os
     except Stopped as stopped:
         return 128 + stopped.number
     return WRONG_INPUT
+
+
+def _open_missing() -> None:
+    """Open /dev/null for a standard stream that is closed: else the next file that is opened would get its number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode))
 
 
 def _install() -> None:
@@ -94,8 +116,7 @@ def _build_parser() -> _Parser:
     parser = _Parser(
         prog="dispatcher",
         description="Route names and paths straight to Pods: annotations in, a running nginx out.",
-        epilog=f"examples:\n{indent(_EXAMPLES, '  ')}\n\nSettings are environment variables; the README lists them.\n"
-        "Exit codes: 0 done, 1 found what --diff or --strict looks for, 2 wrong input, 3 failed.",
+        epilog=f"examples:\n{indent(_EXAMPLES, '  ')}\n\n{_NOTES}",
         parents=[told, rendering],
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,

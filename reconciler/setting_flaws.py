@@ -23,12 +23,14 @@ def find_flaws(values: dict[str, Any], environment: Mapping[str, str]) -> Iterat
     """
     yield from _check_ports(values)
     yield from _check_headers(values)
+    if values.get("request_metrics") and not values.get("admin_port"):
+        yield "REQUEST_METRICS", "on", "needs ADMIN_PORT, where the counts are read", "off, or on with ADMIN_PORT"
     yield from _check_certificate(values, environment)
 
 
 def _check_ports(values: Mapping[str, Any]) -> Iterator[Flaw]:
     taken: dict[Any, str] = {}
-    for name in ("port", "ssl_port", "health_port"):
+    for name in ("port", "ssl_port", "health_port", "admin_port"):
         number = values.get(name)
         if number and number in taken:
             yield name.upper(), str(number), f"is {taken[number].upper()} too", ""

@@ -18,9 +18,11 @@ from reconciler.values.parsers import (
     parse_choice,
     parse_ciphers,
     parse_denied,
+    parse_hosts,
     parse_location,
     parse_namespaces,
     parse_number,
+    parse_one_address,
     parse_protocols,
     parse_return,
     parse_size,
@@ -172,7 +174,16 @@ class Settings:
     watch_namespaces: tuple[str, ...] = _variable(
         "WATCH_NAMESPACES", "", parse_namespaces, "names of Namespaces with commas between, each once"
     )
+    events: str = _variable("EVENTS", "off", parse_choice("off", "on"), "off or on")
     health_port: int = _variable("HEALTH_PORT", "0", parse_number(0, 65535), "0-65535, and neither PORT nor SSL_PORT")
+    admin_port: int = _variable(
+        "ADMIN_PORT", "0", parse_number(0, 65535), "0-65535, and none of PORT, SSL_PORT and HEALTH_PORT"
+    )
+    admin_address: str = _variable("ADMIN_ADDRESS", "127.0.0.1", parse_one_address, "an IP address")
+    admin_hosts: tuple[str, ...] = _variable("ADMIN_HOSTS", "", parse_hosts, "DNS names with commas between, each once")
+    access_log: str = _variable("ACCESS_LOG", "off", parse_choice("off", "json", "combined"), "off, json or combined")
+    access_log_query: bool = _variable("ACCESS_LOG_QUERY", "false", parse_boolean, "true or false")
+    request_metrics: bool = _variable("REQUEST_METRICS", "off", parse_boolean, "off or on")
     nginx_binary: str = _variable(
         "NGINX_BINARY", "nginx", Pattern(r"[A-Za-z0-9._~@+:=,/-]+", "nginx's file, or its name on the PATH", 1024)
     )

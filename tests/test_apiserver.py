@@ -136,7 +136,13 @@ def outlive(server):
     server.compact()
 
 
+def hold_event(server):
+    server.put({"kind": "Event", "apiVersion": "v1", "metadata": {"name": "web.17a", "namespace": "test-namespace"}})
+
+
 BEFORE = {
+    "event-create-again": hold_event,
+    "event-create-forbidden": lambda server: server.permit("events"),
     "continue-expired": outlive,
     "too-many-requests": lambda server: server.fail(faults.too_many_requests(), "*/secrets", 1),
 }

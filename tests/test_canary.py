@@ -14,16 +14,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from cryptography.hazmat.primitives.serialization import load_pem_private_key as load_key
 from support import command, faults
-from support.apiserver import USER, ApiServer
+from support.apiserver import TOKEN, USER, ApiServer
 from support.authority import Authority
 from support.canaries import Canaries, find_in_processes, find_leaks
 from support.objects import Object, listing, namespace, pod, secret, tls, web
 from support.ports import free_port
+from support.reporters import TimedReporter, make_connection, read_events
 from support.running_daemon import RunningDaemon
 from support.stages import build_table, normalise, render
 
@@ -304,9 +306,11 @@ def finish(scene: Scene, daemon: RunningDaemon, number: int = signal.SIGTERM) ->
 def test_in_a_pod(scene: Scene, server: ApiServer, serving: Launch, form: str) -> None:
     """In a Pod, with changing keys, failing lists and a refused token, secrets are only in files of mode 0600."""
     daemon = serving(
-        "--output", scene.out / "router", "--log-format", form, **pod_environment(scene, server), API_TIMEOUT="1"
-    )
-    daemon.wait_for(lambda: daemon.ask("plain.dev") == 403)
+        "--output", scene.out / "router", "--log-format", form, **pod_environment(scene, server), API_TIMEOUT="1",
+        ACCESS_LOG="json", REQUEST_METRICS="on",
+    )  # fmt: skip
+    daemon.wait_for(lambda: daemon.ask("plain.dev", f"/?{scene.canaries.mint('a query')}") == 403)
+    daemon.wait_for_line('"status":403')
     server.put(secret("team", api_key=scene.canaries.mint("a second API key")))
     daemon.wait_for_line("of Namespace team")
     for fault, told in ((faults.HTML, "not JSON"), (faults.CUT, "list"), (faults.MALFORMED, "left out")):
@@ -319,10 +323,35 @@ def test_in_a_pod(scene: Scene, server: ApiServer, serving: Launch, form: str) -
     daemon.wait_for_line("401")
     said.append(daemon.probe("/readyz"))
     scene.hear("probes", repr(said).encode())
+    for path in ("/", "/status.json", "/metrics", "/healthz", "/x"):
+        scene.hear(f"admin port {path}", httpx.get(f"http://127.0.0.1:{daemon.admin_port}{path}").content)
+    assert scene.said('"host":"plain.dev"')
     assert daemon.process
     assert not [*find_in_processes(scene.canaries, find_below(daemon.process.pid))]
     assert finish(scene, daemon) == 0
     scene.hear("requests", repr(server.requests).encode())
+    scene.check()
+
+
+def test_events_show_no_secret(scene: Scene, cluster: list[Object], server: ApiServer, serving: Launch) -> None:
+    """No Kubernetes Event shows a secret, and neither does a router that writes Events or may not."""
+    daemon = serving(**pod_environment(scene, server), EVENTS="on")
+    daemon.wait_for(lambda: read_events(server))
+    server.permit("events")
+    daemon.wait_for_line("are forbidden")
+    finish(scene, daemon)
+    server.permit("events", "*")
+    server.tokens[TOKEN] = USER
+    connection = make_connection(scene.planted / "reporter", server, scene.authority)
+    one = TimedReporter(connection)
+    unreadable = ("number", "within", "data-is-text")
+    one.read([item for item in cluster if item["metadata"].get("namespace") not in unreadable])
+    one.turn_for(1200)
+    connection.close()
+    told = read_events(server)
+    assert {event["reason"] for event in told} >= {"InvalidTLS", "InvalidAPIKey"}
+    assert len(told) >= 15
+    scene.hear("the Events", json.dumps(told).encode())
     scene.check()
 
 

@@ -9,7 +9,7 @@ import reconciler
 
 PACKAGE = Path(reconciler.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-WINGS = {"values", "objects", "routing", "rendering", "loop", "cluster", "disk", "status", "nginx", "modes"}
+WINGS = {"values", "objects", "routing", "advice", "rendering", "loop", "cluster", "disk", "status", "nginx", "modes"}
 
 
 def test_wings_are_found() -> None:

@@ -80,7 +80,7 @@ def test_legal_names(name):
 
 def test_what_does_not_matter_is_dropped():
     """Fields that routing never reads are dropped."""
-    extra = {"managedFields": [{"manager": "kubectl"}], "uid": "1"}
+    extra = {"managedFields": [{"manager": "kubectl"}], "selfLink": "1"}
     pod = {"metadata": {"name": "a", **extra}, "spec": {"nodeName": "n"}, "status": {"hostIP": "10.0.0.1"}}
     assert msgspec.convert(pod, Pod) == Pod(Metadata("a"), PodSpec(), PodStatus())
 

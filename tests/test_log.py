@@ -45,6 +45,8 @@ LINES: dict[Event, str] = {
     events.NginxEnded("was killed by SIGKILL"): "nginx was killed by SIGKILL; it is started again",
     events.NginxStarted("abc", again=True): "nginx runs again, with release abc",
     events.NginxFailed("no memory"): "nginx cannot be started again: no memory",
+    events.LinesLost(3, over=True): "dispatcher: warning: 3 lines of the access log were lost",
+    events.LogReaderEnded(): "dispatcher: warning: the process that reads nginx's logs has ended; it is started again",
     events.FormerUnserved("abc", "too old"): "the former release abc cannot be served: too old",
     events.MemoryShort(): "memory is short: workers of former releases are ended, and their open requests fail",
     events.Recorded("a/0001.json"): "recorded a/0001.json",
@@ -52,6 +54,9 @@ LINES: dict[Event, str] = {
     events.NginxSaid("warn", "a request is buffered"): "nginx: a request is buffered",
     events.ShuttingDown(25.0): "stopping: open requests have 25 s to finish",
     events.ShutDown(1.04): "stopped after 1.0 s",
+    events.Reported(
+        "denied", "Kubernetes Events are forbidden"
+    ): "dispatcher: warning: Kubernetes Events are forbidden",
     events.HungUp(): "SIGHUP: 0 problems stand",
 }
 
@@ -63,6 +68,16 @@ def test_line(event: Event) -> None:
     (record,) = map(json.loads, write(event, log_format="json"))
     assert record["text"] in LINES[event]
     VALIDATOR.validate(record)
+
+
+def test_reports() -> None:
+    """Why no Kubernetes Event is written is told once until it changes; what is written has no line."""
+    denied, busy, written = events.Reported("denied", "a"), events.Reported("failed", "b"), events.Reported("created")
+    assert write(written) == []
+    assert write(denied, denied, busy, busy, events.Reported("refused"), busy) == [
+        "dispatcher: warning: a", "dispatcher: warning: b",
+    ]  # fmt: skip
+    assert len(write(denied, written, denied)) == 2
 
 
 LEVELS: dict[Event, str] = {

@@ -38,7 +38,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 # The modules that write an nginx configuration, and therefore use quoting.py.
-RENDERING = ("tree", "nginx_conf", "host_conf", "upstreams_conf", "listens", "certificate_files")
+RENDERING = ("tree", "nginx_conf", "host_conf", "upstreams_conf", "listens", "certificate_files", "access_log")
 ENVIRONMENT = quoting._ENVIRONMENT
 TEMPLATES = {name: ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0] for name in ENVIRONMENT.list_templates(["j2"])}
 
@@ -124,7 +124,8 @@ def fill(template: str, values: dict[str, object]) -> dict[str, object]:
             inside: object = given
             *steps, last = one.path.split(".")
             for step in steps:
-                inside = inside.setdefault(step.removesuffix("[]"), [{}])[0]  # type: ignore[attr-defined]
+                inner = inside.setdefault(step.removesuffix("[]"), [{}] if step.endswith("[]") else {})  # type: ignore[attr-defined]
+                inside = inner[0] if isinstance(inner, list) else inner
             inside.setdefault(last.removesuffix("[]"), [])  # type: ignore[attr-defined]
     return given
 
@@ -187,7 +188,7 @@ def find_calls(tree: ast.AST, name: str) -> list[ast.Call]:
 
 
 def test_one_module_makes_tokens() -> None:
-    """Only quoting.py makes Tokens, in four tested functions; no code casts to Token or derives from it."""
+    """Only quoting.py makes Tokens, in five tested functions; no code casts to Token or derives from it."""
     makers = {name: calls for name, tree in MODULES.items() if (calls := find_calls(tree, "Token"))}
     assert set(makers) == {"rendering.quoting"}
     functions = {
@@ -197,6 +198,7 @@ def test_one_module_makes_tokens() -> None:
     }
     assert {name: count for name, count in functions.items() if count} == {
         "quote": 1,
+        "quote_dollars": 1,
         "join": 1,
         "variable": 1,
         "render": 1,
@@ -232,6 +234,10 @@ def test_tokens_that_are_not_quoted() -> None:
         "quoting.variable('forwarded_proto' if believed else 'scheme')",
         "quoting.variable('forwarded_host' if believed else 'sent_host')",
         "quoting.variable('retry_after')",
+        "quoting.variable('request_id')",
+        "quoting.variable('namespace')",
+        "quoting.variable('path_rule')",
+        "quoting.variable('dollar')",
         "quoting.variable('http_' + settings.api_key_header.lower().replace('-', '_'))",
     }
     for wrong in ("text", Disguised("text"), b"text", Markup("text")):
@@ -249,7 +255,7 @@ def test_what_is_written_beside_templates() -> None:
             "_encode(main)", "_encode(keys)", "self._routes.write(routes)",
             "default.chain.pem if default else settings.ssl_cert", "default.key if default else settings.ssl_key",
             "host.tls.chain.pem", "host.tls.key", "host.tls.client.pem",
-            "_encode(quoting.render('release.conf.j2', name=quote(name), socket=quote(socket)))",
+            "_encode(quoting.render('release.conf.j2', **given))",
         ]
     )  # fmt: skip
     tokens = ast.unparse(MODULES["rendering.tree"])

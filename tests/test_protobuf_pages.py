@@ -150,8 +150,8 @@ def test_something_else(body: bytes, message: str) -> None:
 
 def test_message_of_a_status() -> None:
     """The message of a Status is read; one without a message gives none."""
-    assert read_message([protobuf.write_status({"message": "pods is forbidden", "code": 403})]) == "pods is forbidden"
-    assert read_message([protobuf.write_status({})]) == ""
+    assert read_message(protobuf.write_status({"message": "pods is forbidden", "code": 403})) == "pods is forbidden"
+    assert read_message(protobuf.write_status({})) == ""
 
 
 @given(st.binary(max_size=200), st.integers(0, 400), st.sampled_from(sorted(KINDS)))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.rendering.quoting import Token, join, quote, render, variable, words
+from reconciler.rendering.quoting import Token, join, quote, quote_dollars, render, variable, words
 
 # Within quotes crossplane decodes only the escape \"; nginx decodes \\ \t \r \n too.
 ESCAPE = re.compile(r"\\([\\trn])")
@@ -195,3 +195,11 @@ def test_render_refuses_a_missing_value():
     """A template fails if a value is missing."""
     with pytest.raises(jinja2.UndefinedError):
         render("api-keys.conf.j2")
+
+
+def test_dollars() -> None:
+    """A dollar sign becomes the variable that holds it, also in front of a name or of braces; the rest is as quoted."""
+    assert quote_dollars("/a", variable("dollar")) == "/a"
+    assert quote_dollars('$x{$$"', variable("dollar")) == '"${dollar}x{${dollar}${dollar}\\""'
+    with pytest.raises(TypeError):
+        quote_dollars("$", "dollar")  # type: ignore[arg-type]

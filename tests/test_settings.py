@@ -27,6 +27,8 @@ PATH = "an absolute path of URL characters, others percent-encoded, at most 1024
 NO_PATH = "has a control character, '//', '/./' or '/../' in some spelling: no such request is served"
 PORT, SSL_PORT = "1-65535", "1-65535, and not PORT"
 HEALTH_PORT = "0-65535, and neither PORT nor SSL_PORT"
+ADMIN_PORT = "0-65535, and none of PORT, SSL_PORT and HEALTH_PORT"
+ADMIN_HOSTS = "DNS names with commas between, each once"
 DENIED = "ranges of IP addresses such as 10.0.0.0/8 with commas between, or none"
 PROXIES = "ranges of IP addresses such as 10.0.0.0/8 with commas between"
 NAMESPACES = "names of Namespaces with commas between, each once"
@@ -110,7 +112,11 @@ def refuse(environment):
         ("RECONCILE_INTERVAL", 2),
         ("API_TIMEOUT", 20),
         ("WATCH_NAMESPACES", ()),
+        ("EVENTS", "off"),
         ("HEALTH_PORT", 0),
+        ("ADMIN_PORT", 0),
+        ("ADMIN_ADDRESS", "127.0.0.1"),
+        ("ADMIN_HOSTS", ()),
         ("NGINX_BINARY", "nginx"),
         ("NGINX_VERSION", ()),
     ],
@@ -185,7 +191,11 @@ def test_default_ciphers():
         ("RECONCILE_INTERVAL", "3600", 3600),
         ("API_TIMEOUT", "1", 1),
         ("WATCH_NAMESPACES", "team-b, team-a", ("team-a", "team-b")),
+        ("EVENTS", "on", "on"),
         ("HEALTH_PORT", "8081", 8081),
+        ("ADMIN_PORT", "9900", 9900),
+        ("ADMIN_ADDRESS", "::", "[::]"),
+        ("ADMIN_HOSTS", "Router.internal, a", ("router.internal", "a")),
         ("NGINX_BINARY", "/usr/sbin/nginx-1.26", "/usr/sbin/nginx-1.26"),
         ("NGINX_VERSION", "1.30", (1, 30)),
         ("NGINX_VERSION", "1.26.3", (1, 26, 3)),
@@ -252,6 +262,7 @@ REFUSALS = [
         )
         for text in ("maybe", "2", "true ", "truetrue")
     ],
+    *[("EVENTS", text, "", "off or on") for text in ("true", "On", "on ", "1")],
     *[("HOST_SHARING", text, "", "owner or any") for text in ("all", "Owner", "any ", "owner,any")],
     *[
         ("NGINX_MAX_CLIENT_BODY_SIZE", text, "", SIZE)
@@ -329,6 +340,14 @@ REFUSALS = [
     *[("WATCH_NAMESPACES", text, "", NAMESPACES) for text in ("A", "a,", ",", "a b", "a,a", "a/b", "-a", "a\n,b\0")],
     ("HEALTH_PORT", "80", "is PORT too", HEALTH_PORT),
     *[("HEALTH_PORT", text, "", HEALTH_PORT) for text in ("65536", "-1", "http")],
+    *[("ACCESS_LOG", text, "", "off, json or combined") for text in ("on", "JSON", "json; }", "true")],
+    *[("ACCESS_LOG_QUERY", text, "", "true or false") for text in ("maybe", "json", "2")],
+    ("REQUEST_METRICS", "on", "needs ADMIN_PORT, where the counts are read", "off, or on with ADMIN_PORT"),
+    *[("REQUEST_METRICS", text, "", "off or on") for text in ("maybe", "json", "2")],
+    ("ADMIN_PORT", "443", "is SSL_PORT too", ADMIN_PORT),
+    *[("ADMIN_PORT", text, "", ADMIN_PORT) for text in ("65536", "-1", "http")],
+    *[("ADMIN_ADDRESS", text, "", "an IP address") for text in ("localhost", "1.2.3", "1.2.3.4,::1", "::1%eth0")],
+    *[("ADMIN_HOSTS", text, "", ADMIN_HOSTS) for text in ("a,", "a b", "a,A", "a:80", "*.a")],
     *[("NGINX_BINARY", text, "", BINARY) for text in ("a b", "a;b", "$a", "a\n", "a" * 1025)],
     *[("NGINX_VERSION", text, "", VERSION) for text in ("1", "1.26.3.4", "1.26-alpine", "v1.26", "1.26\n", "1.2600")],
 ]

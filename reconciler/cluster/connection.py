@@ -90,9 +90,8 @@ class Connection:
         session.headers.update(
             {
                 "User-Agent": f"dispatcher/{__version__}",
-                # Protobuf costs the API server half of what JSON does, and it compresses it at no further cost.
-                "Accept": "application/vnd.kubernetes.protobuf, application/json",
-                "Accept-Encoding": "gzip",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",  # compression would cost the API server more than it saves
             }
         )
         self._follow(self._access)

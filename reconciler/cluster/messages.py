@@ -21,6 +21,7 @@ FIELDS: Mapping[str, Mapping[str, tuple[int, str]]] = {
     "ObjectMeta": {
         "name": (1, "string"),
         "namespace": (3, "string"),
+        "uid": (5, "string"),
         "creationTimestamp": (8, "Time"),
         "deletionTimestamp": (9, "Time"),
         "labels": (11, "map string"),

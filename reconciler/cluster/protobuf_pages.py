@@ -15,7 +15,6 @@ from reconciler.objects.listing import ALLOWED
 from reconciler.values.decoding import describe_fault
 from reconciler.values.messages import excerpt
 
-CONTENT_TYPE = "application/vnd.kubernetes.protobuf"
 # https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding
 _MAGIC = b"k8s\x00"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -97,9 +96,12 @@ class ProtobufPages(Generic[Item]):
             raise PageError(f"the answer is not a {self._name}List: it has no resourceVersion")
 
 
-def read_message(pieces: Iterable[bytes]) -> str:
-    """Read the message of a Status, with which an API server refuses a request; empty if it has none."""
-    stream = _Stream(pieces)
+def read_message(body: bytes) -> str:
+    """Read the message of a Status, with which an API server refuses a request; empty if it has none.
+
+    PageError if the body is none.
+    """
+    stream = _Stream([body])
     stream.take(len(_MAGIC))
     while not stream.ended:
         number, length = stream.take_field()

@@ -10,6 +10,7 @@ from reconciler.cluster.collection import ClusterError, Collection, ForbiddenErr
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.credentials import CredentialsError
 from reconciler.cluster.pages import Item
+from reconciler.loop.ports import Tell
 from reconciler.objects.listing import Listing, Namespace, Pod, Secret
 from reconciler.objects.normaliser import Normaliser
 from reconciler.objects.snapshot import NOTHING, Snapshot
@@ -19,11 +20,15 @@ from reconciler.settings import Settings
 class ClusterSource:
     """Reads what is to be routed. What has not changed since the last read is not listed or normalised again.
 
-    `see` is called with each Listing that was read; it may raise SourceError.
+    `see` is called with each Listing that was read; it may raise SourceError. `tell` gets an event for each answer.
     """
 
     def __init__(
-        self, connection: Connection, settings: Settings, see: Callable[[Listing], None] = lambda _: None
+        self,
+        connection: Connection,
+        settings: Settings,
+        see: Callable[[Listing], None] = lambda _: None,
+        tell: Tell = lambda _: None,
     ) -> None:
         self._connection = connection
         self._see = see
@@ -34,15 +39,15 @@ class ClusterSource:
         labels, secret = str(settings.selector), f"metadata.name={settings.api_key_secret_name}"
         names, timeout = settings.watch_namespaces, settings.api_timeout
         self._namespaces = [
-            Collection(connection, timeout, Namespace, {"selector": labels, "field_selector": one})
+            Collection(connection, timeout, tell, Namespace, {"selector": labels, "field_selector": one})
             for one in ([f"metadata.name={name}" for name in names] if names else [None])
         ]
         self._pods = [
-            Collection(connection, timeout, Pod, {"selector": labels, "namespace": one})
+            Collection(connection, timeout, tell, Pod, {"selector": labels, "namespace": one})
             for one in names or [pykube.all]
         ]
         self._secrets = [
-            Collection(connection, timeout, Secret, {"field_selector": secret, "namespace": one})
+            Collection(connection, timeout, tell, Secret, {"field_selector": secret, "namespace": one})
             for one in names or [pykube.all]
         ]
 

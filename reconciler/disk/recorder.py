@@ -66,7 +66,7 @@ class Recorder:
         metadata = item.metadata
         # Other annotations can hold secrets: kubectl's last-applied-configuration of a Secret holds the Secret.
         kept = {name: text for name, text in (metadata.annotations or {}).items() if name in self._annotations}
-        item = replace(item, metadata=replace(metadata, annotations=kept or None))
+        item = replace(item, metadata=replace(metadata, annotations=kept or None, uid=None))
         if self._stand_ins and isinstance(item, ListedSecret):
             item = self._stand_ins.replace(replace(item, metadata=replace(item.metadata, labels=None)))
         return {"apiVersion": "v1", "kind": kind, **_drop_absent(item)}

@@ -1,37 +1,60 @@
 """Recordings: a Listing as JSON or YAML on disk, as `kubectl get namespaces,pods,secrets -A -o json` prints it.
 
-Errors have our own messages, because the messages of a YAML or JSON library change with its version.
+`read_items` reads any manifests; a recording is what routing reads of them.
 """
 
-import json
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
-import yaml
 from msgspec import Raw, Struct
 
-from reconciler.disk.yaml_events import DEEPEST, TOO_DEEP, YamlRefused, check_events
+from reconciler.disk.documents import Malformed, split_documents
 from reconciler.loop.ports import SourceError
 from reconciler.objects.listing import ALLOWED, KINDS, Listing, Namespace, Pod, Secret
-from reconciler.values.decoding import describe_fault, find_repeated
-from reconciler.values.messages import excerpt
+from reconciler.objects.workloads import WORKLOADS
+from reconciler.values.decoding import describe_fault
+from reconciler.values.messages import escape, excerpt
+from reconciler.values.value import Value
 
 STANDARD_INPUT = "-"
 _ENDINGS = (".json", ".yaml", ".yml")
-_LISTS = ("List", *(f"{kind}List" for kind in KINDS))
-_EMPTY = "is empty; a Listing without objects is a List without items"
-_Object = Namespace | Pod | Secret
+_LISTS = ("List", *(f"{kind}List" for kind in (*KINDS, *WORKLOADS)))
+KindObject = Namespace | Pod | Secret
+Decoded = TypeVar("Decoded")
 
 
 class RecordingError(SourceError):
     """A file that is not a recording: one line with the file, the place in it and the fault."""
 
 
-class _Fault(Exception):
-    """What is wrong within a file, and where."""
+class Item(Value, frozen=True):
+    """One object of a file: what its header says, its JSON, and where it stands.
+
+    `where` is for messages. `document` counts the documents of the file, `number` the items of a List in it.
+    """
+
+    where: str
+    kind: str
+    version: str
+    metadata: Any
+    raw: Raw
+    document: int = 0
+    number: int | None = None
+
+    def decode(self, kind: type[Decoded]) -> Decoded:
+        """Read the object as a value of this type. Malformed says what is wrong in it."""
+        try:
+            return msgspec.json.decode(self.raw, type=kind)
+        except msgspec.DecodeError as error:
+            raise Malformed(f"{self.where}: {describe_fault(error, ALLOWED)}") from None
+
+    def refuse_second(self) -> Malformed:
+        """Make the error of an object that was read before, and differs."""
+        return Malformed(f"{self.where}: appears twice, and differently")
 
 
 class _Header(Struct, rename="camel"):
@@ -49,15 +72,6 @@ class _ItemHeader(Struct, rename="camel"):
     kind: str = ""
     api_version: str = ""
     metadata: Any = None
-
-
-class _Loader(yaml.CSafeLoader):
-    """Reads YAML as Kubernetes does: text that looks like a date stays text."""
-
-    yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-    }
 
 
 def find_recordings(paths: list[str]) -> list[str]:
@@ -79,125 +93,98 @@ def _find(path: str) -> list[str]:
 
 def read_recordings(paths: list[str]) -> Listing:
     """Read files (`-`: standard input) and merge them into one Listing. RecordingError names file, place and fault."""
-    objects: dict[tuple[str, str, str], _Object] = {}
+    merged = Merged()
     for path in paths:
-        for where, item in _read_objects(path):
-            name = (type(item).__name__, item.metadata.namespace or "", item.metadata.name)
-            if objects.setdefault(name, item) != item:
-                raise RecordingError(f"{path}: {where}: appears twice, and differently")
-    items = objects.values()
-    return Listing(
-        tuple(item for item in items if isinstance(item, Namespace)),
-        tuple(item for item in items if isinstance(item, Pod)),
-        tuple(item for item in items if isinstance(item, Secret)),
-    )
+        with naming(path):
+            for item in read_items(read_data(path)):
+                if is_routed(item):
+                    merged.take(item, put_in_namespace(item.decode(KINDS[item.kind])))
+    return merged.listing()
 
 
-def _read_objects(path: str) -> Iterator[tuple[str, _Object]]:
+class Merged:
+    """Objects of several files, each once, in the order in which they were read."""
+
+    def __init__(self) -> None:
+        self._objects: dict[tuple[str, str, str], KindObject] = {}
+
+    def take(self, item: Item, found: KindObject) -> bool:
+        """Add an object, and tell whether it is new. Malformed if another one has its name."""
+        name = (item.kind, found.metadata.namespace or "", found.metadata.name)
+        is_new = name not in self._objects
+        if self._objects.setdefault(name, found) != found:
+            raise item.refuse_second()
+        return is_new
+
+    def listing(self) -> Listing:
+        """Give all objects."""
+        items = self._objects.values()
+        return Listing(
+            tuple(item for item in items if isinstance(item, Namespace)),
+            tuple(item for item in items if isinstance(item, Pod)),
+            tuple(item for item in items if isinstance(item, Secret)),
+        )
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Name the file in the error of what is wrong within it: RecordingError in place of Malformed."""
     try:
-        data = sys.stdin.buffer.read() if path == STANDARD_INPUT else Path(path).read_bytes()
-        for document in _split(data):
-            yield from _read_document(document)
+        yield
+    except Malformed as malformed:
+        raise RecordingError(f"{path}: {malformed}") from None
+
+
+def read_data(path: str) -> bytes:
+    """Read a file, or standard input. RecordingError if it cannot be read."""
+    try:
+        return sys.stdin.buffer.read() if path == STANDARD_INPUT else Path(path).read_bytes()
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read: {error.strerror}") from None
-    except _Fault as fault:
-        raise RecordingError(f"{path}: {fault}") from None
 
 
-def _split(data: bytes) -> list[bytes]:
-    """Split a file into its documents, each as JSON."""
-    if not data.strip():
-        raise _Fault(_EMPTY)
-    if not data.lstrip().startswith((b"{", b"[")):
-        return _split_yaml(data)
-    try:
-        json.loads(data, object_pairs_hook=_check_pairs)
-    except UnicodeDecodeError:
-        raise _Fault("is not UTF-8 text") from None
-    except json.JSONDecodeError as error:
-        try:
-            return _split_yaml(data)  # YAML may begin with a brace too
-        except _Fault:
-            raise _Fault(f"line {error.lineno}, column {error.colno}: is not JSON") from None
-    except (ValueError, RecursionError):
-        raise _Fault("has a number that is too long, or is nested too deeply") from None
-    return [data]
+def is_routed(item: Item) -> bool:
+    """Tell whether routing reads objects of this kind."""
+    return item.kind in KINDS and item.version == "v1"
 
 
-def _check_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a JSON object with a repeated key: readers differ in which value counts."""
-    if repeated := find_repeated(pairs):
-        raise _Fault(f"has the key {excerpt(repeated[0])} twice in one object")
-    return dict(pairs)
+def read_items(data: bytes) -> Iterator[Item]:
+    """Read the objects of a file, of any kind: manifests, and the items of Lists. Malformed says what is wrong."""
+    for document, text in enumerate(split_documents(data)):
+        for number, item in _read_document(text):
+            yield msgspec.structs.replace(item, document=document, number=number)
 
 
-def _split_yaml(data: bytes) -> list[bytes]:
-    try:
-        check_events(yaml.parse(data, _Loader))
-        documents = [document for document in yaml.load_all(data, _Loader) if document is not None]
-        encoded = [msgspec.json.encode(document) for document in documents]
-    except YamlRefused as refused:
-        raise _Fault(f"{_show_place(refused.mark)}{refused.why}") from None
-    except yaml.constructor.ConstructorError as error:
-        raise _Fault(f"{_show_place(error.problem_mark)}has a YAML tag that JSON cannot hold") from None
-    except yaml.MarkedYAMLError as error:
-        # Newer libraries refuse deep nesting themselves, before check_events sees it.
-        nested = _is_nested_deeply(data, error.problem_mark)
-        raise _Fault(TOO_DEEP if nested else f"{_show_place(error.problem_mark)}is not YAML") from None
-    except (yaml.YAMLError, UnicodeError):
-        raise _Fault("is not UTF-8 text") from None
-    except (AttributeError, LookupError, TypeError, ValueError, RecursionError):  # PyYAML raises these too
-        raise _Fault("has YAML that JSON cannot hold") from None
-    if not encoded:
-        raise _Fault(_EMPTY)
-    return encoded
-
-
-def _show_place(mark: Any) -> str:
-    return f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-
-
-def _is_nested_deeply(data: bytes, mark: Any) -> bool:
-    """Tell whether more than DEEPEST brackets are open at a place. Only the brackets of its line count."""
-    lines = data.decode("utf-8", "replace").splitlines() if mark else []
-    text = lines[mark.line][: mark.column] if mark and mark.line < len(lines) else ""
-    opened = sum(text.count(bracket) for bracket in "[{") - sum(text.count(bracket) for bracket in "]}")
-    return opened > DEEPEST
-
-
-def _read_document(document: bytes) -> Iterator[tuple[str, _Object]]:
+def _read_document(document: bytes) -> Iterator[tuple[int | None, Item]]:
     try:
         header = msgspec.json.decode(document, type=_Header)
     except msgspec.DecodeError as error:
-        raise _Fault(f"is neither a v1 List nor an object: {describe_fault(error)}") from None
+        raise Malformed(f"is neither a v1 List nor an object: {describe_fault(error)}") from None
     if header.kind == "Status":
-        raise _Fault("is a Status, the answer to a request that failed, and not a List")
+        raise Malformed("is a Status, the answer to a request that failed, and not a List")
     if header.kind not in _LISTS:
-        yield from _read_item(Raw(document), None, header.kind)
+        yield None, _read_header(Raw(document), None, header.kind)
         return
     # An old API server writes null for no items, but never without the version of the List.
     if header.items is None and not (header.kind != "List" and (header.metadata or {}).get("resourceVersion")):
-        raise _Fault(f"{header.kind}: has no items")
+        raise Malformed(f"{header.kind}: has no items")
     if (header.metadata or {}).get("continue"):
-        raise _Fault(f"{header.kind}: is one page of several (metadata.continue is set)")
+        raise Malformed(f"{header.kind}: is one page of several (metadata.continue is set)")
     for number, item in enumerate(header.items or ()):
-        yield from _read_item(item, header, f"items[{number}]")
+        yield number, _read_header(item, header, f"items[{number}]")
 
 
-def _read_item(item: Raw, around: _Header | None, where: str) -> Iterator[tuple[str, _Object]]:
-    """Read an object. An item without kind or version, as in a PodList, gets those of the List around it."""
+def _read_header(raw: Raw, around: _Header | None, where: str) -> Item:
+    """Read an object's header. An item without kind or version, as in a PodList, gets those of the List around it."""
     try:
-        header = msgspec.json.decode(item, type=_ItemHeader)
-        kind = header.kind or (around.kind.removesuffix("List") if around else "")
-        version = header.api_version or (around.api_version if around else "") or "v1"
-        if not kind:
-            raise _Fault(f"{where}: names no kind")
-        if kind not in KINDS or version != "v1":
-            return
-        where = f"{where} ({kind}{_name_of(header.metadata)})"
-        yield where, _put_in_namespace(msgspec.json.decode(item, type=KINDS[kind]))
+        header = msgspec.json.decode(raw, type=_ItemHeader)
     except msgspec.DecodeError as error:
-        raise _Fault(f"{where}: {describe_fault(error, ALLOWED)}") from None
+        raise Malformed(f"{where}: {describe_fault(error, ALLOWED)}") from None
+    kind = header.kind or (around.kind.removesuffix("List") if around else "")
+    version = header.api_version or (around.api_version if around else "") or "v1"
+    if not kind:
+        raise Malformed(f"{where}: names no kind")
+    return Item(f"{escape(where)} ({escape(kind)}{_name_of(header.metadata)})", kind, version, header.metadata, raw)
 
 
 def _name_of(metadata: Any) -> str:
@@ -207,8 +194,10 @@ def _name_of(metadata: Any) -> str:
     return " " + excerpt("/".join(parts)).strip("'\"") if parts else ""
 
 
-def _put_in_namespace(item: _Object) -> _Object:
-    """Put an object without a Namespace into "default", as the API server does."""
-    if isinstance(item, Namespace) or item.metadata.namespace:
+def put_in_namespace(item: KindObject) -> KindObject:
+    """Put an object without a Namespace into "default", as the API server does. No recording has a use for its uid."""
+    metadata = item.metadata
+    namespace = metadata.namespace if isinstance(item, Namespace) else metadata.namespace or "default"
+    if namespace == metadata.namespace and metadata.uid is None:
         return item
-    return msgspec.structs.replace(item, metadata=msgspec.structs.replace(item.metadata, namespace="default"))
+    return msgspec.structs.replace(item, metadata=msgspec.structs.replace(metadata, namespace=namespace, uid=None))

@@ -80,6 +80,17 @@ class Recovered(Value, frozen=True):
     """A cycle succeeded after one or more cycles that failed."""
 
 
+class Answered(Value, frozen=True):
+    """The API server answered a request for a `resource`, such as pods, with a status `code` and `received` bytes.
+
+    `code` is 0 if no answer came. An answer with a good code may have ended before it was complete.
+    """
+
+    resource: str
+    code: int
+    received: int
+
+
 class LeftOut(Value, frozen=True):
     """The source left out what cannot be read. `complaints` are the lines that are new since last time."""
 
@@ -90,6 +101,19 @@ class Reloaded(Value, frozen=True):
     """nginx serves another release. `phases` gives, in order, the name of each phase and its seconds."""
 
     release: str
+    phases: tuple[tuple[str, float], ...]
+
+
+class RolledBack(Value, frozen=True):
+    """A release did not go live, and nginx is to serve the release before it again, if there is one."""
+
+    failed: str
+    before: str | None
+
+
+class Timed(Value, frozen=True):
+    """A cycle has ended: what it spent in each phase that it had (read, plan, render, apply), in seconds."""
+
     phases: tuple[tuple[str, float], ...]
 
 
@@ -130,10 +154,54 @@ class MemoryShort(Value, frozen=True):
     """The container's memory is short: nginx's workers of former releases are ended. One event for each shortage."""
 
 
+class Tally(Value, frozen=True, array_like=True):
+    """Requests of one Namespace: their number by class of status, 1xx to 5xx, and by bucket of duration.
+
+    Each bucket has the requests that are in no smaller one. `seconds` is the sum of all durations.
+    """
+
+    classes: tuple[int, ...]
+    buckets: tuple[int, ...]
+    seconds: float
+
+
+class RequestsCounted(Value, frozen=True):
+    """nginx answered requests since the last such event: a tally for each Namespace, "" for those of none."""
+
+    tallies: Mapping[str, Tally]
+
+
+class LinesLost(Value, frozen=True):
+    """Lines of the access log were lost, because nobody reads standard output or it takes no more.
+
+    Sent when this begins, and again when it is `over`: when no line was lost for a minute, or at the end. `lines` is
+    their number until then.
+    """
+
+    lines: int
+    over: bool
+
+
+class LogReaderEnded(Value, frozen=True):
+    """The process that reads what nginx logs has ended; it is started again. Lines may be lost."""
+
+
 class Recorded(Value, frozen=True):
     """A recording was written to this file."""
 
     path: str
+
+
+class Reported(Value, frozen=True):
+    """A problem was told as a Kubernetes Event, or could not be told.
+
+    `outcome` is created, exists (another router has told it), seen, renewed, stale (another router renewed it), gone,
+    refused (this Event alone), denied (the right is missing), failed or dropped (too many problems stand). `why` is a
+    line for the operator, and empty if there is nothing to do.
+    """
+
+    outcome: str
+    why: str = ""
 
 
 class ShuttingDown(Value, frozen=True):
@@ -153,7 +221,8 @@ class HungUp(Value, frozen=True):
 
 
 Event = (
-    Started | NginxSized | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | LeftOut | Reloaded
-    | NginxStarted | NginxSaid | NginxEnded | NginxFailed | FormerUnserved | MemoryShort | Recorded | ShuttingDown
-    | ShutDown | HungUp
+    Started | NginxSized | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | Answered | LeftOut
+    | Reloaded | RolledBack | Timed | NginxStarted | NginxSaid | NginxEnded | NginxFailed | FormerUnserved
+    | MemoryShort | Recorded | Reported | ShuttingDown | ShutDown | HungUp | RequestsCounted | LinesLost
+    | LogReaderEnded
 )  # fmt: skip

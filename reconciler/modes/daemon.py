@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import schedule
 
-from reconciler.loop.events import Applied, Event, Failed, HungUp, Turned
+from reconciler.loop.events import Applied, Event, Failed, HungUp, Timed, Turned
 from reconciler.loop.loop import Loop
 from reconciler.loop.ports import Sink, Source, Tell
 from reconciler.modes.signals import Signals, Stopped
+from reconciler.modes.stopwatch import Stopwatch
 from reconciler.objects.snapshot import Snapshot
 from reconciler.settings import Settings
 from reconciler.values.files import Files
@@ -60,15 +61,24 @@ class AttendedSink:
 
 
 class Daemon:
-    """Turns a loop. It calls `keep_house` between turns, when it waits for no process that it started."""
+    """Turns a loop. It calls `keep_house` between turns, when it waits for no process that it started.
+
+    `stopwatch` is what measures the loop's parts.
+    """
 
     def __init__(
-        self, loop: Loop, settings: Settings, tell: Tell, keep_house: Callable[[], None] = lambda: None
+        self,
+        loop: Loop,
+        settings: Settings,
+        tell: Tell,
+        keep_house: Callable[[], None] = lambda: None,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
         self._loop = loop
         self._settings = settings
         self._tell = tell
         self._keep_house = keep_house
+        self._stopwatch = stopwatch or Stopwatch()
         self._busy = 0
         self._not_before = 0.0
 
@@ -99,6 +109,8 @@ class Daemon:
             return
         try:
             self._pause_after(self._loop.turn(time.time()))
+            if phases := self._stopwatch.take():
+                self._tell(Timed(phases))
         except Stopped:
             return
 

@@ -5,32 +5,53 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler import __version__
-from reconciler.cluster.connection import Connection
 from reconciler.cluster.credentials import Credentials
-from reconciler.cluster.source import ClusterSource
-from reconciler.disk.default_pair import WithDefaultPair
+from reconciler.cluster.events import EventReporter
 from reconciler.loop.cycle import Cycle, recall
 from reconciler.loop.events import Failed, Resumed, ShutDown, ShuttingDown, Started
 from reconciler.loop.loop import Loop
-from reconciler.loop.ports import SinkError, Tell
+from reconciler.loop.ports import Sink, SinkError, Tell
 from reconciler.loop.stages import Stages
 from reconciler.modes.arguments import OK, UsageError
 from reconciler.modes.daemon import AttendedSink, Daemon, InterruptibleSource
 from reconciler.modes.observers import tell_all
+from reconciler.modes.reception import Reception
+from reconciler.modes.reporters import make_reporter
 from reconciler.modes.signals import Signals
 from reconciler.modes.sinks import Printed, prepare, prepare_serving
-from reconciler.modes.sources import require_credentials
+from reconciler.modes.sources import make_cluster_source, require_credentials
+from reconciler.modes.stopwatch import Stopwatch, TimedSink, TimedSource, TimedStages
 from reconciler.nginx.sink import NginxSink
 from reconciler.routing.model import NO_ROUTES, Size
 from reconciler.settings import Settings, describe_settings
-from reconciler.status.health import Health, serve_health
 from reconciler.status.log import Log
 
 _FOLDER = Path("/etc/nginx")
 _FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """What both ways of following share: how to reach the cluster, signals, and who is told."""
+
+    credentials: Credentials
+    environment: Mapping[str, str]
+    signals: Signals
+    tell: Tell
+    reporter: EventReporter | None
+
+    def make_source(self, settings: Settings) -> InterruptibleSource:
+        """Make the source, which a signal to stop interrupts."""
+        source = make_cluster_source(self.credentials, settings, self.environment, self.tell, self.reporter)
+        return InterruptibleSource(source, self.signals)
+
+    def attend(self, sink: Sink) -> AttendedSink:
+        """Make a sink between whose trials signals are looked for."""
+        return AttendedSink(sink, self.signals, self.tell)
 
 
 def follow(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
@@ -42,30 +63,42 @@ def follow(given: argparse.Namespace, settings: Settings, log: Log, environment:
     log.stamp()
     signals = Signals()
     signals.install()
-    health = Health(_longest_turn(settings))
-    tell = tell_all([log, health])
+    reception = Reception(settings, _longest_turn(settings))
+    reporter = make_reporter(settings, environment) if serves else None
+    tell = tell_all([log, *reception.observers, *([reporter] if reporter else [])])
     tell(Started(__version__, describe_settings(environment), credentials.route))
-    if not serves:
-        settings, sink = prepare(given, settings, log)
-        source = _make_source(credentials, settings, signals, environment)
-        loop = Loop(source, AttendedSink(Printed(sink), signals, tell), Stages(settings), tell)
-        Daemon(loop, settings, tell).run(signals)
-        return OK
-    hidden = _find_hidden(credentials, settings, log)
+    watch = _Watch(credentials, environment, signals, tell, reporter)
+    if serves:
+        _serve(given, settings, log, watch, reception)
+    else:
+        _print(given, settings, log, watch)
+    return OK
+
+
+def _print(given: argparse.Namespace, settings: Settings, log: Log, watch: _Watch) -> None:
+    """Print what would be served, at each change."""
+    settings, sink = prepare(given, settings, log)
+    loop = Loop(watch.make_source(settings), watch.attend(Printed(sink)), Stages(settings), watch.tell)
+    Daemon(loop, settings, watch.tell).run(watch.signals)
+
+
+def _serve(given: argparse.Namespace, settings: Settings, log: Log, watch: _Watch, reception: Reception) -> None:
+    """Serve the cluster with an nginx, until a signal comes."""
+    tell, stopwatch = watch.tell, Stopwatch()
+    hidden = _find_hidden(watch.credentials, settings, log)
     settings, nginx = prepare_serving(given.output or _FOLDER, settings, tell, hidden)
-    patience: float = settings.shutdown_timeout
     try:
-        source = _make_source(credentials, settings, signals, environment)
+        source = TimedSource(watch.make_source(settings), stopwatch)
         with ExitStack() as stack:
             former = _serve_former(nginx, settings, tell)
-            if settings.health_port:
-                server = serve_health(health, settings.listen_addresses[0], settings.health_port)
-                stack.callback(server.shutdown)
-            loop = Loop(source, AttendedSink(nginx, signals, tell), Stages(settings), tell, former)
-            Daemon(loop, settings, tell, nginx.reap_orphans).run(signals)
+            reception.open(stack, settings, nginx)
+            if watch.reporter:
+                stack.enter_context(watch.reporter.running(tell))
+            sink = TimedSink(watch.attend(nginx), stopwatch)
+            loop = Loop(source, sink, TimedStages(settings, stopwatch), tell, former)
+            Daemon(loop, settings, tell, nginx.reap_orphans, stopwatch).run(watch.signals)
     finally:
-        _stop(nginx, 0.0 if signals.hurry else patience, tell)
-    return OK
+        _stop(nginx, 0.0 if watch.signals.hurry else settings.shutdown_timeout, tell)
 
 
 def _stop(nginx: NginxSink, patience: float, tell: Tell) -> None:
@@ -76,14 +109,6 @@ def _stop(nginx: NginxSink, patience: float, tell: Tell) -> None:
     finally:
         nginx.stop(patience)
     tell(ShutDown(time.monotonic() - begun))
-
-
-def _make_source(
-    credentials: Credentials, settings: Settings, signals: Signals, environment: Mapping[str, str]
-) -> InterruptibleSource:
-    cluster = ClusterSource(Connection(credentials), settings)
-    files = environment.get("SSL_CERT", ""), environment.get("SSL_KEY", "")
-    return InterruptibleSource(WithDefaultPair(cluster, settings, *files), signals)
 
 
 def _longest_turn(settings: Settings) -> float:

@@ -1,37 +1,47 @@
 """--once: one cycle for CI, over a cluster or recordings. The tree is written, compared or printed."""
 
 import argparse
+import dataclasses
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
+
+from msgspec.structs import replace
 
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.credentials import find_account_folders
 from reconciler.cluster.source import ClusterSource
 from reconciler.disk.artefact import NotAnArtefactError, Nowhere, read_artefact
+from reconciler.disk.manifests import Manifests, read_manifests
 from reconciler.disk.recordings import find_recordings
 from reconciler.loop.reconcile import reconcile
 from reconciler.loop.stages import Stages
 from reconciler.modes.arguments import DIFFERENT, OK
+from reconciler.modes.faults import find_faults
 from reconciler.modes.sinks import prepare
-from reconciler.modes.sources import read_listing, require_credentials
+from reconciler.modes.sources import require_credentials, select_listing
 from reconciler.objects.normaliser import Normaliser
 from reconciler.objects.snapshot import Snapshot
+from reconciler.objects.workloads import WORKLOADS, list_kinds
 from reconciler.rendering.comparison import RouteChange, compare
 from reconciler.rendering.routes_file import RoutesError
 from reconciler.settings import Settings
 from reconciler.status.log import Log
+from reconciler.status.progress import Progress
 from reconciler.values.files import Files
 
 
 def run_once(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
     """Render the cluster, or recordings if the arguments name some; write, compare or print the tree."""
-    snapshot = _read(given, settings, log, environment)
+    manifests = _read_manifests(given)
+    snapshot = _read(manifests, settings, log, environment)
     settings, sink = prepare(given, settings, log, find_account_folders(environment))
     cycle = reconcile(snapshot, Stages(settings), Nowhere() if given.diff else sink, None, time.time())
     for problem in cycle.table.problems:
         log.tell_problem(problem)
-    found = given.strict and bool(cycle.table.problems)
+    wrong = bool(manifests and _judge(manifests, settings, log))
+    found = given.strict and (wrong or bool(cycle.table.problems))
     if given.diff:
         changes = _compare(given, cycle.files)
         Log(sys.stdout, given.log_format).tell_changes(changes)
@@ -43,10 +53,36 @@ def run_once(given: argparse.Namespace, settings: Settings, log: Log, environmen
     return DIFFERENT if found else OK
 
 
-def _read(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> Snapshot:
-    if given.snapshot:
-        return Normaliser(settings).normalise(read_listing(find_recordings(given.snapshot), settings))
+def _read_manifests(given: argparse.Namespace) -> Manifests | None:
+    """Read what --snapshot names; None if it names nothing."""
+    if not given.snapshot:
+        return None
+    paths = find_recordings(given.snapshot)
+    with Progress(len(paths), "files", given.log_format) as progress:
+        return read_manifests(paths, progress.step)
+
+
+def _read(manifests: Manifests | None, settings: Settings, log: Log, environment: Mapping[str, str]) -> Snapshot:
+    if manifests:
+        return Normaliser(settings).normalise(select_listing(manifests.listing, settings))
     return ClusterSource(Connection(require_credentials(environment, log)), settings).read(consistently=True)
+
+
+def _judge(manifests: Manifests, settings: Settings, log: Log) -> bool:
+    """Tell what is wrong with workloads, whose Pods are to be routed, and what was not read.
+
+    Tell whether anything is wrong. The router has judged all other objects.
+    """
+    alone = dataclasses.replace(manifests, listing=replace(manifests.listing, pods=()), others=())
+    problems = [fault.problem for fault in find_faults(alone, settings, time.time())]
+    problems = [problem for problem in problems if problem.resource.kind in WORKLOADS]
+    for problem in problems:
+        log.tell_problem(problem)
+    made = Counter(workload.resource.kind for workload in manifests.workloads)
+    judged = f"{list_kinds(made)} judged: only Pods are routed" if made else ""
+    if told := "; ".join(part for part in (judged, manifests.tell_unread()) if part):
+        log.tell_notice(told)
+    return bool(problems)
 
 
 def _compare(given: argparse.Namespace, files: Files) -> tuple[RouteChange, ...]:

@@ -2,69 +2,98 @@
 
 import argparse
 import dataclasses
+import math
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
+from reconciler import __version__
 from reconciler.disk.recordings import STANDARD_INPUT, find_recordings
-from reconciler.loop.events import Event, NginxSaid
-from reconciler.loop.ports import Sink, SinkError
+from reconciler.loop.events import Applied, Event, Failed, Idle, NginxSaid, Started
+from reconciler.loop.ports import Sink, SinkError, Tell
 from reconciler.loop.reconcile import reconcile
 from reconciler.loop.stages import Stages
 from reconciler.modes.arguments import DIFFERENT, FAILED, OK, Command, UsageError
+from reconciler.modes.observers import tell_all
+from reconciler.modes.reception import Reception
 from reconciler.modes.signals import Stopped
 from reconciler.modes.sinks import prepare, prepare_serving
 from reconciler.modes.sources import read_listing
+from reconciler.nginx.sink import NginxSink
 from reconciler.objects.normaliser import Normaliser
-from reconciler.settings import Settings
+from reconciler.settings import Settings, describe_settings
 from reconciler.status.log import Log
+from reconciler.status.progress import Progress
+
+# No loop turns here, and none can be stuck.
+_LONGEST_TURN = math.inf
 
 
-def _replay(given: argparse.Namespace, settings: Settings, log: Log, _: Mapping[str, str]) -> int:
+def _replay(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
     """Run recordings in order, and print for each what the loop did."""
     if given.keep and not given.serve:
         raise UsageError("--keep goes with --serve")
     paths = find_recordings(given.paths)
     settings = dataclasses.replace(settings, max_changes=0)  # recordings that were made minutes apart run at once here
+    reception = Reception(settings, _LONGEST_TURN)
+    tell = tell_all([_Told(log), *reception.observers])
+    tell(Started(__version__, describe_settings(environment), f"recordings: {' '.join(map(_label, paths))}"))
     with ExitStack() as stack:
-        settings, sink = _prepare(given, settings, log, stack)
-        return _run(given, paths, settings, sink, log)
+        settings, sink = _prepare(given, settings, log, stack, tell)
+        if isinstance(sink, NginxSink):
+            reception.open(stack, settings, sink)
+        return _run(given, paths, Stages(settings), sink, tell)
 
 
-def _prepare(given: argparse.Namespace, settings: Settings, log: Log, stack: ExitStack) -> tuple[Settings, Sink]:
+def _prepare(
+    given: argparse.Namespace, settings: Settings, log: Log, stack: ExitStack, tell: Tell
+) -> tuple[Settings, Sink]:
     """Make the sink. When the stack closes, it ends and removes what the sink needs."""
     if not given.serve:
         return prepare(given, settings, log)
     folder = given.output or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dispatcher-")))
-    settings, nginx = prepare_serving(folder, settings, partial(_pass_on, log=log))
+    settings, nginx = prepare_serving(folder, settings, tell)
     stack.callback(nginx.stop)
     return settings, nginx
 
 
-def _pass_on(event: Event, log: Log) -> None:
-    """Tell what nginx writes. What else happens to nginx shows in the steps that follow."""
-    if isinstance(event, NginxSaid):
-        log.observe(event)
+class _Told:
+    """An observer that logs what nginx writes, and what failed. All else shows in the steps on standard output."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def observe(self, event: Event) -> None:
+        """Log an event, if it is one of these."""
+        if isinstance(event, NginxSaid):
+            self._log.observe(event)
+        elif isinstance(event, Failed):
+            self._log.tell_error(event.why)
 
 
-def _run(given: argparse.Namespace, paths: list[str], settings: Settings, sink: Sink, log: Log) -> int:
+def _run(given: argparse.Namespace, paths: list[str], stages: Stages, sink: Sink, tell: Tell) -> int:
     told, last, failed, found = Log(sys.stdout, given.log_format), None, False, False
-    normaliser, stages = Normaliser(settings), Stages(settings)
-    for path in paths:
-        snapshot = normaliser.normalise(read_listing([path], settings))
-        try:
-            cycle = reconcile(snapshot, stages, sink, last, time.time())
-        except SinkError as error:
-            log.tell_error(f"{_label(path)}: {error}")
-            failed = True
-            continue
-        told.tell_recording(_label(path), cycle, last)
-        last, found = cycle, found or bool(given.strict and cycle.table.problems)
+    settings = stages.settings
+    normaliser = Normaliser(settings)
+    with Progress(len(paths), "recordings", given.log_format) as progress:
+        for path in paths:
+            snapshot = normaliser.normalise(read_listing([path], settings))
+            try:
+                cycle = reconcile(snapshot, stages, sink, last, time.time())
+            except SinkError as error:
+                with progress.aside():
+                    tell(Failed("sink", f"{_label(path)}: {error}"))
+                failed = True
+                continue
+            with progress.aside():
+                told.tell_recording(_label(path), cycle, last)
+            progress.step()
+            tell(Applied(cycle, last) if cycle.applied else Idle(cycle, last))
+            last, found = cycle, found or bool(given.strict and cycle.table.problems)
     if given.keep and last:
         _serve_on(settings, told)
     return FAILED if failed else DIFFERENT if found else OK
@@ -98,7 +127,7 @@ COMMAND = Command(
     summary="run recordings in order through the loop",
     description="Run recordings in order, and tell for each what the loop did.",
     examples="dispatcher replay fixtures/walkthrough\n"
-    "PORT=8080 SSL_PORT=8443 dispatcher replay recordings --serve --keep",
+    "PORT=8080 SSL_PORT=8443 ADMIN_PORT=9900 dispatcher replay recordings --serve --keep",
     declare=_declare,
     run=_replay,
     renders=True,

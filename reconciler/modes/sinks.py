@@ -56,7 +56,9 @@ def prepare(
     if tester:
         check_modules(tester, settings, hidden)
     test = partial(check_tree, tester, hidden=hidden) if tester else None
-    return _know_version(settings, binary, hidden), Artefact(given.output, test) if given.output else Nowhere(test)
+    # Elsewhere nobody would read the file with requests, which would only grow.
+    settings = dataclasses.replace(_know_version(settings, binary, hidden), request_metrics=False)
+    return settings, Artefact(given.output, test) if given.output else Nowhere(test)
 
 
 def prepare_serving(

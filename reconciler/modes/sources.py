@@ -2,9 +2,14 @@
 
 from collections.abc import Mapping
 
+from reconciler.cluster.connection import Connection
 from reconciler.cluster.credentials import Credentials, find_credentials
+from reconciler.cluster.events import EventReporter
 from reconciler.cluster.proxies import find_variable
+from reconciler.cluster.source import ClusterSource
+from reconciler.disk.default_pair import WithDefaultPair
 from reconciler.disk.recordings import read_recordings
+from reconciler.loop.ports import Source, Tell
 from reconciler.modes.arguments import UsageError
 from reconciler.objects.listing import Listing, select
 from reconciler.settings import Settings
@@ -28,8 +33,28 @@ def require_credentials(environment: Mapping[str, str], log: Log) -> Credentials
     )
 
 
+def make_cluster_source(
+    credentials: Credentials,
+    settings: Settings,
+    environment: Mapping[str, str],
+    tell: Tell,
+    reporter: EventReporter | None = None,
+) -> Source:
+    """Make the source of a daemon. `tell` gets an event for each answer, and a reporter sees each Listing."""
+    cluster = ClusterSource(Connection(credentials), settings, reporter.see if reporter else _ignore, tell)
+    files = environment.get("SSL_CERT", ""), environment.get("SSL_KEY", "")
+    return WithDefaultPair(cluster, settings, *files)
+
+
+def _ignore(_: Listing) -> None:
+    """Do nothing with a Listing."""
+
+
 def read_listing(paths: list[str], settings: Settings) -> Listing:
     """Read recordings as an API server would list their objects. RecordingError says why they cannot be read."""
-    return select(
-        read_recordings(paths), settings.selector, settings.api_key_secret_name, frozenset(settings.watch_namespaces)
-    )
+    return select_listing(read_recordings(paths), settings)
+
+
+def select_listing(listing: Listing, settings: Settings) -> Listing:
+    """Keep what an API server would list with these settings."""
+    return select(listing, settings.selector, settings.api_key_secret_name, frozenset(settings.watch_namespaces))

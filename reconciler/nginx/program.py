@@ -68,6 +68,11 @@ def check_modules(binary: str, settings: Settings, hidden: tuple[str, ...] = ())
         raise NginxError(f"health checks need an nginx built with nginx_upstream_check_module, and {binary} is not")
 
 
+def has_module(binary: str, module: str, hidden: tuple[str, ...] = ()) -> bool:
+    """Tell whether nginx was built with a module, such as http_stub_status."""
+    return f"--with-{module}_module" in _run(binary, hidden, "-V").stderr
+
+
 def check_tree(binary: str, tree: Path, hidden: tuple[str, ...] = ()) -> None:
     """Test a tree with `nginx -t`. RefusedError says what is wrong. A port that is in use is not the tree's fault."""
     with _scratch() as scratch:

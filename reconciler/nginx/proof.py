@@ -1,15 +1,34 @@
-"""Asks a running nginx which release it serves, on a unix socket. Each release has a server that listens on it."""
+"""Asks a running nginx what it serves, on a unix socket. Each release has a server that listens on it."""
 
 import os
+import re
 import socket
 from pathlib import Path
 
+from reconciler.status.figures import Connections
+
 # Relative to nginx's folder.
 SOCKET = "run/release.sock"
+# https://nginx.org/en/docs/http/ngx_http_stub_status_module.html
+_COUNTS = re.compile(
+    r"Active connections: ([0-9]+)\s+server accepts handled requests\s+[0-9 ]+"
+    r"\s+Reading: ([0-9]+) Writing: ([0-9]+) Waiting: ([0-9]+)"
+)
 
 
 def ask_release(folder: Path) -> str | None:
     """Ask the nginx that runs in a folder for the name of its release; None if it does not answer."""
+    return _ask(folder, "/")
+
+
+def ask_connections(folder: Path) -> Connections | None:
+    """Ask the nginx that runs in a folder for its connections; None if it does not answer or does not count them."""
+    found = _COUNTS.match(_ask(folder, "/connections") or "")
+    return Connections(*map(int, found.groups())) if found else None
+
+
+def _ask(folder: Path, uri: str) -> str | None:
+    """Request a URI, and give the body of the answer; None if there is no answer."""
     path = folder / SOCKET
     try:
         # The address of a unix socket has at most 108 bytes. Through an open folder's handle, any path is short enough.
@@ -20,9 +39,9 @@ def ask_release(folder: Path) -> str | None:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(1.0)
             connection.connect(f"/proc/self/fd/{handle}/{path.name}")
-            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            connection.sendall(f"GET {uri} HTTP/1.0\r\n\r\n".encode())
             with connection.makefile("rb") as answer:
-                return answer.read().rpartition(b"\r\n")[2].decode("ascii", "replace")
+                return answer.read().partition(b"\r\n\r\n")[2].decode("ascii", "replace")
     except OSError:
         return None
     finally:

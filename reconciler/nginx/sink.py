@@ -10,17 +10,28 @@ from pathlib import Path
 
 from reconciler.disk.releases import CURRENT, Release, Releases
 from reconciler.disk.trees import keep_outside, remove_file, restore_files, write_files
-from reconciler.loop.events import FormerUnserved, MemoryShort, NginxEnded, NginxFailed, NginxStarted, Reloaded
+from reconciler.loop.events import (
+    FormerUnserved,
+    MemoryShort,
+    NginxEnded,
+    NginxFailed,
+    NginxStarted,
+    Reloaded,
+    RolledBack,
+)
 from reconciler.loop.ports import RefusedError, SinkError, Tell
+from reconciler.nginx.figures import read_figures
+from reconciler.nginx.logs import NginxLogs
 from reconciler.nginx.memory import CGROUP, is_short
 from reconciler.nginx.process import Process
-from reconciler.nginx.program import NginxError, check_modules, run_test
+from reconciler.nginx.program import NginxError, check_modules, has_module, run_test
 from reconciler.nginx.proof import SOCKET
 from reconciler.nginx.workers import reap_orphans
 from reconciler.objects.snapshot import NOTHING, Snapshot
 from reconciler.rendering.routes_file import ROUTES_FILE
 from reconciler.rendering.tree import render_release
 from reconciler.settings import Settings
+from reconciler.status.figures import Figures
 from reconciler.values.files import File, Files
 
 # Seconds before nginx is started again, by the number of times in a row that it ended within _STABLE seconds.
@@ -41,6 +52,7 @@ class NginxSink:
         self, folder: Path, settings: Settings, tell: Tell, hidden: tuple[str, ...] = (), cgroup: Path = CGROUP
     ) -> None:
         check_modules(settings.nginx_binary, settings, hidden)
+        self._counts = has_module(settings.nginx_binary, "http_stub_status", hidden)
         self._folder = Path(os.path.abspath(folder))
         self._settings = settings
         self._tell = tell
@@ -60,6 +72,12 @@ class NginxSink:
             raise NginxError(f"{self._folder}: cannot be used: {error.strerror}") from None
         if not self._releases.mine:
             raise NginxError(f"{self._folder}: another dispatcher serves this folder")
+        self._logs = NginxLogs(self._folder, settings, tell, hidden)
+        try:
+            self._logs.start()
+        except OSError as error:
+            self._releases.close()
+            raise NginxError(f"{self._folder}: nginx's logs cannot be read: {error.strerror}") from None
         self._watch = threading.Thread(target=self._keep_running, daemon=True)
         self._watch.start()
 
@@ -67,6 +85,10 @@ class NginxSink:
     def pid(self) -> int | None:
         """The process ID of nginx's master; None if it does not run."""
         return self._process.pid
+
+    def read_figures(self) -> Figures:
+        """Read what nginx shows of itself now. It needs no lock, so that a long reload does not delay it."""
+        return read_figures(self._process.pid, self._folder)
 
     def apply(self, files: Files, snapshot: Snapshot = NOTHING) -> str:
         """Serve a tree, and give the release's name. After SinkError the last release is still live."""
@@ -123,6 +145,7 @@ class NginxSink:
         finally:
             self._process.kill()  # it still runs if a second signal ended the wait
             self._watch.join()
+            self._logs.stop()
             self._releases.close()
 
     def reap_orphans(self) -> None:
@@ -162,7 +185,9 @@ class NginxSink:
 
     def _stage(self, name: str, files: Files, snapshot: Snapshot) -> dict[str, File | None]:
         """Write a release and its files outside of the folder. Give the files that those replaced."""
-        self._releases.stage(name, {**files, "release/name.conf": render_release(name, SOCKET)}, snapshot)
+        self._releases.stage(
+            name, {**files, "release/name.conf": render_release(name, SOCKET, counts=self._counts)}, snapshot
+        )
         outside = {path: file for path, file in files.items() if path.startswith("/")}
         replaced = keep_outside(files)
         self._releases.write_outside(self._releases.read_outside() | outside.keys())
@@ -198,6 +223,7 @@ class NginxSink:
         swapped = before != self._releases.live
         if swapped:
             self._releases.swap(before)
+            self._tell(RolledBack(failed, before))
         if before and (swapped or not self._process.pid):
             try:
                 self._load(before)

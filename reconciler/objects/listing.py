@@ -21,37 +21,39 @@ Timestamp = Annotated[datetime, Meta(tz=True)]
 ALLOWED = {"metadata.name": DNS_SUBDOMAIN.allowed, "metadata.namespace": DNS_LABEL.allowed}
 
 
-class _Kubernetes(Value, frozen=True, rename="camel"):
+class Kubernetes(Value, frozen=True, rename="camel"):
     """A part of an object. Names are those of https://kubernetes.io/docs/reference/kubernetes-api/.
 
     A field that is not required may be null, which counts as absent, as in the API server.
     """
 
 
-class Metadata(_Kubernetes, frozen=True):
+class Metadata(Kubernetes, frozen=True):
     name: ObjectName
     namespace: NamespaceName | None = None
     labels: Texts | None = None
     annotations: Texts | None = None
     creation_timestamp: Timestamp | None = None
     deletion_timestamp: Timestamp | None = None
+    # Not for routing: `kubectl describe pod` shows only the Events that name the Pod's uid.
+    uid: str | None = None
 
     def __repr__(self) -> str:
         # Annotations can hold secrets: kubectl's last-applied-configuration holds whole objects.
         return f"Metadata({self.namespace}/{self.name})"
 
 
-class HttpGet(_Kubernetes, frozen=True):
+class HttpGet(Kubernetes, frozen=True):
     port: Int32 | str
     path: str | None = None
     scheme: str | None = None
 
 
-class TcpSocket(_Kubernetes, frozen=True):
+class TcpSocket(Kubernetes, frozen=True):
     port: Int32 | str
 
 
-class Probe(_Kubernetes, frozen=True):
+class Probe(Kubernetes, frozen=True):
     http_get: HttpGet | None = None
     tcp_socket: TcpSocket | None = None
     period_seconds: Int32 | None = None
@@ -60,46 +62,46 @@ class Probe(_Kubernetes, frozen=True):
     failure_threshold: Int32 | None = None
 
 
-class ContainerPort(_Kubernetes, frozen=True):
+class ContainerPort(Kubernetes, frozen=True):
     container_port: Int32
     name: str | None = None
     protocol: str | None = None
 
 
-class Container(_Kubernetes, frozen=True):
+class Container(Kubernetes, frozen=True):
     ports: list[ContainerPort] | None = None
     readiness_probe: Probe | None = None
     liveness_probe: Probe | None = None
     restart_policy: str | None = None
 
 
-class PodSpec(_Kubernetes, frozen=True):
+class PodSpec(Kubernetes, frozen=True):
     containers: list[Container] | None = None
     init_containers: list[Container] | None = None
 
 
-class Condition(_Kubernetes, frozen=True):
+class Condition(Kubernetes, frozen=True):
     type: str
     status: str
 
 
-class PodStatus(_Kubernetes, frozen=True):
+class PodStatus(Kubernetes, frozen=True):
     phase: str | None = None
     pod_ip: str | None = field(default=None, name="podIP")
     conditions: list[Condition] | None = None
 
 
-class Namespace(_Kubernetes, frozen=True):
+class Namespace(Kubernetes, frozen=True):
     metadata: Metadata
 
 
-class Pod(_Kubernetes, frozen=True):
+class Pod(Kubernetes, frozen=True):
     metadata: Metadata
     spec: PodSpec | None = None
     status: PodStatus | None = None
 
 
-class Secret(_Kubernetes, frozen=True):
+class Secret(Kubernetes, frozen=True):
     metadata: Metadata
     data: Texts | None = None
     string_data: Texts | None = None

@@ -10,6 +10,7 @@ import msgspec
 
 from reconciler.objects import listing as kubernetes
 from reconciler.objects.listing import Listing
+from reconciler.objects.readiness import find_unreadiness, is_over
 from reconciler.objects.snapshot import Namespace, Pod, Port, Probe, Secret, Snapshot
 from reconciler.settings import Settings
 from reconciler.values.decoding import decode_base64
@@ -73,7 +74,7 @@ def _normalise_group(group: _Group, settings: Settings) -> _Part:
         environment=labels.get(settings.env_label) or "",
         secret=_normalise_secret(group.secret) if group.secret else None,
         pods=tuple(
-            _normalise_pod(pod, settings)
+            normalise_pod(pod, settings)
             for _, pod in sorted(group.pods.items(), key=itemgetter(0))
             if _is_known(pod, settings)
         ),
@@ -92,37 +93,30 @@ def _normalise_secret(secret: kubernetes.Secret) -> Secret:
     )
 
 
-# A Pod that is over does not come back: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase
-_OVER = ("Succeeded", "Failed")
-_NO_STATUS = kubernetes.PodStatus()
-
-
 def _is_known(pod: kubernetes.Pod, settings: Settings) -> bool:
     """Tell whether a Pod makes its paths known, be it ready or not."""
-    return (pod.status or _NO_STATUS).phase not in _OVER and bool(_read_paths(pod, settings))
+    return not is_over(pod) and bool(_read_paths(pod, settings))
 
 
-def _is_ready(pod: kubernetes.Pod, settings: Settings) -> bool:
-    """Tell whether a Pod gets traffic: as for Services, only a Ready condition that is True is enough."""
-    status = pod.status or _NO_STATUS
-    if status.phase != "Running" or pod.metadata.deletion_timestamp:
-        return False
-    ready = [condition.status for condition in status.conditions or () if condition.type == "Ready"]
-    return settings.ignore_pod_readiness or all(status == "True" for status in ready)
+def _read_ip(pod: kubernetes.Pod, settings: Settings) -> str:
+    """Give the address of a Pod that gets traffic; empty if it gets none."""
+    unready = find_unreadiness(pod, ignore_condition=settings.ignore_pod_readiness)
+    return (pod.status and pod.status.pod_ip) or "" if not unready else ""
 
 
 def _read_paths(pod: kubernetes.Pod, settings: Settings) -> str:
     return (pod.metadata.annotations or {}).get(settings.paths_annotation) or ""
 
 
-def _normalise_pod(pod: kubernetes.Pod, settings: Settings) -> Pod:
+def normalise_pod(pod: kubernetes.Pod, settings: Settings) -> Pod:
+    """Keep what routing reads of a Pod."""
     metadata = pod.metadata
     labels = metadata.labels or {}
     return Pod(
         namespace=metadata.namespace or "",
         name=metadata.name,
         created=_created(metadata),
-        ip=(pod.status and pod.status.pod_ip) or "" if _is_ready(pod, settings) else "",
+        ip=_read_ip(pod, settings),
         paths=_read_paths(pod, settings),
         ports=tuple(_normalise_ports(pod.spec, settings)) if pod.spec else (),
         app=labels.get(settings.app_name_label) or "",

@@ -1,8 +1,12 @@
 """The server of one host, as host.conf.j2 writes it."""
 
+from msgspec.structs import replace
+
 from reconciler.rendering import quoting
+from reconciler.rendering.access_log import view_labels, view_request_id
 from reconciler.rendering.certificate_files import write_client_path, write_pair
 from reconciler.rendering.listens import write_listens
+from reconciler.rendering.path_rules import PathRules
 from reconciler.rendering.quoting import Token, quote
 from reconciler.routing.model import Answer, Host, Location, Match
 from reconciler.settings import Settings
@@ -21,6 +25,7 @@ class _Location(Value, frozen=True):
     passes: tuple[Token, ...] = ()
     returns: tuple[int, ...] = ()
     retry_after: tuple[Token, ...] = ()
+    labels: tuple[Token, ...] = ()
 
 
 class _KeyCheck(Value, frozen=True):
@@ -32,9 +37,14 @@ class _KeyCheck(Value, frozen=True):
 
 def render_host(host: Host, settings: Settings) -> Token:
     """Render the server of a host."""
-    locations = [_view_location(location, settings) for location in host.locations]
+    rules = PathRules(host.locations)
+    locations = [
+        replace(_view_location(one, settings), labels=view_labels(one.namespace, rules.show(one), settings))
+        for one in host.locations
+    ]
     if not any(location.match is Match.PREFIX and location.path == "/" for location in host.locations):
-        locations.append(_view_default(quote("/"), "/", settings))
+        default = _view_default(quote("/"), "/", settings)
+        locations.append(replace(default, labels=view_labels(host.namespace, "", settings)))
     return quoting.render(
         "host.conf.j2",
         listens=write_listens(settings, tls=host.tls is not None),
@@ -44,6 +54,7 @@ def render_host(host: Host, settings: Settings) -> Token:
         too_long=(414,) if any(location.match.is_regex for location in host.locations) else (),
         key_checks=_view_key_check(host, settings),
         locations=locations,
+        answers=view_request_id(settings),
     )
 
 

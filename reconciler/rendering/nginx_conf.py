@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from reconciler.rendering import quoting
+from reconciler.rendering.access_log import view_logging
 from reconciler.rendering.certificate_files import Pair, write_default_pair
 from reconciler.rendering.headers import find_hidden
 from reconciler.rendering.listens import HTTP2_DIRECTIVE, write_listens
@@ -55,7 +56,6 @@ class _Trust(Value, frozen=True):
 
 def render_main(routes: Routes, settings: Settings, upstreams: Iterable[Token], hosts: Iterable[Token]) -> Token:
     """Render nginx.conf around upstreams and hosts that are rendered already."""
-    longest = max(map(len, routes.names), default=0)
     # A proxy that uses the PROXY protocol writes no headers: all headers are the client's.
     believed = settings.trusted_proxies and not settings.proxy_protocol
     return quoting.render(
@@ -76,7 +76,7 @@ def render_main(routes: Routes, settings: Settings, upstreams: Iterable[Token], 
         client_header_timeout=settings.client_header_timeout,
         client_body_timeout=settings.client_body_timeout,
         server_names_hash_max_size=routes.names_hash_size,
-        server_names_hash_bucket_size=bucket_size(longest),
+        server_names_hash_bucket_size=bucket_size(max(map(len, routes.names), default=0)),
         map_hash_max_size=power_of_two(2 * sum(len(key.values) for _, key in routes.api_keys), 2048),
         real_ips=list(_view_real_ip(settings)),
         too_long=(414,) if settings.allow_regex_paths else (),
@@ -84,6 +84,7 @@ def render_main(routes: Routes, settings: Settings, upstreams: Iterable[Token], 
         forwarded_proto=quoting.variable("forwarded_proto" if believed else "scheme"),
         forwarded_host=quoting.variable("forwarded_host" if believed else "sent_host"),
         tls_defaults=list(_view_tls_defaults(settings)),
+        logging=view_logging(settings),
         default_servers=list(_view_default_servers(settings)),
         status_path=quote(settings.status_path, expands_variables=False),
         upstreams=upstreams,

@@ -31,6 +31,12 @@ def quote(text: str, *, expands_variables: bool = True) -> Token:
     return written
 
 
+def quote_dollars(text: str, holder: Token) -> Token:
+    """Write `text` as `quote` does, and each `$` in it as `holder`: the variable whose value is `$`."""
+    written = quote(text, expands_variables=False)
+    return Token(written.replace("$", f"${{{_finalize(holder)[1:]}}}"))
+
+
 def words(*parameters: str) -> Token:
     """Write several parameters of a directive, each quoted."""
     return join(*map(quote, parameters))

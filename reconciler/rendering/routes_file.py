@@ -1,17 +1,16 @@
 """The routes file: routes as lines of JSON that people, scripts and git can compare. It holds no secret."""
 
 from collections.abc import Iterator
-from urllib.parse import quote
 
 import msgspec
 
-from reconciler.routing.model import Answer, Host, Location, Match, Routes, Size, Upstream
+from reconciler.rendering.path_rules import PathRules, show_path
+from reconciler.routing.model import Answer, Host, Location, Routes, Size, Upstream
 from reconciler.values.files import Files
 from reconciler.values.memo import Memo
 
 ROUTES_FILE = "routes.jsonl"
 API_KEYS_FILE = "api-keys.conf"
-_AS_WRITTEN = "/!$&'()*+,;=:@~"
 
 
 class RoutesError(ValueError):
@@ -43,10 +42,12 @@ def measure_files(files: Files) -> Size:
         raise RoutesError(f"{ROUTES_FILE} is malformed") from None
 
 
-def show_path(match: Match, path: str) -> str:
-    """Give a path as a tenant writes it, percent-encoded."""
-    shown = path if match.is_regex else quote(path, safe=_AS_WRITTEN, errors="surrogateescape")
-    return f"{match.value}{shown}"
+def name_locations(locations: tuple[Location, ...]) -> Iterator[tuple[str, Location]]:
+    """Give locations with their paths as tenants write them: the two locations of a prefix are one path."""
+    rules = PathRules(locations)
+    for location in locations:
+        if not rules.is_second(location):
+            yield rules.show(location), location
 
 
 def _write_host(host: Host) -> bytes:
@@ -61,19 +62,12 @@ def _write_host(host: Host) -> bytes:
 
 
 def _list_paths(locations: tuple[Location, ...]) -> Iterator[tuple[str, dict[str, str | None]]]:
-    """List paths as tenants write them: the two locations of a prefix are one path."""
-    prefixes = {(location.path, location.upstream) for location in locations if location.match is Match.PREFIX}
-    for location in locations:
-        path = location.path
-        if location.match is Match.EXACT and (path.rstrip("/") + "/", location.upstream) in prefixes:
-            continue
-        if location.match is Match.PREFIX:
-            path = path.rstrip("/") or "/"
+    for path, location in name_locations(locations):
         yield (
-            show_path(location.match, path),
+            path,
             {
                 "namespace": location.namespace,
-                "access": _show_access(location),
+                "access": show_access(location),
                 "target": location.target,
                 "waits for": "a ready Pod" if location.answer is Answer.UNAVAILABLE else None,
                 "upstream": location.upstream,
@@ -81,7 +75,8 @@ def _list_paths(locations: tuple[Location, ...]) -> Iterator[tuple[str, dict[str
         )
 
 
-def _show_access(location: Location) -> str:
+def show_access(location: Location) -> str:
+    """Say who may use a location: open, with API key, closed, or reserved."""
     if location.answer in (Answer.CLOSED, Answer.RESERVED):
         return "closed" if location.answer is Answer.CLOSED else "reserved"
     return "with API key" if location.api_key else "open"

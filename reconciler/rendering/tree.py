@@ -51,9 +51,14 @@ class TreeRenderer:
         return dict(sorted({**files, **collect_certificates(routes, self._settings)}.items()))
 
 
-def render_release(name: str, socket: str) -> File:
-    """Render the server with which a running nginx answers its release's name on a unix socket."""
-    return File(_encode(quoting.render("release.conf.j2", name=quote(name), socket=quote(socket))))
+def render_release(name: str, socket: str, *, counts: bool = False) -> File:
+    """Render the server with which a running nginx answers its release's name on a unix socket.
+
+    If it `counts`, it answers the numbers of its connections too.
+    """
+    paths = [quote("/connections")] if counts else []
+    given = {"name": quote(name), "socket": quote(socket), "connections": paths}
+    return File(_encode(quoting.render("release.conf.j2", **given)))
 
 
 def _group(routes: Routes, settings: Settings) -> dict[str, Group]:

@@ -49,7 +49,7 @@ def _build_path(match: Match, path: str, claims: list[_Claim], settings: Setting
     _tell_disagreements(serving, settings, problems)
     namespace = oldest.pod.namespace
     servers = {claim.server.address: claim.server for claim in reversed(serving) if claim.server}
-    name = _upstream_name(namespace, match, path)
+    name = name_upstream(namespace, match, path)
     upstream = Upstream(name, namespace, match, path, tuple(sorted(servers.values())), oldest.check)
     return Path(oldest.entry.target, upstream)
 
@@ -146,11 +146,13 @@ def _tell_disagreements(claims: list[_Claim], settings: Settings, problems: list
         oldest = claims[0]
         what = f"{settings.paths_annotation} {excerpt(claim.entry.path)}"
         if claim.entry.target != oldest.entry.target:
-            why = f"has another targetPath than Pod {oldest.pod.name}, which is older and counts"
+            why = f"has another targetPath than {oldest.pod.resource.kind} {oldest.pod.name}, which is older and counts"
             expected = "the same targetPath in all Pods"
             problems.append(Problem(claim.pod.resource, what, why, expected, Reason.DISAGREEMENT))
         if claim.check != oldest.check:
-            why = f"has another health check than Pod {oldest.pod.name}, which is older and counts"
+            why = (
+                f"has another health check than {oldest.pod.resource.kind} {oldest.pod.name}, which is older and counts"
+            )
             problems.append(Problem(claim.pod.resource, what, why, "the same probe in all Pods", Reason.DISAGREEMENT))
         address = claim.server.address if claim.server else ""
         holder = seen.setdefault(address, claim.pod.name)
@@ -160,7 +162,7 @@ def _tell_disagreements(claims: list[_Claim], settings: Settings, problems: list
             problems.append(Problem(claim.pod.resource, what, why, expected, Reason.ADDRESS))
 
 
-def _upstream_name(namespace: str, match: Match, path: str) -> str:
+def name_upstream(namespace: str, match: Match, path: str) -> str:
     """Name an upstream after its Namespace and path only: names never collide, and never change between renders.
 
     The digest comes first because nginx compares each name with all others, from the front: digests differ early.

@@ -17,6 +17,8 @@ class Reason(StrEnum):
 
     ANNOTATION = "InvalidAnnotation"
     NOT_SELECTED = "NotSelected"
+    MISPLACED = "MisplacedAnnotation"
+    MISSPELT = "MisspeltName"
     PORT = "UndeclaredPort"
     ADDRESS = "InvalidAddress"
     PROBE = "InvalidProbe"

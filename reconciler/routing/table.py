@@ -7,14 +7,14 @@ from operator import attrgetter
 
 from reconciler.objects.snapshot import PemPair, Snapshot
 from reconciler.routing.hosts import build_host
-from reconciler.routing.model import Host, Routes, RoutingTable, Tls
+from reconciler.routing.model import Host, Routes, RoutingTable, Tenant, Tls
 from reconciler.routing.operator_problems import tell_default, tell_unlisted
 from reconciler.routing.problems import Problem, Reason, cut_problems, problem_of
 from reconciler.routing.server_names import Named, Slot, find_crowded, find_slots, hash_size
 from reconciler.routing.shadows import find_shadows
 from reconciler.routing.sharing import Contest, settle
 from reconciler.routing.tenant import read_tenant
-from reconciler.routing.validity import list_moments, tell_validity
+from reconciler.routing.validity import list_moments, tell_expiry
 from reconciler.settings import Settings
 from reconciler.values.certificates import PemCache
 from reconciler.values.memo import Memo
@@ -35,9 +35,7 @@ class TableBuilder:
         `now`, in seconds since the epoch, is the time for which the validity of certificates is checked.
         """
         tenants = self._tenants.round({namespace.name: namespace for namespace in snapshot.namespaces})
-        contests = settle(
-            sorted(tenants.values(), key=attrgetter("age")), shared_by_all=self._settings.host_sharing == "any"
-        )
+        contests = self._settle(tenants.values())
         built = self._hosts.round(contests)
         served = {name: one.host for name, one in built.items() if one.host}
         claimed = [name for name, contest in contests.items() if contest.claims]
@@ -52,7 +50,7 @@ class TableBuilder:
         unlisted = set(self._settings.watch_namespaces) - tenants.keys()
         problems += map(tell_unlisted, sorted(unlisted))
         problems += (_tell_crowded(served[name]) for name in crowded if name in served)
-        problems += (problem for host in hosts for problem in _tell_expiry(host, now))
+        problems += (problem for host in hosts for problem in tell_expiry(host, now))
         default = self._read_default(snapshot)
         problems += tell_default(default, now)
         used = {location.upstream for host in hosts for location in host.locations}
@@ -66,6 +64,13 @@ class TableBuilder:
         )
         good_until = min(_find_moments([host.tls for host in hosts] + [default], now), default=math.inf)
         return RoutingTable(routes, tuple(cut_problems(problems)), good_until)
+
+    def settle(self, snapshot: Snapshot) -> dict[str, Contest]:
+        """Settle who serves each host that a Snapshot's Namespaces name, sorted by host."""
+        return self._settle(self._tenants.round({one.name: one for one in snapshot.namespaces}).values())
+
+    def _settle(self, tenants: Iterable[Tenant]) -> dict[str, Contest]:
+        return settle(sorted(tenants, key=attrgetter("age")), shared_by_all=self._settings.host_sharing == "any")
 
     def _read_default(self, snapshot: Snapshot) -> Tls | None:
         """Read the default server's pair; None without TLS. Whoever gave it has checked it."""
@@ -92,14 +97,6 @@ def _tell_stray(namespace: str) -> Problem:
 def _tell_crowded(host: Host) -> Problem:
     why = "is left out: nginx has too many names in one hash bucket"
     return problem_of(host.namespace, f"host {host.name}", why, "fewer hosts, or other names", Reason.LIMIT)
-
-
-def _tell_expiry(host: Host, now: float) -> Iterator[Problem]:
-    if not host.tls:
-        return
-    for part, chain in (("certificate", host.tls.chain), ("clientCertificate", host.tls.client)):
-        if chain and (trouble := tell_validity(chain, now)):
-            yield problem_of(host.namespace, f"host {host.name} ssl.{part}", *trouble, Reason.EXPIRY)
 
 
 def _find_moments(served: Iterable[Tls | None], now: float) -> Iterator[float]:

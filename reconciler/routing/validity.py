@@ -1,5 +1,9 @@
 """Validity: what is told of a certificate as time passes."""
 
+from collections.abc import Iterator
+
+from reconciler.routing.model import Host
+from reconciler.routing.problems import Problem, Reason, problem_of
 from reconciler.values.certificates import Chain
 from reconciler.values.messages import write_time
 
@@ -16,6 +20,15 @@ def tell_validity(chain: Chain, now: float) -> tuple[str, str] | None:
     if now >= _find_late(chain):
         return f"ends at {write_time(chain.not_after)}", "a new certificate before that time"
     return None
+
+
+def tell_expiry(host: Host, now: float) -> Iterator[Problem]:
+    """Tell what is wrong with the dates of a host's certificates at a time, in seconds since the epoch."""
+    if not host.tls:
+        return
+    for part, chain in (("certificate", host.tls.chain), ("clientCertificate", host.tls.client)):
+        if chain and (trouble := tell_validity(chain, now)):
+            yield problem_of(host.namespace, f"host {host.name} ssl.{part}", *trouble, Reason.EXPIRY)
 
 
 def list_moments(chain: Chain) -> tuple[float, float, float]:

@@ -28,7 +28,7 @@ class Log:
 
     def __init__(self, stream: IO[str], log_format: str) -> None:
         self._lines = Lines(stream, log_format)
-        self._failure = self._nginx_failure = ""
+        self._failure = self._nginx_failure = self._unreported = ""
         self._standing: tuple[Problem, ...] = ()
 
     def stamp(self) -> None:
@@ -56,19 +56,28 @@ class Log:
                 self._failure = event.why
             case events.Recovered():
                 self._failure = ""
-                self._tell_notice("recovered: the cluster was read, and its routes are served")
+                self.tell_notice("recovered: the cluster was read, and its routes are served")
             case events.Resumed():
-                self._tell_notice(f"serving release {event.release}, the last good one, until the cluster is read")
+                self.tell_notice(f"serving release {event.release}, the last good one, until the cluster is read")
             case events.Recorded():
-                self._tell_notice(f"recorded {event.path}")
+                self.tell_notice(f"recorded {event.path}")
             case events.HungUp():
                 self._tell_standing()
+            case events.Reported():
+                self._tell_report(event)
             case events.ShuttingDown():
-                self._tell_notice(f"stopping: open requests have {event.patience:.0f} s to finish")
+                self.tell_notice(f"stopping: open requests have {event.patience:.0f} s to finish")
             case events.ShutDown():
-                self._tell_notice(f"stopped after {event.seconds:.1f} s")
+                self.tell_notice(f"stopped after {event.seconds:.1f} s")
             case _:
                 self._observe_nginx(event)
+
+    def _tell_report(self, event: events.Reported) -> None:
+        """Write why no Kubernetes Event can be written, once until that changes."""
+        if event.why and event.why != self._unreported:
+            self.tell_warning(event.why)
+        if event.why or event.outcome in ("created", "exists", "renewed"):
+            self._unreported = event.why
 
     def _observe_nginx(self, event: Event) -> None:
         """Write the line of an event of nginx; other events have none."""
@@ -77,16 +86,16 @@ class Log:
                 record = {"event": "nginx", "text": event.text, "severity": event.severity}
                 self._lines.write(_LEVELS.get(event.severity, "error"), record, f"nginx: {event.text}")
             case events.NginxEnded():
-                self._tell_notice(f"nginx {event.how}; it is started again")
+                self.tell_notice(f"nginx {event.how}; it is started again")
             case events.NginxStarted(again=True):
                 self._nginx_failure = ""
-                self._tell_notice(f"nginx runs again, with release {event.release}")
+                self.tell_notice(f"nginx runs again, with release {event.release}")
             case events.NginxFailed():
                 if event.why != self._nginx_failure:
-                    self._tell_notice(f"nginx cannot be started again: {event.why}")
+                    self.tell_notice(f"nginx cannot be started again: {event.why}")
                 self._nginx_failure = event.why
             case events.NginxSized():
-                self._tell_notice(
+                self.tell_notice(
                     f"nginx has {event.workers} worker{'s' * (event.workers > 1)}, each with {event.connections} "
                     f"connections, of which {event.kept} may wait idle for Pods, and {event.descriptors} descriptors"
                 )
@@ -96,9 +105,15 @@ class Log:
                         "allow: raise the container's limit (ulimit -Hn)"
                     )
             case events.FormerUnserved():
-                self._tell_notice(f"the former release {event.release} cannot be served: {event.why}")
+                self.tell_notice(f"the former release {event.release} cannot be served: {event.why}")
+            case events.LinesLost(over=True):
+                self.tell_warning(f"{event.lines} lines of the access log were lost")
+            case events.LinesLost():
+                self.tell_warning("lines of the access log are lost: standard output is not read, or takes no more")
+            case events.LogReaderEnded():
+                self.tell_warning("the process that reads nginx's logs has ended; it is started again")
             case events.MemoryShort():
-                self._tell_notice("memory is short: workers of former releases are ended, and their open requests fail")
+                self.tell_notice("memory is short: workers of former releases are ended, and their open requests fail")
 
     def tell_error(self, text: str) -> None:
         """Write an error: what prevents the command from doing its work."""
@@ -107,6 +122,10 @@ class Log:
     def tell_warning(self, text: str) -> None:
         """Write a warning: what is missing while the command goes on."""
         self._lines.write_marked("warning", {"event": "warning", "text": text}, text)
+
+    def tell_notice(self, text: str) -> None:
+        """Write what happened, in words."""
+        self._lines.write("info", {"event": "notice", "text": text}, text)
 
     def tell_problem(self, problem: Problem, *, gone: bool = False, indent: str = "") -> None:
         """Write one thing that is left out. If `gone`, it is no longer left out."""
@@ -162,11 +181,8 @@ class Log:
     def _tell_standing(self) -> None:
         """Write all problems that stand, for each Namespace the first ones."""
         number = len(self._standing)
-        self._tell_notice(f"SIGHUP: {number} problem{'s' * (number != 1)} stand{'s' * (number == 1)}")
+        self.tell_notice(f"SIGHUP: {number} problem{'s' * (number != 1)} stand{'s' * (number == 1)}")
         self._tell_limited([(problem, False) for problem in self._standing], "", _MOST)
-
-    def _tell_notice(self, text: str) -> None:
-        self._lines.write("info", {"event": "notice", "text": text}, text)
 
     def _tell_problems(self, cycle: Cycle, last: Cycle | None, indent: str, most: int | None = None) -> None:
         """Write the problems that went and came, for each Namespace the first `most` ones."""

@@ -9,7 +9,16 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from reconciler.values.addresses import Cidr, parse_address, parse_cidrs
-from reconciler.values.patterns import DNS_LABEL, HTTP_URI, NGINX_SIZE, NGINX_VERSION, URL_PATH, Pattern, decode_path
+from reconciler.values.patterns import (
+    DNS_LABEL,
+    DNS_SUBDOMAIN,
+    HTTP_URI,
+    NGINX_SIZE,
+    NGINX_VERSION,
+    URL_PATH,
+    Pattern,
+    decode_path,
+)
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _SIZE_LIMIT = 2**40
@@ -120,6 +129,21 @@ def parse_addresses(text: str) -> tuple[str, ...]:
     if len(addresses) < len(text.split(",")) or len(set(addresses)) < len(addresses):
         raise ValueError
     return addresses
+
+
+def parse_one_address(text: str) -> str:
+    """Parse one IP address."""
+    if address := parse_address(text):
+        return address
+    raise ValueError
+
+
+def parse_hosts(text: str) -> tuple[str, ...]:
+    """Parse DNS names with commas between, each once, in lower case. Without any, give none."""
+    hosts = tuple(part.strip().lower() for part in text.split(",")) if text else ()
+    if not all(map(DNS_SUBDOMAIN.accepts, hosts)) or len(set(hosts)) < len(hosts):
+        raise ValueError
+    return hosts
 
 
 def parse_denied(text: str) -> tuple[Cidr, ...]:

@@ -6,6 +6,7 @@ from fuzz_annotations import SETTINGS, check_tree
 from support.stages import build_table, normalise
 
 from reconciler.cluster.pages import PageError, Pages
+from reconciler.cluster.protobuf_pages import ProtobufPages
 from reconciler.objects.listing import Listing, Namespace, Pod, Secret, select
 
 NOW = 1_797_600_000.0
@@ -16,7 +17,8 @@ def decode(data: bytes, kind: Any) -> tuple[Any, ...]:
     """Decode an answer as a List of this kind; give no objects if it is not such a List."""
     half = len(data) // 2  # an answer arrives in pieces
     try:
-        page = Pages(kind).read([data[:half], data[half:]], {})
+        pages = ProtobufPages(kind) if data.startswith(b"k8s") else Pages(kind)
+        page = pages.read([data[:half], data[half:]], {})
     except PageError as error:
         assert "\n" not in str(error), error
         return ()

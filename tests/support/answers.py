@@ -61,6 +61,11 @@ def write_status(
     return Answer(code, (write_json(status | {"code": code}), b"\n"), JSON | dict(headers or {}))
 
 
+def write_answer(value: object) -> Answer:
+    """Write the answer to a request that succeeds."""
+    return Answer(200, (write_json(value), b"\n"))
+
+
 def write_list(kind: str, metadata: Mapping[str, object], items: bytes, api_version: str = "v1") -> Answer:
     """Write a list around its encoded items."""
     head = write_json({"kind": f"{kind}List", "apiVersion": api_version, "metadata": metadata, "items": []})
@@ -89,6 +94,34 @@ VERSION = Answer(
     ),
 )
 
+_RESOURCES = (
+    ("namespaces", "Namespace", False),
+    ("pods", "Pod", True),
+    ("secrets", "Secret", True),
+    ("events", "Event", True),
+)
+# By path: what kubectl reads before its first request.
+DISCOVERY = {
+    "/api": write_answer({"kind": "APIVersions", "versions": ["v1"]}),
+    "/apis": write_answer({"kind": "APIGroupList", "apiVersion": "v1", "groups": []}),
+    "/api/v1": write_answer(
+        {
+            "kind": "APIResourceList",
+            "groupVersion": "v1",
+            "resources": [
+                {
+                    "name": name,
+                    "singularName": kind.lower(),
+                    "namespaced": inside,
+                    "kind": kind,
+                    "verbs": ["get", "list"],
+                }
+                for name, kind, inside in _RESOURCES
+            ],
+        }
+    ),
+}
+
 
 def refuse(code: int, reason: str, message: str, details: object = None) -> Refused:
     """Make a refusal with a Status."""
@@ -103,6 +136,29 @@ def bad_request(message: str) -> Refused:
 def not_found(resource: str, name: str) -> Refused:
     """Make the refusal of a name that no object has."""
     return refuse(404, "NotFound", f'{resource} "{name}" not found', {"name": name, "kind": resource})
+
+
+def already_exists(resource: str, name: str) -> Refused:
+    """Make the refusal of a new object whose name another object has."""
+    return refuse(409, "AlreadyExists", f'{resource} "{name}" already exists', {"name": name, "kind": resource})
+
+
+def conflict(resource: str, name: str) -> Refused:
+    """Make the refusal of a change to another version of an object."""
+    message = (
+        f'Operation cannot be fulfilled on {resource} "{name}": the object has been modified; '
+        "please apply your changes to the latest version and try again"
+    )
+    return refuse(409, "Conflict", message, {"name": name, "kind": resource})
+
+
+def terminating(resource: str, name: str, namespace: str) -> Refused:
+    """Make the refusal of a new object in a Namespace that is being deleted."""
+    why = "because it is being terminated"
+    message = f'{resource} "{name}" is forbidden: unable to create new content in namespace {namespace} {why}'
+    cause = {"reason": "NamespaceTerminating", "message": f"namespace {namespace} is being terminated"}
+    details = {"name": name, "kind": resource, "causes": [cause | {"field": "metadata.namespace"}]}
+    return refuse(403, "Forbidden", message, details)
 
 
 def invalid(kind: str, name: str, place: str, problem: str) -> Refused:

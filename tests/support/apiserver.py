@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from aiohttp import web
 from support import protobuf
-from support.answers import NO_SUCH_PATH, UNAUTHORIZED, VERSION, Answer, Refused, not_found, write_forbidden
+from support.answers import DISCOVERY, NO_SUCH_PATH, UNAUTHORIZED, VERSION, Answer, Refused, not_found, write_forbidden
 from support.authority import Authority
 from support.event_store import create_event, patch_event, write_object
 from support.exchange import Exchange, order_headers, send_whole, write_response
@@ -31,7 +31,8 @@ ANONYMOUS = "system:anonymous"
 
 _ALL = frozenset({"*"})
 _PATH = re.compile(
-    r"/api/v1(?:/namespaces/(?P<namespace>[^/]+))?/(?P<resource>namespaces|pods|secrets|events)(?:/(?P<name>[^/]+))?"
+    r"(?:/api/v1|/apis/(?:apps|batch)/v1)(?:/namespaces/(?P<namespace>[^/]+))?"
+    r"/(?P<resource>namespaces|pods|secrets|events|deployments|statefulsets|daemonsets|cronjobs)(?:/(?P<name>[^/]+))?"
 )
 _VERBS = {"GET": "get", "POST": "create", "PATCH": "patch"}
 
@@ -229,11 +230,13 @@ class ApiServer:
         noted = Request(request.method, request.path, dict(request.query), request.headers.get("User-Agent", ""))
         self._change(lambda: self.requests.append(noted))
         applied = next((each for each in self._faults if each.takes(request)), None)
-        request["plain"] = not self.protobuf or (applied and not applied.fault.send)  # a fault may edit JSON
-        answer = await self._answer(request)
+        accept = request.headers.get("Accept", "")
+        if not self.protobuf or (applied and not applied.fault.send):  # a fault may edit JSON
+            accept = accept.removeprefix(f"{protobuf.CONTENT_TYPE}, ")
+        answer = await self._answer(request, accept)
         if applied:
             answer = applied.fault.change(answer)
-        if _read_accept(request).startswith(protobuf.CONTENT_TYPE):
+        if accept.startswith(protobuf.CONTENT_TYPE):
             answer = protobuf.translate(answer)
         packed = self.gzip and "gzip" in request.headers.get("Accept-Encoding", "")
         response, body = write_response(answer, packed)
@@ -242,17 +245,19 @@ class ApiServer:
         await ((applied and applied.fault.send) or send_whole)(Exchange(request, response, body, tell, mended))
         return response
 
-    async def _answer(self, request: web.Request) -> Answer:
+    async def _answer(self, request: web.Request, accept: str) -> Answer:
         user = self._find_user(request)
         if not user:
             return UNAUTHORIZED
         if request.path.rstrip("/") == "/version":
             return VERSION
+        if request.path in DISCOVERY:
+            return DISCOVERY[request.path]
         path = _PATH.fullmatch(request.path)
         if not path:
             return NO_SUCH_PATH
         try:
-            return await self._answer_resource(request, user, path.groupdict(""))
+            return await self._answer_resource(request, accept, user, path.groupdict(""))
         except Refused as refused:
             return refused.answer
 
@@ -265,13 +270,13 @@ class ApiServer:
         names = (value for part in certificate.get("subject", ()) for name, value in part if name == "commonName")
         return next(names, ANONYMOUS if self.anonymous else "")
 
-    async def _answer_resource(self, request: web.Request, user: str, path: dict[str, str]) -> Answer:
+    async def _answer_resource(self, request: web.Request, accept: str, user: str, path: dict[str, str]) -> Answer:
         resource, namespace, name = path["resource"], path["namespace"], path["name"]
         verb = _VERBS.get(request.method, request.method.lower())
         if verb == "get" and not name:
             query = parse_query(resource, namespace, request.query)
             self._check_right(user, "list", resource, namespace, query.name)
-            return await answer_list(self.store, query, _read_accept(request), self.patience)
+            return await answer_list(self.store, query, accept, self.patience)
         self._check_right(user, verb, resource, namespace, name)
         if resource == "events" and request.method != "GET":
             body, agent = await request.read(), request.headers.get("User-Agent", "")
@@ -288,9 +293,3 @@ class ApiServer:
         names = self.rights.get(user, {}).get(resource, frozenset())
         if "*" not in names and name not in names:
             raise Refused(write_forbidden(user, verb, resource, namespace, name))
-
-
-def _read_accept(request: web.Request) -> str:
-    """Read what the client accepts; without protobuf if the answer is to be plain."""
-    accept = request.headers.get("Accept", "")
-    return accept.removeprefix(f"{protobuf.CONTENT_TYPE}, ") if request["plain"] else accept

@@ -1,18 +1,26 @@
 """The main job without a cluster: the recorded story through a real nginx, with real servers for its Pods."""
 
 import argparse
+import math
 import signal
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from support.authority import Authority
 from support.backends import Backends
+from support.ports import free_port
 from support.router import Answer, Router
 from support.story import STORY, Ask, Stage, name_recording
 
-from reconciler.loop.ports import SinkError
+from reconciler import __version__
+from reconciler.loop.events import Applied, Idle, Started
+from reconciler.loop.ports import SinkError, Tell
+from reconciler.modes.observers import tell_all
+from reconciler.modes.reception import Reception
 from reconciler.nginx.program import find_binary
+from reconciler.settings import describe_settings
 from reconciler.status.log import Log
 
 
@@ -25,24 +33,33 @@ def main() -> None:
     if not binary:
         sys.exit("dispatcher: error: nginx is missing")
     with tempfile.TemporaryDirectory(prefix="dispatcher-demo-") as folder, Backends() as backends:
-        router = Router(Path(folder) / "router", binary, Authority(Path(folder)), {"NGINX_WORKER_CONNECTIONS": "256"})
-        stage = Stage(backends)
+        environment = {"NGINX_WORKER_CONNECTIONS": "256"} | ({"ADMIN_PORT": str(free_port())} if keep else {})
+        router = Router(Path(folder) / "router", binary, Authority(Path(folder)), environment)
+        reception = Reception(router.settings, math.inf)
+        tell = tell_all(reception.observers)
+        tell(Started(__version__, describe_settings(environment), "the recorded story"))
         try:
-            play(router, stage)
-            if keep:
-                tell_how_to_ask(router)
-                signal.sigwait([signal.SIGINT, signal.SIGTERM])
+            with ExitStack() as stack:
+                reception.open(stack, router.settings, router.nginx)
+                play(router, Stage(backends), tell)
+                if keep:
+                    tell_how_to_ask(router)
+                    signal.sigwait([signal.SIGINT, signal.SIGTERM])
         finally:
             router.stop()
 
 
-def play(router: Router, stage: Stage) -> None:
+def play(router: Router, stage: Stage, tell: Tell) -> None:
     """Play each step: show what the loop did, then what requests got."""
     log = Log(sys.stdout, "text")
     sys.stdout.write("Servers on 127.0.0.0/8 and ::1 stand in for the recorded Pods.\n\n")
     for step, asks in STORY.items():
         last = router.last
-        log.tell_recording(name_recording(step), router.serve(*stage.read(step)), last)
+        cycle = router.serve(*stage.read(step))
+        log.tell_recording(name_recording(step), cycle, last)
+        for event in [*router.events, Applied(cycle, last) if cycle.applied else Idle(cycle, last)]:
+            tell(event)
+        router.events.clear()
         for ask in asks:
             show(ask, list(stage.ask(router, ask)))
         sys.stdout.write("\n")
@@ -76,6 +93,7 @@ def tell_how_to_ask(router: Router) -> None:
         f"  curl -i http://127.0.0.1:{router.port}/nodejs -H 'Host: test.k8s.local' "
         "-H 'X-ROUTING-API-KEY: cm90YXRlZC1zZWNyZXQ='",
         f"  curl -ik https://secure.dev:{router.ssl_port}/ --resolve secure.dev:{router.ssl_port}:127.0.0.1",
+        f"  http://127.0.0.1:{router.settings.admin_port}/status.json, what the router tells about itself",
         f"  less {router.folder / 'current' / 'nginx.conf'}",
     )
     sys.stdout.write("\n".join(lines) + "\n")

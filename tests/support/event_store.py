@@ -4,7 +4,16 @@ import random
 import time
 
 import msgspec
-from support.answers import Answer, bad_request, invalid, not_found, write_json
+from support.answers import (
+    Answer,
+    already_exists,
+    bad_request,
+    conflict,
+    invalid,
+    not_found,
+    terminating,
+    write_json,
+)
 from support.objects import Object
 from support.store import Store, Stored
 
@@ -12,6 +21,7 @@ _LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # Kubernetes ends generated names with
 _DEFAULTS: Object = {"eventTime": None, "reportingComponent": "", "reportingInstance": ""}
 _EVENT = (
     "metadata", "involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "type",
+    "eventTime", "reportingComponent", "reportingInstance",
 )  # fmt: skip
 _REFERENCE = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 
@@ -38,13 +48,14 @@ def create_event(store: Store, namespace: str, body: bytes, agent: str) -> Answe
     if (about or "default") != namespace:
         problem = f'Invalid value: "{about}": does not match event.namespace'
         raise invalid("Event", name, "involvedObject.namespace", problem)
+    _check_place(store, namespace, name)
     metadata = {**given["metadata"], "name": name, "namespace": namespace, "managedFields": [_manage(given, agent)]}
     reference = given["involvedObject"]
+    whole = _DEFAULTS | given
     event = {
-        **{key: given[key] for key in _EVENT if key in given},
+        **{key: whole[key] for key in _EVENT if key in whole},
         "metadata": metadata,
         "involvedObject": {key: reference[key] for key in _REFERENCE if key in reference},
-        **_DEFAULTS,
     }
     return write_object("Event", store.put({"kind": "Event", **event}), 201)
 
@@ -54,8 +65,25 @@ def patch_event(store: Store, namespace: str, name: str, body: bytes) -> Answer:
     stored = store.present.collections["Event"].objects.get(f"{namespace}/{name}")
     if not stored:
         raise not_found("events", name)
-    event = msgspec.json.decode(stored.item) | _read_body(body)
-    return write_object("Event", store.put({"kind": "Event", **event}))
+    event, change = msgspec.json.decode(stored.item), _read_body(body)
+    if change.get("metadata", {}).pop("resourceVersion", str(stored.version)) != str(stored.version):
+        raise conflict("events", name)
+    changed = event | change | {"metadata": event["metadata"] | change.get("metadata", {})}
+    if changed == event:
+        return write_object("Event", stored)  # nothing is stored, and the version stays
+    return write_object("Event", store.put({"kind": "Event", **changed}))
+
+
+def _check_place(store: Store, namespace: str, name: str) -> None:
+    """Refuse a name that is taken, and a Namespace that does not exist or is being deleted. "default" always exists."""
+    objects = {kind: each.objects for kind, each in store.present.collections.items()}
+    around = objects["Namespace"].get(namespace)
+    if not around and namespace != "default":
+        raise not_found("namespaces", namespace)
+    if around and around.fields["status.phase"] == "Terminating":
+        raise terminating("events", name, namespace)
+    if f"{namespace}/{name}" in objects["Event"]:
+        raise already_exists("events", name)
 
 
 def _manage(given: Object, agent: str) -> Object:

@@ -66,7 +66,7 @@ def main(folder: Path) -> None:
         witness.sendto(b"", WITNESS)
     authority = Authority(folder)
     with ApiServer(authority) as server:
-        daemon = RunningDaemon(folder / "daemon", server, authority, HEALTH_PORT="0")
+        daemon = RunningDaemon(folder / "daemon", server, authority, HEALTH_PORT="0", ADMIN_PORT="0")
         try:
             run_daemon(server, daemon)
         finally:

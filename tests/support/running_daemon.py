@@ -1,6 +1,7 @@
 """The daemon under test: the installed command with a real nginx, which follows a test API server, and its output."""
 
 import http.client
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 from support import command
@@ -33,7 +35,8 @@ class RunningDaemon:
     def __init__(self, folder: Path, server: ApiServer, authority: Authority, **settings: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder / "router"
-        self.port, self.ssl_port, self.health_port = free_port(), free_port(), free_port()
+        self.port, self.ssl_port = free_port(), free_port()
+        self.health_port, self.admin_port = free_port(), free_port()
         self.token = folder / "token"
         self.token.write_text(TOKEN)
         self.config = folder / "kubeconfig"
@@ -44,6 +47,7 @@ class RunningDaemon:
             "PORT": str(self.port),
             "SSL_PORT": str(self.ssl_port),
             "HEALTH_PORT": str(self.health_port),
+            "ADMIN_PORT": str(self.admin_port),
             "RECONCILE_INTERVAL": "1",
             "DENY_POD_CIDRS": "none",
             "MIN_RELOAD_INTERVAL": "0",
@@ -115,6 +119,11 @@ class RunningDaemon:
     def probe(self, path: str) -> tuple[int, str]:
         """Request a path on the health port; give the status and the text."""
         return self._get(self.health_port, path, "health")
+
+    def read_status(self) -> dict[str, Any]:
+        """Read what the admin port tells as /status.json; nothing while it does not answer."""
+        status, text = self._get(self.admin_port, "/status.json", "127.0.0.1")
+        return dict(json.loads(text)) if status == 200 else {}
 
     def _get(self, port: int, path: str, host: str) -> tuple[int, str]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)

@@ -25,6 +25,7 @@ class Kind:
     name: str
     resource: str
     fields: tuple[str, ...] = ("metadata.name", "metadata.namespace")
+    version: str = "v1"
 
     @property
     def namespaced(self) -> bool:
@@ -34,13 +35,19 @@ class Kind:
         return f"{namespace}/{name}" if self.namespaced else name
 
 
+# The fields by which kubectl finds an object's Events.
+_INVOLVED = tuple(f"involvedObject.{name}" for name in ("kind", "namespace", "name", "uid", "apiVersion"))
 KINDS = {
     kind.resource: kind
     for kind in (
         Kind("Namespace", "namespaces", ("metadata.name", "status.phase")),
         Kind("Pod", "pods", ("metadata.name", "metadata.namespace", "status.phase")),
         Kind("Secret", "secrets", ("metadata.name", "metadata.namespace", "type")),
-        Kind("Event", "events"),
+        Kind("Event", "events", ("metadata.name", "metadata.namespace", *_INVOLVED)),
+        Kind("Deployment", "deployments", version="apps/v1"),
+        Kind("StatefulSet", "statefulsets", version="apps/v1"),
+        Kind("DaemonSet", "daemonsets", version="apps/v1"),
+        Kind("CronJob", "cronjobs", version="batch/v1"),
     )
 }
 _BY_NAME = {kind.name: kind for kind in KINDS.values()}
@@ -121,6 +128,7 @@ def encode(kind: Kind, given: Object, version: int, born: dict[str, str]) -> Sto
         "metadata.namespace": metadata.get("namespace", ""),
         "status.phase": (given.get("status") or {}).get("phase", ""),
         "type": given.get("type", ""),
+        **{name: given.get("involvedObject", {}).get(name.partition(".")[2], "") for name in _INVOLVED},
     }
     key = kind.key(fields["metadata.namespace"], fields["metadata.name"])
     born = {name: metadata[name] for name in ("uid", "creationTimestamp")}

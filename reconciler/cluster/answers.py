@@ -1,0 +1,63 @@
+"""Answers of an API server that are not what was asked for: their status and message; and why no answer came."""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+
+import requests
+import urllib3
+
+from reconciler.cluster.protobuf_pages import read_message
+from reconciler.values.messages import excerpt
+
+# http.client raises ValueError for a chunk with a negative length.
+FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)
+_LONGEST_MESSAGE = 300  # of a Status; a service account's name alone may have 300 characters
+_LONGEST_BODY = 65536
+# https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+
+def is_protobuf(response: requests.Response) -> bool:
+    """Tell whether an answer is in protobuf."""
+    return response.headers.get("Content-Type", "").partition(";")[0].strip() == PROTOBUF
+
+
+class StatusError(Exception):
+    """An answer whose status says that a request failed.
+
+    `text` is one line for a person; `message` is that of the Status as it was sent, empty if there is none.
+    """
+
+    def __init__(self, response: requests.Response) -> None:
+        self.status = response.status_code
+        reason = excerpt(response.reason or "")[1:-1]
+        self.message = _read_message(response)
+        said = f": {excerpt(self.message, _LONGEST_MESSAGE)}" if self.message else ""
+        self.text = f"{self.status} {reason}{said}"
+        self.retry_after = 0.0
+        with suppress(ValueError):
+            self.retry_after = max(0.0, float(response.headers.get("Retry-After", 0)))
+
+
+def _read_message(response: requests.Response) -> str:
+    """Read the message of a Status, if the answer is a Status."""
+    with suppress(RecursionError, *FAILURES):
+        body = response.raw.read(_LONGEST_BODY, decode_content=True)
+        if is_protobuf(response):
+            return read_message(body)
+        status = json.loads(body or b"null")
+        if isinstance(status, dict) and isinstance(status.get("message"), str):
+            return str(status["message"])
+    return ""
+
+
+def find_reason(error: BaseException) -> str:
+    """Find the first cause of an error: libraries wrap it in texts with memory addresses, which differ each time."""
+    causes: Iterator[BaseException | None] = iter(
+        (getattr(error, "reason", None), error.__cause__, error.__context__, *error.args)
+    )
+    below = next((cause for cause in causes if isinstance(cause, BaseException)), None)
+    if below:
+        return find_reason(below)
+    return getattr(error, "strerror", None) or excerpt(str(error)) or type(error).__name__

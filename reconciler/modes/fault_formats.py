@@ -1,0 +1,107 @@
+"""Formats of faults: text, JSON, SARIF, and workflow commands of GitHub. All text from manifests is made harmless."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from reconciler import __version__
+from reconciler.disk.manifests import Manifests
+from reconciler.modes.faults import Fault
+from reconciler.values.messages import escape
+
+Format = Callable[[list[Fault], Manifests], str]
+_STANDARD_INPUT = "<stdin>"
+_SARIF = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+# https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
+_IN_MESSAGE = {"%": "%25", "\r": "%0D", "\n": "%0A"}
+_IN_PROPERTY = {**_IN_MESSAGE, ":": "%3A", ",": "%2C"}
+
+
+def write_text(faults: list[Fault], _: Manifests) -> str:
+    """Write a line for each fault, as compilers do."""
+    return "".join(f"{_show_file(fault)}:{fault.line}: {_show(fault)}\n" for fault in faults)
+
+
+def write_json(faults: list[Fault], manifests: Manifests) -> str:
+    """Write one document; docs/lint.schema.json describes it."""
+    document = {
+        "version": 1,
+        "faults": [
+            {
+                "file": fault.file or None,
+                "line": fault.line,
+                **msgspec.structs.asdict(fault.problem.resource),
+                **{name: getattr(fault.problem, name) for name in ("what", "why", "expected", "reason")},
+            }
+            for fault in faults
+        ],
+        "read": dict(sorted(manifests.read.items())),
+        "unread": dict(sorted(manifests.unread.items())),
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def write_sarif(faults: list[Fault], _: Manifests) -> str:
+    """Write a log of SARIF 2.1.0: https://docs.oasis-open.org/sarif/sarif/v2.1.0/."""
+    reasons = sorted({fault.problem.reason for fault in faults})
+    driver = {"name": "dispatcher", "version": __version__, "rules": [{"id": reason} for reason in reasons]}
+    run = {"tool": {"driver": driver}, "results": [_write_result(fault, reasons.index) for fault in faults]}
+    return json.dumps({"$schema": _SARIF, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
+
+
+def write_github(faults: list[Fault], _: Manifests) -> str:
+    """Write a workflow command for each fault, which GitHub shows beside the line of the file."""
+    return "".join(_write_command(fault) for fault in faults)
+
+
+FORMATS: Mapping[str, Format] = {
+    "text": write_text,
+    "json": write_json,
+    "sarif": write_sarif,
+    "github": write_github,
+}
+
+
+def _show(fault: Fault) -> str:
+    return escape(str(fault.problem))
+
+
+def _show_file(fault: Fault) -> str:
+    # A line that begins with "::" would be a command to GitHub.
+    return escape(f"./{fault.file}" if fault.file.startswith(":") else fault.file or _STANDARD_INPUT)
+
+
+def _write_result(fault: Fault, number: Callable[[Any], int]) -> dict[str, Any]:
+    location: dict[str, Any] = {"logicalLocations": [{"fullyQualifiedName": str(fault.problem.resource)}]}
+    if fault.file:
+        location["physicalLocation"] = {
+            "artifactLocation": {"uri": _write_uri(fault.file)},
+            "region": {"startLine": fault.line},
+        }
+    return {
+        "ruleId": fault.problem.reason,
+        "ruleIndex": number(fault.problem.reason),
+        "level": "error",
+        "message": {"text": _show(fault)},
+        "locations": [location],
+    }
+
+
+def _write_uri(file: str) -> str:
+    return Path(file).as_uri() if Path(file).is_absolute() else quote(os.fsencode(file))
+
+
+def _write_command(fault: Fault) -> str:
+    place = f"file={_replace(fault.file, _IN_PROPERTY)},line={fault.line}," if fault.file else ""
+    # Runners read "##[" as the beginning of a command wherever it stands.
+    message = _replace(_show(fault).replace("##[", "# #["), _IN_MESSAGE)
+    return f"::error {place}title={_replace(fault.problem.reason, _IN_PROPERTY)}::{message}\n"
+
+
+def _replace(text: str, signs: Mapping[str, str]) -> str:
+    return "".join(signs.get(sign, sign) for sign in escape(text))

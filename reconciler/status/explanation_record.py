@@ -1,0 +1,119 @@
+"""An explanation as JSON for scripts: docs/explain.schema.json describes it."""
+
+import math
+from typing import Any
+
+import msgspec
+
+from reconciler.advice.explanation import Explanation, FoundHost, FoundPath, Outcome
+from reconciler.advice.near_miss import NearMiss
+from reconciler.routing.model import Match, Tls
+from reconciler.routing.problems import Problem
+from reconciler.settings import Settings
+from reconciler.values.messages import write_time
+
+_VERSION = 1
+_MATCHES = {Match.EXACT: "exact", Match.PREFIX: "prefix", Match.REGEX: "regex", Match.IREGEX: "iregex"}
+
+
+def write_explanation(explanation: Explanation, settings: Settings) -> dict[str, Any]:
+    """Give an explanation as values of JSON."""
+    question = explanation.question
+    return {
+        "version": _VERSION,
+        "asked": {"host": question.host, "uri": question.uri, "scheme": name_scheme(question.tls)},
+        "outcome": explanation.outcome.value,
+        "answered": explanation.is_answered,
+        "text": tell_outcome(explanation, settings),
+        "scheme": name_scheme(explanation.tls),
+        "host": _write_host(explanation.host) if explanation.host else None,
+        "path": _write_path(explanation.path) if explanation.path else None,
+        "pods": [{**msgspec.structs.asdict(one), "ready": one.address is not None} for one in explanation.backends],
+        "others": [msgspec.structs.asdict(one) for one in explanation.losers],
+        "problems": [_write_problem(one) for one in explanation.problems],
+        "near_misses": [_write_near_miss(one) for one in explanation.near_misses],
+        "unknown": list(explanation.gaps),
+    }
+
+
+def name_scheme(tls: bool | None) -> str | None:
+    """Name the scheme of a port; None if it is not known."""
+    return None if tls is None else "https" if tls else "http"
+
+
+def show_route(path: FoundPath) -> str:
+    """Show a path as its Pods name it, with its modifier."""
+    return f"{path.match.value}{path.path}"
+
+
+def tell_outcome(explanation: Explanation, settings: Settings) -> str:
+    """Say in one sentence what a request gets."""
+    path = explanation.path
+    match explanation.outcome:
+        case Outcome.PODS:
+            return _tell_pods(explanation)
+        case Outcome.UNAVAILABLE:
+            return "503: the path is known, and no Pod of it gets traffic"
+        case Outcome.CLOSED:
+            return f"403 to everyone: Namespace {path.namespace if path else ''} has no API key that opens the path"
+        case Outcome.REFUSED:
+            return "400: the path has '..', '//' at its beginning, '#' or a wrong '%' in some spelling"
+        case Outcome.TOO_LONG:
+            return "414: the path is too long for a host with regular expressions"
+        case Outcome.DEFAULT:
+            return _tell_default(explanation, settings)
+        case Outcome.UNKNOWN:
+            return _tell_unknown(explanation, settings)
+
+
+def _tell_pods(explanation: Explanation) -> str:
+    ready = sum(one.address is not None for one in explanation.backends)
+    needs = ["the API key"] if explanation.path and explanation.path.api_key else []
+    tls = explanation.host.tls if explanation.host else None
+    needs += ["a client certificate"] if tls and tls.client else []
+    answer = "1 Pod answers" if ready == 1 else f"{ready} Pods answer"
+    return f"{answer}, if the request brings {' and '.join(needs)}" if needs else answer
+
+
+def _tell_default(explanation: Explanation, settings: Settings) -> str:
+    reserved = explanation.path is not None
+    why = "the path is kept for the host's owner" if reserved else "no Namespace has this path on the host"
+    answer = settings.default_location_return
+    told = str(answer) if isinstance(answer, int) else f"passed on to {answer}"
+    return f"{told}: {why} (DEFAULT_LOCATION_RETURN)"
+
+
+def _tell_unknown(explanation: Explanation, settings: Settings) -> str:
+    question = explanation.question
+    if question.uri.partition("?")[0] == settings.status_path:
+        return "200 from the router itself: this is NGINX_STATUS_PATH, and the host is unknown"
+    scheme = name_scheme(question.tls)
+    where = f" by {scheme}" if scheme else ""
+    return f"the connection is closed without an answer: the host is not served{where}"
+
+
+def _write_host(host: FoundHost) -> dict[str, Any]:
+    return {**msgspec.structs.asdict(host), "tls": _write_tls(host.tls) if host.tls else None}
+
+
+def _write_tls(tls: Tls) -> dict[str, Any]:
+    end = tls.chain.not_after
+    not_after = write_time(end) if math.isfinite(end) else None
+    return {"not_after": not_after, "names": sorted(tls.chain.names), "client": tls.client is not None}
+
+
+def _write_path(path: FoundPath) -> dict[str, Any]:
+    record = {**msgspec.structs.asdict(path), "match": _MATCHES[path.match]}
+    record["path"] = path.path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return record
+
+
+def _write_problem(problem: Problem) -> dict[str, Any]:
+    resource = msgspec.structs.asdict(problem.resource)
+    told = {"what": problem.what, "why": problem.why, "expected": problem.expected}
+    return {**resource, **told, "reason": problem.reason.value}
+
+
+def _write_near_miss(miss: NearMiss) -> dict[str, Any]:
+    resource = msgspec.structs.asdict(miss.resource) if miss.resource else None
+    return {"reason": miss.kind.value, "object": resource, "why": miss.why, "expected": miss.expected}

@@ -1,0 +1,146 @@
+"""Metrics: what is exported is what docs/metrics.md lists, and it is true of a running router."""
+
+from collections.abc import Callable
+
+import httpx
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
+from prometheus_client.parser import text_string_to_metric_families as parse
+from support import faults
+from support.apiserver import ApiServer
+from support.authority import Authority
+from support.metrics_table import read_table
+from support.objects import namespace, secret, tls, web
+from support.running_daemon import RunningDaemon
+
+from reconciler.loop import events
+from reconciler.loop.events import Event
+from reconciler.status.figures import Connections, Figures
+from reconciler.status.metrics import Gauges, Metrics
+from reconciler.status.state import State
+
+Start = Callable[..., RunningDaemon]
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def read_samples(text: str) -> Samples:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in parse(text)
+        for sample in family.samples
+    }
+
+
+def scrape(daemon: RunningDaemon) -> Samples:
+    """Read the metrics; none while the admin port does not answer yet."""
+    try:
+        return read_samples(httpx.get(f"http://127.0.0.1:{daemon.admin_port}/metrics").text)
+    except httpx.ConnectError:
+        return {}
+
+
+def one(samples: Samples, name: str, **labels: str) -> float:
+    """Give a sample's value; 0 if there is none."""
+    return samples.get((f"dispatcher_{name}", frozenset(labels.items())), 0.0)
+
+
+def test_table(server: ApiServer, launch: Start, authority: Authority, port: int) -> None:
+    """The table lists every metric of a running router with its type and labels, and no other."""
+    certificate, key = authority.issue("a.dev")
+    server.load([namespace("a", {"a.dev": tls()}), web("a", port), secret("a", ssl_crt=certificate, ssl_key=key)])
+    server.put(web("a", port, 3, path="no slash"))
+    daemon = launch(**default_pair(authority), EVENTS="on", REQUEST_METRICS="on")
+    daemon.wait_for_line("applied")
+    daemon.wait_for(lambda: one(scrape(daemon), "ticks_total", outcome="idle"))
+    daemon.ask("a.dev")
+    daemon.wait_for(lambda: one(scrape(daemon), "events_total", outcome="created"))
+    daemon.wait_for(lambda: any(name == "dispatcher_requests_total" for name, _ in scrape(daemon)))
+    answer = httpx.get(f"http://127.0.0.1:{daemon.admin_port}/metrics")
+    exported = {}
+    for family in parse(answer.text):
+        if not family.name.startswith("dispatcher_") or family.name.endswith("_created"):
+            continue
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        exported[name] = (family.type, frozenset(labels))
+    assert exported == read_table()
+    assert all(family.documentation.endswith(".") for family in parse(answer.text) if family.name in exported)
+
+
+def default_pair(authority: Authority) -> dict[str, str]:
+    certificate, key = authority.default
+    return {"SSL_CERT": str(certificate), "SSL_KEY": str(key)}
+
+
+def test_a_running_router(server: ApiServer, launch: Start, port: int) -> None:
+    """The metrics follow what happens: cycles, releases, problems, answers of the API server, nginx."""
+    server.load([namespace("a", {"a.dev": {}}), web("a", port), secret("a", api_key="open sesame")])
+    daemon = launch()
+    daemon.wait_for(lambda: one(scrape(daemon), "ticks_total", outcome="idle"))
+    samples = scrape(daemon)
+    assert one(samples, "ticks_total", outcome="applied") == one(samples, "releases_total") == 1
+    assert one(samples, "reloads_total") == 2, "the default servers, and the first release"
+    assert [one(samples, "objects", kind=kind) for kind in ("Namespace", "Pod", "Secret")] == [1, 1, 1]
+    assert (one(samples, "hosts"), one(samples, "pods"), one(samples, "upstreams")) == (1, 1, 1)
+    for phase in ("read", "plan", "render", "apply"):
+        assert one(samples, "tick_phase_duration_seconds_count", phase=phase) >= 1
+        assert 0 < one(samples, "tick_phase_duration_seconds_sum", phase=phase) < 60
+    for phase in ("write", "test", "load"):
+        assert one(samples, "reload_phase_duration_seconds_count", phase=phase) == 2
+    assert one(samples, "api_requests_total", resource="pods", code="200") >= 2
+    assert one(samples, "api_received_bytes_total", resource="pods") > 1000
+    assert one(samples, "nginx_starts_total") == 1
+    assert one(samples, "nginx_workers", state="serving") >= 1
+    assert one(samples, "nginx_memory_bytes") > 1_000_000
+    assert one(samples, "nginx_connections", state="writing") == 1, "the request for these numbers"
+    server.put(web("a", port, 3, path="no slash"))
+    daemon.wait_for(lambda: one(scrape(daemon), "problems", reason="InvalidAnnotation") == 1)
+    read = one(scrape(daemon), "last_read_timestamp_seconds")
+    server.fail(faults.HTML)
+    daemon.wait_for(lambda: one(scrape(daemon), "ticks_total", outcome="failed"))
+    server.mend()
+    daemon.wait_for(lambda: one(scrape(daemon), "last_read_timestamp_seconds") > read)
+    assert daemon.end() == 0
+
+
+def test_formats(server: ApiServer, launch: Start) -> None:
+    """Prometheus gets OpenMetrics if it asks for it, with types that its parser accepts."""
+    daemon = launch()
+    daemon.wait_for_line("applied")
+    url = f"http://127.0.0.1:{daemon.admin_port}/metrics"
+    answer = httpx.get(url, headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+    assert "dispatcher_ticks" in {family.name for family in parse_open(answer.text)}
+    assert httpx.get(url).headers["Content-Type"].startswith("text/plain")
+
+
+def count(*told: Event) -> Samples:
+    state = State()
+    metrics = Metrics()
+    figures = Figures(2, 1, 5, Connections(6, 1, 2, 3))
+    metrics.add(Gauges(state, lambda: figures, "1.26.3"))
+    for event in told:
+        state.observe(event)
+        metrics.observe(event)
+    return read_samples(metrics.write("")[0].decode())
+
+
+def test_what_events_count() -> None:
+    """Each event counts once; a request without an answer has the code none."""
+    samples = count(
+        events.RolledBack("b", "a"), events.Answered("pods", 0, 0), events.Answered("pods", 200, 7),
+        events.Failed("source", "x"), events.NginxStarted("a", again=False), events.Started("0.1", {}, "x"),
+    )  # fmt: skip
+    assert one(samples, "rollbacks_total") == 1
+    assert one(samples, "api_requests_total", resource="pods", code="none") == 1
+    assert one(samples, "api_received_bytes_total", resource="pods") == 7
+    assert [one(samples, "ticks_total", outcome=each) for each in ("applied", "idle", "failed")] == [0, 0, 1]
+    assert one(samples, "nginx_connections", state="waiting") == 3
+    assert one(samples, "nginx_workers", state="leaving") == 1
+    (build,) = (dict(labels) for name, labels in samples if name == "dispatcher_build_info")
+    assert (build["version"], build["nginx"]) == ("0.1", "1.26.3")
+
+
+def test_nothing_is_global() -> None:
+    """Two routers in one process do not count for each other."""
+    assert one(count(events.RolledBack("b", "a")), "rollbacks_total") == 1
+    assert one(count(), "rollbacks_total") == 0
