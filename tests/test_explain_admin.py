@@ -1,6 +1,7 @@
 """explain of a running router: its admin port's /status.json, served by a real HTTP server."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,8 +9,11 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from support.apiserver import ApiServer
 from support.command import run
+from support.objects import namespace, web
 from support.ports import free_port
+from support.running_daemon import RunningDaemon
 
 POD = {"name": "web-0", "address": "10.0.0.1:3000", "weight": 2}
 
@@ -176,3 +180,19 @@ def test_nobody_there() -> None:
     failed = run("explain", "shop.example.com", "--admin", f"http://127.0.0.1:{free_port()}")
     assert failed.returncode == 3
     assert "cannot be read: Connection refused" in failed.stderr
+
+
+def test_a_real_router(server: ApiServer, launch: Callable[..., RunningDaemon], port: int) -> None:
+    """A running router explains what it serves, and what it left out and why."""
+    server.load([namespace("a", {"a.dev": {}, "bad host": {}}), web("a", port), web("a", port, 3, "no slash")])
+    daemon = launch()
+    daemon.wait_until_serves("a.dev")
+    admin = ["--admin", f"http://127.0.0.1:{daemon.admin_port}"]
+    found = run("explain", "a.dev/x", *admin)
+    assert found.returncode == 0
+    assert re.search(rf"^Pods +web-2 +127\.0\.0\.2:{port} ", found.stdout, re.MULTILINE)
+    unknown = run("explain", "b.dev", *admin)
+    assert unknown.returncode == 1
+    assert "the host is not served" in unknown.stdout
+    problems = json.loads(run("explain", "a.dev", "--json", *admin).stdout)["problems"]
+    assert {one["name"] for one in problems} == {"a"}

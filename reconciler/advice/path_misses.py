@@ -58,8 +58,9 @@ def _judge_pod(pod: Pod, wanted: Wanted, evidence: Evidence, settings: Settings)
             yield miss
     elif text and (segment := wanted.first_segment) and segment in text:
         for fault in faults:
-            why = f"has an entry that is left out: {settings.paths_annotation} {fault.what} {fault.why}"
-            yield NearMiss(Miss.UNREADABLE, resource, why, fault.expected)
+            problem = fault.as_problem(resource, settings.paths_annotation)
+            why = f"has an entry that is left out: {problem.what} {problem.why}"
+            yield NearMiss(Miss.UNREADABLE, resource, why, problem.expected)
     if not text:
         yield from _find_misspelt(metadata, resource, wanted, settings)
 

@@ -41,7 +41,7 @@ def _replay(given: argparse.Namespace, settings: Settings, log: Log, environment
     settings = dataclasses.replace(settings, max_changes=0)  # recordings that were made minutes apart run at once here
     reception = Reception(settings, _LONGEST_TURN)
     tell = tell_all([_Told(log), *reception.observers])
-    tell(Started(__version__, describe_settings(environment), f"recordings: {' '.join(map(_label, paths))}"))
+    tell(Started(__version__, describe_settings(environment), _name_source(paths)))
     with ExitStack() as stack:
         settings, sink = _prepare(given, settings, log, stack, tell)
         if isinstance(sink, NginxSink):
@@ -107,6 +107,13 @@ def _serve_on(settings: Settings, log: Log) -> None:
             signal.pause()
     except Stopped:
         return
+
+
+def _name_source(paths: list[str]) -> str:
+    """Name the recordings in a few words: a folder may have hundreds."""
+    if len(paths) == 1:
+        return f"the recording {_label(paths[0])}"
+    return f"{len(paths)} recordings, {_label(paths[0])} to {_label(paths[-1])}"
 
 
 def _label(path: str) -> str:

@@ -68,4 +68,5 @@ class Lines:
 
     @staticmethod
     def _write_time(form: str) -> str:
-        return time.strftime(form, time.gmtime())
+        # gmtime() alone reads a clock that is some milliseconds behind that of other programs.
+        return time.strftime(form, time.gmtime(time.time()))
