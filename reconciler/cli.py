@@ -19,7 +19,7 @@ from reconciler.modes import completion, explain, lint, record, replay
 from reconciler.modes.arguments import FAILED, WRONG_INPUT, Command, UsageError
 from reconciler.modes.follow import follow
 from reconciler.modes.once import run_once
-from reconciler.modes.setting_names import find_slips
+from reconciler.modes.setting_names import find_misspelt
 from reconciler.modes.signals import Stopped
 from reconciler.nginx.sandbox import shield
 from reconciler.settings import Settings, SettingsError, read_settings
@@ -168,7 +168,7 @@ def _run(given: argparse.Namespace, settings: Settings, log: Log, environment: M
     """Pick the mode that the arguments ask for."""
     command = _COMMANDS.get(given.command)
     _check(given, command)
-    for slip in find_slips(environment):
+    for slip in find_misspelt(environment):
         log.tell_warning(slip)
     run = command.run if command else run_once if given.once else follow
     return run(given, settings, log, environment)

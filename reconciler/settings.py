@@ -174,7 +174,7 @@ class Settings:
     watch_namespaces: tuple[str, ...] = _variable(
         "WATCH_NAMESPACES", "", parse_namespaces, "names of Namespaces with commas between, each once"
     )
-    events: str = _variable("EVENTS", "off", parse_choice("off", "on"), "off or on")
+    events: bool = _variable("EVENTS", "off", parse_boolean, "off or on")
     health_port: int = _variable("HEALTH_PORT", "0", parse_number(0, 65535), "0-65535, and neither PORT nor SSL_PORT")
     admin_port: int = _variable(
         "ADMIN_PORT", "0", parse_number(0, 65535), "0-65535, and none of PORT, SSL_PORT and HEALTH_PORT"

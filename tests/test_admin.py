@@ -87,10 +87,12 @@ def test_status(daemon: RunningDaemon, server: ApiServer, port: int) -> None:
     assert status["serving"]["origin"] == "live"
     assert status["size"] == {"hosts": 1, "locations": 2, "upstreams": 1, "pods": 1, "namespaces": 1}
     (host,) = status["hosts"]
+    (name,) = status["upstreams"]
     pods = [{"name": "web-2", "address": f"127.0.0.2:{port}", "weight": 1}]
     assert host["paths"] == [
-        {"path": "/", "namespace": "a", "access": "with API key", "target": None, "answer": "Pods", "pods": pods}
+        {"path": "/", "namespace": "a", "access": "with API key", "target": None, "answer": "Pods", "upstream": name}
     ]
+    assert status["upstreams"] == {name: pods}
     assert {one["resource"] for one in status["source"]["answers"]} == {"namespaces", "pods", "secrets"}
     assert all(one["code"] == 200 and one["number"] and one["bytes"] for one in status["source"]["answers"])
     assert status["nginx"]["running"]

@@ -217,21 +217,25 @@ def test_the_wrong_level(kind: str) -> None:
     paths = template["annotations"].pop(PATHS)
     right["metadata"]["annotations"] = {PATHS: paths}
     assert judge(right) == [
-        f"{PATHS} is on the workload, so that its Pods do not have it; expected: on the Pod template"
+        f"{PATHS} stands on the workload, where it is not read: its Pods do not have it; "
+        "expected: the annotation on its Pod template"
     ]
     template["annotations"][PATHS] = paths
     right["metadata"]["labels"] = {ROUTABLE: template["labels"].pop(ROUTABLE)}
     assert judge(right) == [
-        f"the label {ROUTABLE} is on the workload, so that its Pods do not have it; expected: on the Pod template"
+        f"the label {ROUTABLE} stands on the workload, where it is not read: its Pods do not have it; "
+        "expected: the label on its Pod template"
     ]
     del right["metadata"]["labels"]
     (said,) = judge(right)
-    assert said.startswith("labels do not match the selector")
+    assert said.startswith("labels do not match ROUTABLE_LABEL_SELECTOR")
     template["labels"][ROUTABLE] = "yes"
     assert judge(right) == [said]
     template["labels"][ROUTABLE] = "false"
     template["annotations"][HOSTS] = "{}"
-    assert judge(right) == [f"{HOSTS} is on a Pod or a workload, where it has no effect; expected: on the Namespace"]
+    assert judge(right) == [
+        f"{HOSTS} stands on a Pod or a workload, where it is not read; expected: the annotation on the Namespace"
+    ]
 
 
 def test_a_namespace_with_hosts_needs_the_label() -> None:
@@ -239,8 +243,8 @@ def test_a_namespace_with_hosts_needs_the_label() -> None:
     item = namespace("x", {"a.com": {}})
     item["metadata"]["annotations"][PATHS] = "[]"
     assert judge(item) == [
-        f"{PATHS} is on a Namespace, where it has no effect; "
-        "expected: on Pods, which for a workload is on its Pod template"
+        f"{PATHS} stands on a Namespace, where it is not read; "
+        "expected: the annotation on Pods, or on the Pod template of a workload"
     ]
     del item["metadata"]["annotations"][PATHS], item["metadata"]["labels"][ROUTABLE]
     (said,) = judge(item)

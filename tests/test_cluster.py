@@ -107,6 +107,22 @@ def test_version_of_a_list_in_one_namespace() -> None:
     assert int(in_one["metadata"]["resourceVersion"]) == int(in_all["metadata"]["resourceVersion"]) > newest
 
 
+def test_questions_between_lists(server: ApiServer, cluster: Read) -> None:
+    """Of a List in which one Pod changed only that one is decoded, whatever else was asked before."""
+    server.load(
+        [namespace("a", {"a.dev": {}}), *(pod("a", f"p-{n}", "127.9.9.9", [{"basePath": "/"}]) for n in range(50))]
+    )
+    reader = cluster(server.url)
+    reader.read()
+    (pods,) = reader._pods
+    assert pods._protobuf_pages.decoded == 50
+    for number in range(3):
+        server.put(pod("a", "p-7", f"127.9.9.{number}", [{"basePath": "/"}]))
+        reader.read()
+        reader.read()
+    assert pods._protobuf_pages.decoded == 50 + 3
+
+
 def test_change_in_another_namespace(server: ApiServer, cluster: Read) -> None:
     """A change in any Namespace is seen, although the version of all Pods is requested in one Namespace alone."""
     server.load([namespace("a", {"a.dev": {}}), namespace("default", {})])

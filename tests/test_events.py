@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from support.answers import write_status
+from support.answers import Answer, write_status
 from support.apiserver import ApiServer
 from support.authority import Authority
 from support.faults import CUT, HANG, HTML, INTERNAL_ERROR, STATUS, Fault, answer_with, too_many_requests
@@ -278,6 +278,38 @@ def test_server_that_fails(server: ApiServer, start: Start, fault: Fault) -> Non
     server.mend()
     one.turn_for(2 * MINUTE)
     assert len(read_events(server)) == 1
+
+
+POLICY = write_status(403, "Forbidden", 'a policy denied the request: resource "events" is not for you', {})
+
+
+@pytest.mark.parametrize(
+    "fault", [too_many_requests(300), INTERNAL_ERROR, answer_with(POLICY)], ids=["429", "500", "a policy's words"]
+)
+def test_one_namespace_that_fails(server: ApiServer, start: Start, fault: Fault) -> None:
+    """What fails in one Namespace alone, for whatever its tenant did, delays the Events of no other by much."""
+    one = start()
+    server.load([namespace(name, {}) for name in ("evil", "good")])
+    server.fail(fault, "/api/v1/namespaces/evil/events")
+    evil = [problem(f"path {number}", "evil", kind="Pod") for number in range(20)]
+    one.find(*evil)
+    one.turn_for(5 * MINUTE)
+    one.find(*evil, *(problem(f"path {number}", "good", kind="Pod") for number in range(5)))
+    one.turn_for(5 * MINUTE)
+    assert sum(event["metadata"]["namespace"] == "good" for event in read_events(server)) == 5
+
+
+def test_event_that_a_tenant_inflated(server: ApiServer, start: Start) -> None:
+    """An Event that cannot be read any more, as its tenant may write it too, delays no other."""
+    one = start()
+    server.load([namespace(name, {}) for name in ("evil", "good")])
+    one.find(problem("path", "evil", kind="Pod"), problem("path", "good", kind="Pod"))
+    one.turn_for(MINUTE)
+    long = Answer(200, (b'{"kind":"Event","message":"', b"x" * 300_000, b'"}'))
+    server.fail(answer_with(long), "/api/v1/namespaces/evil/events/*")
+    one.turn_for(60 * MINUTE)
+    (good,) = (event for event in read_events(server) if event["metadata"]["namespace"] == "good")
+    assert good["count"] >= 5
 
 
 def test_token_that_is_refused(server: ApiServer, start: Start) -> None:

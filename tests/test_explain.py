@@ -203,7 +203,7 @@ NEAR: dict[str, tuple[str, list[Object], str, str]] = {
     ),
     "a similar host": ("shop.exmaple.com", [SHOP, WEB], "Similar", "serves shop.example.com"),
     "a host with a scheme": (
-        "other.dev", [namespace("shop", {"https://other.dev": {}})], "WrongName", "has 'https://other.dev' in",
+        "other.dev", [namespace("shop", {"https://other.dev": {}})], "MisspeltName", "has 'https://other.dev' in",
     ),
     "an annotation of hosts that is no JSON": (
         "other.dev", [namespace("shop", "{'other.dev': {}}")], "Unreadable", "names this host in",
@@ -211,25 +211,25 @@ NEAR: dict[str, tuple[str, list[Object], str, str]] = {
     "hosts on a Pod": (
         "other.dev", [SHOP, pod("shop", "w", "10.0.0.1", API, PORTS) | {"metadata": {
             "name": "w", "namespace": "shop", "annotations": {HOSTS: '{"other.dev": {}}'}}}],
-        "WrongLevel", "which is read on Namespaces alone",
+        "MisplacedAnnotation", "which is read on Namespaces alone",
     ),
     "paths on a Namespace": (
         "shop.example.com/api", [SHOP | {"metadata": SHOP["metadata"] | {
             "annotations": {**SHOP["metadata"]["annotations"], **ANNOTATED}}}],
-        "WrongLevel", "which is read on Pods alone",
+        "MisplacedAnnotation", "which is read on Pods alone",
     ),
     "the name of an annotation": (
         "shop.example.com/api",
         [SHOP, WEB | {"metadata": WEB["metadata"] | {"annotations": {PATHS.removesuffix("s"): json.dumps(API)}}}],
-        "WrongName", "names this path in the annotation 'github.com/30x.dispatcher.path'",
+        "MisspeltName", "names this path in the annotation 'github.com/30x.dispatcher.path'",
     ),
     "the annotation stands on the Deployment": (
         "shop.example.com/api", [SHOP, deployment(ANNOTATED, ROUTABLE, pod_labels=ROUTABLE)],
-        "WrongLevel", "in metadata.annotations and not on its Pod template",
+        "MisplacedAnnotation", "in metadata.annotations and not on its Pod template",
     ),
     "the label stands on the Deployment": (
         "shop.example.com/api", [SHOP, deployment({}, ROUTABLE, pod_annotations=ANNOTATED)],
-        "WrongLevel", "on itself and not on its Pod template",
+        "MisplacedAnnotation", "on itself and not on its Pod template",
     ),
     "the Deployment has no Pods": (
         "shop.example.com/api", [SHOP, deployment({}, {}, pod_annotations=ANNOTATED, pod_labels=ROUTABLE)],

@@ -143,7 +143,7 @@ def test_rights_are_what_is_needed() -> None:
 @pytest.mark.parametrize(("daemons", "container"), ROUTERS)
 def test_problems_become_events(daemons: Object, container: Object) -> None:
     """Each router tells problems as Events, for which the role has a right."""
-    assert settings_of(container).events == "on"
+    assert settings_of(container).events
 
 
 @pytest.mark.parametrize("folder", RUNNING)

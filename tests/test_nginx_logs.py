@@ -199,6 +199,7 @@ def test_broken_lines_of_json() -> None:
     first, second = map(json.loads, mended.splitlines())
     assert (first["status"], first["agent"], second["time"], lost) == (0, "\x7f\u20ac\U0001f600", "\ufffd", 0)
     assert drain.mend_json(line[:20] + line + line[20:] + line) == (line, 2)
+    assert drain.mend_json(line[:20] + line) == (b"", 1), "the rest of the first line comes later"
 
 
 def test_pieces_become_lines(tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_pieces_become_lines(tmp_path: Path) -> None:
     read, write = os.pipe2(os.O_NONBLOCK)
     taken: list[bytes] = []
     dropped: list[int] = []
-    pipe = drain.Pipe(read, taken.append, dropped.append)
+    pipe = drain.Pipe(read, lambda lines, _: taken.append(lines), dropped.append)
     assert not pipe.read()
     for piece in (b"a\nb", b"c", b"d\ne"):
         os.write(write, piece)

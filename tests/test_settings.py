@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from reconciler.modes.setting_names import find_slips
+from reconciler.modes.setting_names import find_misspelt
 from reconciler.settings import VARIABLES, SettingsError, read_settings
 from reconciler.values.addresses import Cidr, find_cidr, parse_address, parse_cidrs
 from reconciler.values.selector import parse_selector
@@ -112,7 +112,7 @@ def refuse(environment):
         ("RECONCILE_INTERVAL", 2),
         ("API_TIMEOUT", 20),
         ("WATCH_NAMESPACES", ()),
-        ("EVENTS", "off"),
+        ("EVENTS", False),
         ("HEALTH_PORT", 0),
         ("ADMIN_PORT", 0),
         ("ADMIN_ADDRESS", "127.0.0.1"),
@@ -191,7 +191,7 @@ def test_default_ciphers():
         ("RECONCILE_INTERVAL", "3600", 3600),
         ("API_TIMEOUT", "1", 1),
         ("WATCH_NAMESPACES", "team-b, team-a", ("team-a", "team-b")),
-        ("EVENTS", "on", "on"),
+        ("EVENTS", "on", True),
         ("HEALTH_PORT", "8081", 8081),
         ("ADMIN_PORT", "9900", 9900),
         ("ADMIN_ADDRESS", "::", "[::]"),
@@ -262,7 +262,7 @@ REFUSALS = [
         )
         for text in ("maybe", "2", "true ", "truetrue")
     ],
-    *[("EVENTS", text, "", "off or on") for text in ("true", "On", "on ", "1")],
+    *[("EVENTS", text, "", "off or on") for text in ("maybe", "on ", "2")],
     *[("HOST_SHARING", text, "", "owner or any") for text in ("all", "Owner", "any ", "owner,any")],
     *[
         ("NGINX_MAX_CLIENT_BODY_SIZE", text, "", SIZE)
@@ -471,13 +471,15 @@ def test_an_api_server_with_a_name_is_not_denied(host):
 )
 def test_slips(given, meant):
     """A variable whose name is nearly a setting's is reported with that name, and without its value."""
-    assert find_slips({given: "x", "PORT": "81"}) == [f"{given} is not a setting and is ignored; {meant} may be meant"]
+    assert find_misspelt({given: "x", "PORT": "81"}) == [
+        f"{given} is not a setting and is ignored; {meant} may be meant"
+    ]
 
 
 def test_names_that_are_no_slips():
     """Settings themselves, empty variables, and those of other programs are not reported."""
     others = "SSL_CERT_FILE HTTP_PORT HTTPS_PROXY NO_PROXY NJS_VERSION KUBERNETES_PORT HOSTNAME EXPORT PKG_RELEASE"
-    assert find_slips(dict.fromkeys([*FIELDS, *others.split()], "x") | {"SSL_CERTS": ""}) == []
+    assert find_misspelt(dict.fromkeys([*FIELDS, *others.split()], "x") | {"SSL_CERTS": ""}) == []
 
 
 def test_other_variables_are_nobodys_business():

@@ -19,6 +19,7 @@ from reconciler.values.value import Value
 # and 0.89, paths and pods 0.93 and 0.44. Of a name without its prefix only the rest is compared, unless it is short.
 _LIKENESS, _LIKENESS_OF_LAST, _SHORTEST = 0.88, 0.7, 10
 _LONGEST = 317
+_OFF = "false"
 
 
 class Finding(Value, frozen=True, order=True):
@@ -43,7 +44,7 @@ class LevelJudge:
         resource = Resource("Namespace", "", metadata.name)
         level = Level(("metadata",), metadata.labels or {}, metadata.annotations or {})
         wanted = self._hosts in level.annotations or has_paths
-        if wanted and not self._selector.accepts(level.labels):
+        if wanted and self._lacks_labels(level):
             what = "its hosts" if self._hosts in level.annotations else "the paths of its Pods"
             why = f"do not match ROUTABLE_LABEL_SELECTOR, so {what} are not served"
             yield self._tell_labels(resource, level, "labels", why, "on the Namespace")
@@ -55,7 +56,7 @@ class LevelJudge:
         metadata = pod.metadata
         resource = Resource("Pod", metadata.namespace or "", metadata.name)
         level = Level(("metadata",), metadata.labels or {}, metadata.annotations or {})
-        if self._paths in level.annotations and not self._selector.accepts(level.labels):
+        if self._paths in level.annotations and self._lacks_labels(level):
             why = "do not match ROUTABLE_LABEL_SELECTOR, so its paths are not served"
             yield self._tell_labels(resource, level, "labels", why, "on the Pod")
         yield from self._judge_hosts(resource, level, "on a Pod")
@@ -64,12 +65,12 @@ class LevelJudge:
     def judge_workload(self, workload: Workload) -> Iterator[Finding]:
         """Judge a workload and its Pod template."""
         resource, pod = workload.resource, workload.pod
-        if not self._selector.accepts(pod.labels):
+        if self._lacks_labels(pod):
             yield from self._judge_template(workload)
         for number, level in enumerate(workload.above):
             where = f"on the {'Job template' if number else resource.kind}"
             if self._paths in level.annotations and self._paths not in pod.annotations:
-                expected = f"it in {'.'.join(pod.path)}.annotations"
+                expected = f"the annotation in {'.'.join(pod.path)}.annotations"
                 why = f"stands {where}, where it is not read: its Pods do not have it"
                 yield self._tell_misplaced(resource, level, self._paths, why, expected)
             yield from self._judge_hosts(resource, level, where)
@@ -101,15 +102,21 @@ class LevelJudge:
             return
         yield self._tell_labels(resource, pod, "labels of its Pod template", why, f"in {'.'.join(pod.path)}.labels")
 
+    def _lacks_labels(self, level: Level) -> bool:
+        """Tell whether labels do not match the selector. With `false` a person turns routing off, and means it."""
+        return not self._selector.accepts(level.labels) and not any(
+            level.labels.get(name) == _OFF for name in self._labels
+        )
+
     def _judge_hosts(self, resource: Resource, level: Level, where: str) -> Iterator[Finding]:
         if self._hosts in level.annotations:
             why = f"stands {where}, where it is not read"
-            yield self._tell_misplaced(resource, level, self._hosts, why, "it on the Namespace")
+            yield self._tell_misplaced(resource, level, self._hosts, why, "the annotation on the Namespace")
 
     def _judge_paths(self, resource: Resource, level: Level, where: str) -> Iterator[Finding]:
         if self._paths in level.annotations:
             why = f"stands {where}, where it is not read"
-            expected = "it on the Pods, or on the Pod template of what makes them"
+            expected = "the annotation on Pods, or on the Pod template of a workload"
             yield self._tell_misplaced(resource, level, self._paths, why, expected)
 
     def _find_misspelt(self, resource: Resource, level: Level) -> Iterator[Finding]:
@@ -117,7 +124,7 @@ class LevelJudge:
         for key in level.annotations:
             if key in self._labels and not self._selector.accepts(level.labels):
                 why = "is an annotation here, and is read as a label"
-                problem = Problem(resource, key, why, "it among the labels", Reason.MISPLACED)
+                problem = Problem(resource, key, why, "a label of this name", Reason.MISPLACED)
                 yield Finding(problem, resource, (*level.path, "annotations", key))
             yield from self._find_near(resource, level, "annotations", key, (self._hosts, self._paths))
         if not self._selector.accepts(level.labels):

@@ -5,7 +5,7 @@ from difflib import SequenceMatcher, get_close_matches
 
 from reconciler.advice.evidence import Evidence
 from reconciler.advice.matching import decode_uri, fits
-from reconciler.advice.near_miss import Miss, NearMiss, cut_misses
+from reconciler.advice.near_miss import Miss, NearMiss, cut_misses, tell_unreadable
 from reconciler.advice.question import Question
 from reconciler.advice.wanted import Wanted, find_wanting, show_entry
 from reconciler.advice.workload_misses import find_workload_misses
@@ -58,9 +58,7 @@ def _judge_pod(pod: Pod, wanted: Wanted, evidence: Evidence, settings: Settings)
             yield miss
     elif text and (segment := wanted.first_segment) and segment in text:
         for fault in faults:
-            problem = fault.as_problem(resource, settings.paths_annotation)
-            why = f"has an entry that is left out: {problem.what} {problem.why}"
-            yield NearMiss(Miss.UNREADABLE, resource, why, problem.expected)
+            yield tell_unreadable(fault, resource, settings)
     if not text:
         yield from _find_misspelt(metadata, resource, wanted, settings)
 

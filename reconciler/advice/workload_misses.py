@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 
 from reconciler.advice.evidence import Evidence
-from reconciler.advice.near_miss import Miss, NearMiss
+from reconciler.advice.near_miss import Miss, NearMiss, tell_unreadable
 from reconciler.advice.wanted import Wanted, names_any, show_entry
 from reconciler.objects.workloads import Level, Workload
 from reconciler.routing.path_entries import PathEntry, parse_paths
@@ -29,8 +29,7 @@ def find_workload_misses(wanted: Wanted, evidence: Evidence, settings: Settings)
             yield from _find_misspelt(workload, wanted, settings)
         elif (segment := wanted.first_segment) and segment in text:
             for fault in parse_paths(text, allow_regex=True)[1]:
-                why = f"has an entry that is left out: {settings.paths_annotation} {fault.what} {fault.why}"
-                yield NearMiss(Miss.UNREADABLE, workload.resource, why, fault.expected)
+                yield tell_unreadable(fault, workload.resource, settings)
 
 
 def find_workloads_with_host(host: str, evidence: Evidence, settings: Settings) -> Iterator[NearMiss]:
@@ -70,7 +69,7 @@ def _find_above(workload: Workload, wanted: Wanted, settings: Settings) -> Itera
     for level in workload.above:
         if _choose(level, settings.paths_annotation, wanted):
             why = f"has {settings.paths_annotation} in {'.'.join(level.path)}.annotations and not on its Pod template"
-            expected = f"it in {'.'.join(workload.pod.path)}.annotations"
+            expected = f"the annotation in {'.'.join(workload.pod.path)}.annotations"
             yield NearMiss(Miss.WRONG_LEVEL, workload.resource, why, expected)
 
 

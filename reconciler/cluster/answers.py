@@ -1,7 +1,6 @@
 """Answers of an API server that are not what was asked for: their status and message; and why no answer came."""
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 
 import requests
@@ -50,14 +49,3 @@ def _read_message(response: requests.Response) -> str:
         if isinstance(status, dict) and isinstance(status.get("message"), str):
             return str(status["message"])
     return ""
-
-
-def find_reason(error: BaseException) -> str:
-    """Find the first cause of an error: libraries wrap it in texts with memory addresses, which differ each time."""
-    causes: Iterator[BaseException | None] = iter(
-        (getattr(error, "reason", None), error.__cause__, error.__context__, *error.args)
-    )
-    below = next((cause for cause in causes if isinstance(cause, BaseException)), None)
-    if below:
-        return find_reason(below)
-    return getattr(error, "strerror", None) or excerpt(str(error)) or type(error).__name__

@@ -9,12 +9,13 @@ import pykube
 import requests
 from pykube.query import Query
 
-from reconciler.cluster.answers import FAILURES, PROTOBUF, StatusError, find_reason, is_protobuf
+from reconciler.cluster.answers import FAILURES, PROTOBUF, StatusError, is_protobuf
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.pages import Item, Page, PageError, Pages
 from reconciler.cluster.protobuf_pages import ProtobufPages
 from reconciler.loop.events import Answered
 from reconciler.loop.ports import SourceError, Tell
+from reconciler.values.messages import find_reason
 
 _Known = Mapping[tuple[str | None, str], Item]
 _MOST_PAGES = 10_000
@@ -125,11 +126,13 @@ class Collection(Generic[Item]):
         items: list[Item] = []
         complaints: list[str] = []
         known = {(item.metadata.namespace, item.metadata.name): item for item in self._items}
+        self._protobuf_pages.begin()
         for _ in range(_MOST_PAGES):
             page = self._get(self._filters, params, known)
             items += page.items
             complaints += page.complaints
             if not page.metadata.continue_:
+                self._protobuf_pages.end()
                 self._newest, self._items = page.metadata.resource_version, tuple(items)
                 self.complaints = tuple(f"list {self._name}: {complaint}" for complaint in complaints)
                 return self._newest

@@ -17,6 +17,7 @@ RENEWAL = 600.0
 _MOST_LOSSES = 2
 _START = 30.0  # seconds over which the routers of a cluster that start together spread their first writes
 _LATER = 3600.0
+_FAILURE = 60.0
 # New Events of one Namespace: so many at once, then one a minute. A tenant that changes its mistakes all the time
 # neither fills the API server's memory nor delays the Events of others.
 _TENANTS_INTERVAL = 60.0
@@ -110,13 +111,18 @@ class Agenda:
             case "refused":
                 entry.due = now + _LATER
             case "denied":
-                self._paused = {place: until for place, until in self._paused.items() if until > now}
-                self._paused[entry.event.place] = now + _LATER
+                self._pause(entry.event.place, now + _LATER, now)
                 return
-            case _:  # failed: the pace is slower now
+            case _:  # failed: the cause may be of this place alone, such as a limit or a webhook for one Namespace
+                self._pause(entry.event.place, now + max(_FAILURE, answer.retry_after), now)
                 return
         if entry.event.mended:
             self._entries.pop(entry.event, None)
+
+    def _pause(self, place: str, until: float, now: float) -> None:
+        """Write nothing more in a Namespace until that time."""
+        self._paused = {name: end for name, end in self._paused.items() if end > now}
+        self._paused[place] = until
 
     def _add(self, event: KubernetesEvent, spread: float, now: float) -> None:
         self._entries[event] = Entry(event, now + self._random.uniform(0, spread), self._started)

@@ -69,8 +69,10 @@ class Pace:
         """Take account of how a write ended; an outcome is that of `Reported`."""
         if outcome == "failed":
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**self._failures)
+            if self._failures:  # a second one in a row is in another Namespace, because the first one's is paused
+                pause = max(pause, min(retry_after, _LONGEST_RETRY_AFTER))
             self._failures = min(self._failures + 1, 10)
-            self._not_before = now + max(pause, min(retry_after, _LONGEST_RETRY_AFTER))
+            self._not_before = now + pause
             return
         self._failures = 0
         if outcome == "denied":

@@ -9,8 +9,8 @@ from typing import Any, Generic
 import msgspec
 from google.protobuf.message import DecodeError, Message
 
-from reconciler.cluster.messages import FIELDS, make_messages
 from reconciler.cluster.pages import Item, Metadata, Page, PageError, keep
+from reconciler.cluster.protobuf_messages import FIELDS, make_messages
 from reconciler.objects.listing import ALLOWED
 from reconciler.values.decoding import describe_fault
 from reconciler.values.messages import excerpt
@@ -26,13 +26,26 @@ _DIGEST_SIZE = 16
 
 
 class ProtobufPages(Generic[Item]):
-    """Reads pages of one kind. It remembers the digests of the items that it read last."""
+    """Reads pages of one kind. It knows the items of the last whole List by their digests.
+
+    `decoded` counts the items that it did not know.
+    """
 
     def __init__(self, kind: type[Item]) -> None:
         self._type: type[Item] = kind
         self._name = kind.__name__
         self._messages = make_messages()
+        self.decoded = 0
+        self._known: dict[bytes, Item] = {}
         self._seen: dict[bytes, Item] = {}
+
+    def begin(self) -> None:
+        """Begin a List."""
+        self._seen = {}
+
+    def end(self) -> None:
+        """End a List whose pages were all read: its items are known from now on."""
+        self._known = self._seen
 
     def read(self, pieces: Iterable[bytes], known: Mapping[tuple[str | None, str], Item]) -> Page[Item]:
         """Read a page, as `Pages.read` does."""
@@ -55,7 +68,6 @@ class ProtobufPages(Generic[Item]):
         return page
 
     def _read_list(self, stream: "_Stream", length: int, known: Mapping[tuple[str | None, str], Item]) -> Page[Item]:
-        seen: dict[bytes, Item] = {}
         page: Page[Item] = Page(Metadata(), [], [])
         metadata = page.metadata
         end = stream.place + length
@@ -63,21 +75,22 @@ class ProtobufPages(Generic[Item]):
             number, size = stream.take_field()
             content = stream.take(size)
             if number == _METADATA:
-                metadata = msgspec.convert(_build("ListMeta", _decode(self._messages["ListMeta"], content)), Metadata)
+                built = _build("ListMeta", _decode(self._messages["ListMeta"], content))
+                metadata = Metadata(built.get("resourceVersion") or "", built.get("continue"))
             elif number == _ITEM:
                 digest = blake2b(content, digest_size=_DIGEST_SIZE).digest()
-                item = self._seen.get(digest) or self._read_item(content, known, page)
+                item = self._known.get(digest) or self._read_item(content, known, page)
                 if item:
-                    seen[digest] = item
+                    self._seen[digest] = item
                     page.items.append(item)
         if stream.place != end:
             raise PageError("the answer is cut off")
-        self._seen = seen
         return msgspec.structs.replace(page, metadata=metadata)
 
     def _read_item(self, content: bytes, known: Mapping[tuple[str | None, str], Item], page: Page[Item]) -> Item | None:
         """Read one item. One that cannot be read is a complaint."""
         number = len(page.items) + len(page.complaints)
+        self.decoded += 1
         try:
             item = msgspec.convert(_build(self._name, _decode(self._messages[self._name], content)), self._type)
         except msgspec.ValidationError as error:

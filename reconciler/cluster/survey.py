@@ -30,7 +30,7 @@ def survey_cluster(connection: Connection, settings: Settings) -> Survey:
         pods = _read_widely(connection, settings, Pod, gaps)
         secrets: tuple[Secret, ...] = ()
         try:
-            secrets = _read_secrets(connection, settings)
+            secrets = _read_secrets(connection, settings, gaps)
         except ForbiddenError as error:
             gaps.append(f"Secrets: API keys, certificates and whether they can be served are not known ({error})")
             return Survey(Listing(namespaces, pods), tuple(gaps), has_secrets=False)
@@ -42,7 +42,7 @@ def survey_cluster(connection: Connection, settings: Settings) -> Survey:
 def _read_widely(connection: Connection, settings: Settings, kind: type[Item], gaps: list[str]) -> tuple[Item, ...]:
     """Read all objects of a kind; if only those of WATCH_NAMESPACES may be read, read these."""
     try:
-        return _read(connection, settings, kind, {"namespace": pykube.all} if kind is not Namespace else {})
+        return _read(connection, settings, kind, {"namespace": pykube.all} if kind is not Namespace else {}, gaps)
     except ForbiddenError as error:
         if not settings.watch_namespaces:
             raise
@@ -50,20 +50,24 @@ def _read_widely(connection: Connection, settings: Settings, kind: type[Item], g
     found: list[Item] = []
     for name in settings.watch_namespaces:
         filters = {"field_selector": f"metadata.name={name}"} if kind is Namespace else {"namespace": name}
-        found += _read(connection, settings, kind, filters)
+        found += _read(connection, settings, kind, filters, gaps)
     return tuple(found)
 
 
-def _read_secrets(connection: Connection, settings: Settings) -> tuple[Secret, ...]:
+def _read_secrets(connection: Connection, settings: Settings, gaps: list[str]) -> tuple[Secret, ...]:
     """Read the routing Secrets, by their name alone, as the router does."""
     name = f"metadata.name={settings.api_key_secret_name}"
     found: list[Secret] = []
     for namespace in settings.watch_namespaces or [pykube.all]:
-        found += _read(connection, settings, Secret, {"field_selector": name, "namespace": namespace})
+        found += _read(connection, settings, Secret, {"field_selector": name, "namespace": namespace}, gaps)
     return tuple(found)
 
 
 def _read(
-    connection: Connection, settings: Settings, kind: type[Item], filters: Mapping[str, object]
+    connection: Connection, settings: Settings, kind: type[Item], filters: Mapping[str, object], gaps: list[str]
 ) -> tuple[Item, ...]:
-    return Collection(connection, settings.api_timeout, lambda _: None, kind, filters).read(consistently=True)
+    """Read objects; those that cannot be decoded are told in `gaps`."""
+    collection = Collection(connection, settings.api_timeout, lambda _: None, kind, filters)
+    found = collection.read(consistently=True)
+    gaps.extend(collection.complaints)
+    return found

@@ -4,6 +4,7 @@ Errors have our own messages, because the messages of a YAML or JSON library cha
 """
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -20,13 +21,35 @@ class Malformed(Exception):
     """What is wrong within a file, and where."""
 
 
+_TAG = "tag:yaml.org,2002:"
+# Numbers as PyYAML has them, without those to the base 60, such as 1:30.
+_NUMBERS = {
+    f"{_TAG}int": re.compile(r"(?:[-+]?0b[01_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+)\Z"),
+    f"{_TAG}float": re.compile(
+        r"(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
+    ),
+}
+
+
 class Loader(yaml.CSafeLoader):
-    """Reads YAML as Kubernetes does: text that looks like a date stays text."""
+    """Reads YAML as Kubernetes does: text that looks like a date, or like a number to the base 60, stays text."""
 
     yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        first: [(tag, _NUMBERS.get(tag, pattern)) for tag, pattern in resolvers if tag != f"{_TAG}timestamp"]
         for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
     }
+
+
+def _refuse_base_60(loader: Loader, node: Any) -> Any:
+    """Construct a number, unless a tag asks for the base 60: that takes time quadratic in its length."""
+    if ":" in node.value:
+        raise yaml.constructor.ConstructorError(None, None, "a number to the base 60", node.start_mark)
+    return yaml.CSafeLoader.yaml_constructors[node.tag](loader, node)
+
+
+for _tag in _NUMBERS:
+    Loader.add_constructor(_tag, _refuse_base_60)
 
 
 def split_documents(data: bytes) -> list[bytes]:
@@ -71,7 +94,14 @@ def _split_yaml(data: bytes) -> list[bytes]:
         raise Malformed(TOO_DEEP if nested else f"{_show_place(error.problem_mark)}is not YAML") from None
     except (yaml.YAMLError, UnicodeError):
         raise Malformed("is not UTF-8 text") from None
-    except (AttributeError, LookupError, TypeError, ValueError, RecursionError):  # PyYAML raises these too
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ):  # PyYAML raises these too
         raise Malformed("has YAML that JSON cannot hold") from None
     if not encoded:
         raise Malformed(_EMPTY)

@@ -19,8 +19,8 @@ from reconciler.cluster.workload_lists import list_workloads
 from reconciler.disk.manifests import read_manifests
 from reconciler.disk.recordings import find_recordings
 from reconciler.modes.arguments import DIFFERENT, OK, Command, UsageError
-from reconciler.modes.sources import require_credentials
-from reconciler.objects.listing import Listing, select
+from reconciler.modes.sources import require_credentials, select_listing
+from reconciler.objects.listing import Listing
 from reconciler.objects.normaliser import Normaliser
 from reconciler.objects.snapshot import Snapshot
 from reconciler.routing.sharing import list_wildcards
@@ -31,7 +31,7 @@ from reconciler.status.lines import Lines
 from reconciler.status.log import Log
 from reconciler.status.status_evidence import make_evidence, read_router_settings
 from reconciler.status.status_reader import fetch_status, parse_admin
-from reconciler.values.messages import excerpt
+from reconciler.values.messages import defuse_json, excerpt
 
 
 def _explain(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
@@ -43,7 +43,7 @@ def _explain(given: argparse.Namespace, settings: Settings, log: Log, environmen
     evidence, settings = _gather(given, question, settings, log, environment)
     explanation = explain(question, evidence, settings)
     if given.json:
-        sys.stdout.write(f"{json.dumps(write_explanation(explanation, settings), indent=1)}\n")
+        sys.stdout.write(defuse_json(f"{json.dumps(write_explanation(explanation, settings), indent=1)}\n"))
     else:
         lines = Lines(sys.stdout, "text")
         for line in list_lines(explanation, settings):
@@ -66,7 +66,7 @@ def _gather(
         return make_evidence(status, url), read_router_settings(status, settings)
     if given.recordings:
         manifests = read_manifests(find_recordings(given.recordings))
-        evidence = gather(_select(manifests.listing, settings), manifests.listing, settings, time.time())
+        evidence = gather(_normalise(manifests.listing, settings), manifests.listing, settings, time.time())
         return replace(evidence, workloads=manifests.workloads), settings
     return _survey(question, settings, Connection(require_credentials(environment, log))), settings
 
@@ -74,7 +74,7 @@ def _gather(
 def _survey(question: Question, settings: Settings, connection: Connection) -> Evidence:
     """Gather evidence from a live cluster, as far as the person's rights allow."""
     survey = survey_cluster(connection, settings)
-    snapshot = _select(survey.listing, settings)
+    snapshot = _normalise(survey.listing, settings)
     if survey.has_secrets:
         evidence = gather(snapshot, survey.listing, settings, time.time())
     else:
@@ -85,11 +85,9 @@ def _survey(question: Question, settings: Settings, connection: Connection) -> E
     return replace(evidence, workloads=workloads, gaps=tuple(gaps))
 
 
-def _select(listing: Listing, settings: Settings) -> Snapshot:
+def _normalise(listing: Listing, settings: Settings) -> Snapshot:
     """Keep what the router would read."""
-    watched = frozenset(settings.watch_namespaces)
-    chosen = select(listing, settings.selector, settings.api_key_secret_name, watched)
-    return Normaliser(settings).normalise(chosen)
+    return Normaliser(settings).normalise(select_listing(listing, settings))
 
 
 def _declare(parser: argparse.ArgumentParser) -> None:

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
-
 from reconciler import __version__
 from reconciler.disk.manifests import Manifests
 from reconciler.modes.faults import Fault
-from reconciler.values.messages import escape
+from reconciler.values.messages import defuse, defuse_json, escape
 
 Format = Callable[[list[Fault], Manifests], str]
 _STANDARD_INPUT = "<stdin>"
@@ -35,8 +33,7 @@ def write_json(faults: list[Fault], manifests: Manifests) -> str:
             {
                 "file": fault.file or None,
                 "line": fault.line,
-                **msgspec.structs.asdict(fault.problem.resource),
-                **{name: getattr(fault.problem, name) for name in ("what", "why", "expected", "reason")},
+                **fault.problem.as_record(),
             }
             for fault in faults
         ],
@@ -60,10 +57,10 @@ def write_github(faults: list[Fault], _: Manifests) -> str:
 
 
 FORMATS: Mapping[str, Format] = {
-    "text": write_text,
-    "json": write_json,
-    "sarif": write_sarif,
-    "github": write_github,
+    "text": lambda faults, manifests: defuse(write_text(faults, manifests)),
+    "json": lambda faults, manifests: defuse_json(write_json(faults, manifests)),
+    "sarif": lambda faults, manifests: defuse_json(write_sarif(faults, manifests)),
+    "github": lambda faults, manifests: defuse(write_github(faults, manifests)),
 }
 
 
@@ -72,8 +69,8 @@ def _show(fault: Fault) -> str:
 
 
 def _show_file(fault: Fault) -> str:
-    # A line that begins with "::" would be a command to GitHub.
-    return escape(f"./{fault.file}" if fault.file.startswith(":") else fault.file or _STANDARD_INPUT)
+    # A line that begins with "::", also after blanks, would be a command to GitHub.
+    return escape(f"./{fault.file}" if fault.file.lstrip().startswith(":") else fault.file or _STANDARD_INPUT)
 
 
 def _write_result(fault: Fault, number: Callable[[Any], int]) -> dict[str, Any]:
@@ -98,8 +95,7 @@ def _write_uri(file: str) -> str:
 
 def _write_command(fault: Fault) -> str:
     place = f"file={_replace(fault.file, _IN_PROPERTY)},line={fault.line}," if fault.file else ""
-    # Runners read "##[" as the beginning of a command wherever it stands.
-    message = _replace(_show(fault).replace("##[", "# #["), _IN_MESSAGE)
+    message = _replace(_show(fault), _IN_MESSAGE)
     return f"::error {place}title={_replace(fault.problem.reason, _IN_PROPERTY)}::{message}\n"
 
 

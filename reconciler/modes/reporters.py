@@ -16,7 +16,7 @@ def make_reporter(settings: Settings, environment: Mapping[str, str]) -> EventRe
 
     Its connection and credentials are its own: those of the loop are not made for two threads.
     """
-    credentials = find_credentials(environment) if settings.events == "on" else None
+    credentials = find_credentials(environment) if settings.events else None
     if not credentials:
         return None
     name = environment.get("HOSTNAME", "")  # in a Pod, the Pod's name

@@ -11,7 +11,7 @@ from reconciler.values.messages import excerpt
 _LIKENESS, _SHORTEST_SLIP = 0.88, 6
 
 
-def find_slips(environment: Mapping[str, str]) -> list[str]:
+def find_misspelt(environment: Mapping[str, str]) -> list[str]:
     """List the variables whose names are nearly those of settings, and the names that were probably meant."""
     names = [name for variable in VARIABLES.values() for name in variable.names]
     lines = []

@@ -27,7 +27,9 @@ _PATIENCE = 2.0
 # nginx writes a missing status so, which JSON does not allow. Within a text the quotes would be escaped.
 _NO_STATUS = ((b'"status":000,', b'"status":0,'), (b'"status":009,', b'"status":9,'))
 _BEGINNING = b'{"time":"'
-_NOT_PRINTED = re.compile(r"[^\x20-\x7e\n]")
+# A byte with which UTF-8 begins a character above U+FFFF, which JSON writes as two.
+_ABOVE = re.compile(rb"[\xf0-\xf4]")
+_MARKED = bytes(byte if byte < 127 else ord("?") for byte in range(256))
 
 
 class Output:
@@ -128,9 +130,12 @@ class Counts:
 
 
 class Pipe:
-    """A pipe that nginx writes lines to, each in one piece if it has at most 4 KiB."""
+    """A pipe that nginx writes lines to, each in one piece if it has at most 4 KiB.
 
-    def __init__(self, descriptor: int, take: Callable[[bytes], None], drop: Callable[[int], None]) -> None:
+    `take` gets whole lines, and whether more of them waited than were read at once: then there is no time to lose.
+    """
+
+    def __init__(self, descriptor: int, take: Callable[[bytes, bool], None], drop: Callable[[int], None]) -> None:
         self.descriptor = descriptor
         self._take = take
         self._drop = drop
@@ -144,7 +149,7 @@ class Pipe:
             return False
         lines, end, rest = piece.rpartition(b"\n")
         if end:
-            self._take(self._rest + lines + end)
+            self._take(self._rest + lines + end, len(piece) == _PIECE)
             self._rest = rest
         elif len(self._rest) + len(rest) > _LONGEST_LINE:
             self._drop(1)
@@ -154,18 +159,19 @@ class Pipe:
         return True
 
 
-def mend_json(lines: bytes) -> tuple[bytes, int]:
+def mend_json(lines: bytes, hurried: bool = False) -> tuple[bytes, int]:
     """Make lines of JSON that any reader takes, in printable ASCII; also give the number of lines that were left out.
 
-    nginx passes on bytes of clients that are no UTF-8, and control characters from 127 on.
+    nginx passes on bytes of clients that are no UTF-8, and control characters from 127 on. If it is `hurried`, each of
+    their bytes becomes a question mark: escapes take longer, and nginx waits for who reads a full pipe.
     """
     for wrong, right in _NO_STATUS:
         lines = lines.replace(wrong, right)
     if not lines.isascii() or b"\x7f" in lines:
-        lines = _NOT_PRINTED.sub(_escape, lines.decode("utf-8", "replace")).encode("ascii")
+        lines = lines.translate(_MARKED) if hurried else _escape(lines)
     # Two lines above 4 KiB can mix if the pipe is full. No client can write this mark: its quotes are escaped.
     number, begun = lines.count(b"\n"), lines.count(b"\n" + _BEGINNING) + lines.startswith(_BEGINNING)
-    if begun == number:
+    if begun == number == lines.count(_BEGINNING):
         return lines, 0
     whole = [line for line in lines.splitlines(keepends=True) if _is_whole(line)]
     return b"".join(whole), number - len(whole)
@@ -175,8 +181,14 @@ def _is_whole(line: bytes) -> bool:
     return line.startswith(_BEGINNING) and line.count(_BEGINNING) == 1 and line.endswith(b'"}\n')
 
 
-def _escape(found: re.Match[str]) -> str:
-    return json.dumps(found[0])[1:-1] if found[0] != "\x7f" else "\\u007f"
+def _escape(lines: bytes) -> bytes:
+    """Write what is not printable ASCII as JSON does. No Python code runs for each character: there may be millions."""
+    # nginx writes no NUL. It stands for a backslash that is escaped already, so that what follows it is no escape.
+    text = lines.replace(rb"\\", b"\0").decode("utf-8", "replace")
+    if _ABOVE.search(lines):
+        text = "".join(map(chr, memoryview(text.encode("utf-16-le")).cast("H")))
+    escaped = text.encode("ascii", "backslashreplace").replace(rb"\x", rb"\u00")
+    return escaped.replace(b"\x7f", rb"\u007f").replace(b"\0", rb"\\")
 
 
 class Drain:
@@ -189,7 +201,7 @@ class Drain:
         self._counts = Counts()
         made = (
             (access, Pipe(access, self._pass_on, self._output.drop)),
-            (requests, Pipe(requests, self._counts.add, lambda _: None)),
+            (requests, Pipe(requests, lambda lines, _: self._counts.add(lines), lambda _: None)),
         )
         self._pipes = {descriptor: pipe for descriptor, pipe in made if descriptor >= 0}
 
@@ -215,9 +227,9 @@ class Drain:
         self._output.close(_PATIENCE)
         self._report()
 
-    def _pass_on(self, lines: bytes) -> None:
+    def _pass_on(self, lines: bytes, hurried: bool) -> None:
         if self._json:
-            lines, lost = mend_json(lines)
+            lines, lost = mend_json(lines, hurried)
             self._output.drop(lost)
         self._output.put(lines)
 

@@ -51,6 +51,12 @@ class Problem(Value, frozen=True, order=True):
         """The Namespace that the problem belongs to."""
         return Resource("Namespace", "", self.resource.namespace or self.resource.name)
 
+    def as_record(self) -> dict[str, str]:
+        """Give the fields of its JSON, wherever it is written."""
+        resource = {"kind": self.resource.kind, "namespace": self.resource.namespace, "name": self.resource.name}
+        told = {"what": self.what, "why": self.why, "expected": self.expected}
+        return resource | told | {"reason": self.reason.value}
+
     def __str__(self) -> str:
         return f"{self.resource}: {self.what} {self.why}; expected: {self.expected}"
 

@@ -89,7 +89,7 @@ def _find_crowded(names: Mapping[str, tuple[Slot, ...]], contests: dict[str, Con
 
 
 def _tell_stray(namespace: str) -> Problem:
-    why = "do not match the selector, so its routable Pods are not exposed"
+    why = "do not match ROUTABLE_LABEL_SELECTOR, so its routable Pods are not exposed"
     expected = "the routable label on the Namespace too"
     return problem_of(namespace, "labels", why, expected, Reason.NOT_SELECTED)
 

@@ -8,7 +8,6 @@ import msgspec
 from reconciler.advice.explanation import Explanation, FoundHost, FoundPath, Outcome
 from reconciler.advice.near_miss import NearMiss
 from reconciler.routing.model import Match, Tls
-from reconciler.routing.problems import Problem
 from reconciler.settings import Settings
 from reconciler.values.messages import write_time
 
@@ -30,7 +29,7 @@ def write_explanation(explanation: Explanation, settings: Settings) -> dict[str,
         "path": _write_path(explanation.path) if explanation.path else None,
         "pods": [{**msgspec.structs.asdict(one), "ready": one.address is not None} for one in explanation.backends],
         "others": [msgspec.structs.asdict(one) for one in explanation.losers],
-        "problems": [_write_problem(one) for one in explanation.problems],
+        "problems": [one.as_record() for one in explanation.problems],
         "near_misses": [_write_near_miss(one) for one in explanation.near_misses],
         "unknown": list(explanation.gaps),
     }
@@ -106,12 +105,6 @@ def _write_path(path: FoundPath) -> dict[str, Any]:
     record = {**msgspec.structs.asdict(path), "match": _MATCHES[path.match]}
     record["path"] = path.path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return record
-
-
-def _write_problem(problem: Problem) -> dict[str, Any]:
-    resource = msgspec.structs.asdict(problem.resource)
-    told = {"what": problem.what, "why": problem.why, "expected": problem.expected}
-    return {**resource, **told, "reason": problem.reason.value}
 
 
 def _write_near_miss(miss: NearMiss) -> dict[str, Any]:

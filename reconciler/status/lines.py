@@ -6,6 +6,8 @@ import sys
 import time
 from typing import IO, Any, Literal
 
+from reconciler.values.messages import defuse, defuse_json
+
 Level = Literal["info", "warning", "error"]
 _COLOURS = {
     "+": "32",
@@ -37,7 +39,7 @@ class Lines:
 
     def write(self, level: Level, record: dict[str, Any], text: str) -> None:
         """Write a line: `record` as JSON, or `text`."""
-        line = self._write_json(level, record) if self._json else self._stamp(level, text)
+        line = defuse_json(self._write_json(level, record)) if self._json else defuse(self._stamp(level, text))
         try:
             self._stream.write(f"{line}\n")
             self._stream.flush()

@@ -130,8 +130,7 @@ class Log:
     def tell_problem(self, problem: Problem, *, gone: bool = False, indent: str = "") -> None:
         """Write one thing that is left out. If `gone`, it is no longer left out."""
         event, resource = "gone" if gone else "problem", problem.resource
-        record = {"event": event, "kind": resource.kind, "namespace": resource.namespace, "name": resource.name}
-        record |= {"what": problem.what, "why": problem.why, "expected": problem.expected, "reason": problem.reason}
+        record = {"event": event, **problem.as_record()}
         text = f"{resource}: {problem.what} {problem.why}" if gone else str(problem)
         level: Level = "info" if gone else "warning"
         self._lines.write(level, record, f"{indent}{self._lines.paint(event, event)}: {text}")

@@ -1,7 +1,7 @@
 """Metrics for Prometheus: counters and durations that events feed, and gauges that are read when somebody asks."""
 
+import collections
 import platform
-from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
@@ -72,7 +72,10 @@ class Metrics:
 
     def write(self, accept: str) -> tuple[bytes, str]:
         """Write all metrics in the format that the text of an Accept header prefers; give them and their type."""
-        encode, kind = choose_encoder(accept)
+        try:
+            encode, kind = choose_encoder(accept)
+        except ValueError:  # a parameter of the header that it does not know
+            encode, kind = choose_encoder("")
         return encode(self._registry), kind
 
     def _count(self, name: str, text: str, *labels: str) -> Counter:
@@ -124,8 +127,8 @@ def _measure_routes(seen: Seen) -> Iterator[Metric]:
 
 
 def _measure_problems(seen: Seen) -> Iterator[Metric]:
-    tally = Tally(problem.reason for problem in seen.standing)
-    reasons = {reason.value: tally[reason] for reason in Reason}
+    numbers = collections.Counter(problem.reason for problem in seen.standing)
+    reasons = {reason.value: numbers[reason] for reason in Reason}
     yield _gauges("problems", "What is left out or cannot work as it is.", "reason", reasons)
     held = len(seen.cycle.held) if seen.cycle else 0
     yield _gauge("namespaces_held", "Namespaces whose change waits; their last good state is served.", held)

@@ -1,6 +1,7 @@
 """The HTTP server of the health port and the admin port: waitress, with its threads and connections bounded."""
 
 import logging
+import os
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -80,4 +81,4 @@ def serve(app: "WSGIApplication", setting: str, address: str, port: int, threads
     try:
         return Server(app, address, port, threads)
     except OSError as error:
-        raise PortError(f"{setting}: {address}:{port} cannot be used: {error.strerror}") from None
+        raise PortError(f"{setting}: {address}:{port} cannot be used: {os.strerror(error.errno or 0)}") from None

@@ -24,10 +24,10 @@ def make_evidence(status: Status, url: str) -> Evidence:
     """Make evidence of a status. A router does not tell of what it does not route, which is one of the gaps."""
     hosts: list[Host] = []
     upstreams: dict[str, Upstream] = {}
-    for one in status.hosts:
-        upstreams |= {upstream.name: upstream for upstream in map(_read_upstream, one.paths)}
-        hosts.append(_read_host(one))
-    served = {host.name: host for host in hosts}
+    for host in status.hosts:
+        upstreams |= {one.name: one for one in (_read_upstream(path, status) for path in host.paths)}
+        hosts.append(_read_host(host))
+    served = {one.name: one for one in hosts}
     shadows = tuple(find_shadows(served, served, tls=True))
     routes = Routes(tuple(hosts), tuple(upstreams.values()), (), 512, None, shadows)
     problems = tuple(map(_read_problem, status.problems))
@@ -80,9 +80,9 @@ def _read_route(shown: str) -> tuple[Match, str]:
     return match, text if match.is_regex else unquote(text, errors="surrogateescape")
 
 
-def _read_upstream(path: StatusPath) -> Upstream:
+def _read_upstream(path: StatusPath, status: Status) -> Upstream:
     match, text = _read_route(path.path)
-    servers = tuple(Server(pod.address, pod.weight, pod.name) for pod in path.pods)
+    servers = tuple(Server(pod.address, pod.weight, pod.name) for pod in status.upstreams.get(path.upstream, ()))
     return Upstream(name_upstream(path.namespace, match, text), path.namespace, match, text, servers, None)
 
 

@@ -37,6 +37,7 @@ class _Routing(Value, frozen=True):
     """What a document says of Routes. It stays the same as long as they do."""
 
     hosts: msgspec.Raw
+    upstreams: msgspec.Raw
     certificates: tuple[tuple[str, str, str, float], ...]
     size: dict[str, int]
 
@@ -90,6 +91,7 @@ class StatusFile:
             "problems": list(_describe_problems(seen)),
             "held": list(_describe_held(seen)),
             "hosts": self._routing.hosts,
+            "upstreams": self._routing.upstreams,
             "changes": list(_describe_changes(seen)),
             "reloads": [
                 {
@@ -119,8 +121,9 @@ class StatusFile:
 
 
 def _read_routes(routes: Routes, default: Chain | None) -> _Routing:
-    upstreams = {upstream.name: upstream for upstream in routes.upstreams}
-    hosts = msgspec.json.encode([_describe_host(host, upstreams) for host in routes.hosts])
+    hosts = msgspec.json.encode([_describe_host(host) for host in routes.hosts])
+    # Once for all hosts: a Namespace may have a thousand hosts, and each Pod serves all of them.
+    upstreams = msgspec.json.encode({upstream.name: _describe_pods(upstream) for upstream in routes.upstreams})
     chains = [
         (host.name, host.namespace, part, chain)
         for host in routes.hosts
@@ -129,11 +132,13 @@ def _read_routes(routes: Routes, default: Chain | None) -> _Routing:
     ]
     chains.append(("", "", "default", routes.default.chain if routes.default else default))
     ends = [(host, namespace, part, chain.not_after) for host, namespace, part, chain in chains if chain]
-    size = {"locations": sum(len(host.locations) for host in routes.hosts), "upstreams": len(upstreams)}
-    return _Routing(msgspec.Raw(hosts), tuple(sorted(ends, key=lambda end: (end[3], end))), size)
+    size = {"locations": sum(len(host.locations) for host in routes.hosts), "upstreams": len(routes.upstreams)}
+    return _Routing(
+        msgspec.Raw(hosts), msgspec.Raw(upstreams), tuple(sorted(ends, key=lambda end: (end[3], end))), size
+    )
 
 
-def _describe_host(host: Host, upstreams: dict[str, Upstream]) -> dict[str, Any]:
+def _describe_host(host: Host) -> dict[str, Any]:
     tls = host.tls and {"not_after": write_time(host.tls.chain.not_after), "client": bool(host.tls.client)}
     paths = [
         {
@@ -142,14 +147,15 @@ def _describe_host(host: Host, upstreams: dict[str, Upstream]) -> dict[str, Any]
             "access": show_access(location),
             "target": location.target,
             "answer": location.answer.value,
-            "pods": [
-                {"name": server.pod, "address": server.address, "weight": server.weight}
-                for server in (upstreams[location.upstream].servers if location.upstream in upstreams else ())
-            ],
+            "upstream": location.upstream,
         }
         for path, location in name_locations(host.locations)
     ]
     return {"host": host.name, "namespace": host.namespace, "tls": tls, "paths": paths}
+
+
+def _describe_pods(upstream: Upstream) -> list[dict[str, Any]]:
+    return [{"name": one.pod, "address": one.address, "weight": one.weight} for one in upstream.servers]
 
 
 def _describe_source(seen: Seen) -> dict[str, Any]:
@@ -162,11 +168,7 @@ def _describe_source(seen: Seen) -> dict[str, Any]:
 
 def _describe_problems(seen: Seen) -> Iterator[dict[str, str]]:
     for problem, since in seen.standing.items():
-        resource = problem.resource
-        yield {
-            "kind": resource.kind, "namespace": resource.namespace, "name": resource.name, "what": problem.what,
-            "why": problem.why, "expected": problem.expected, "reason": problem.reason, "since": write_time(since),
-        }  # fmt: skip
+        yield problem.as_record() | {"since": write_time(since)}
 
 
 def _describe_held(seen: Seen) -> Iterator[dict[str, str | None]]:

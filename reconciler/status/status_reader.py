@@ -11,7 +11,7 @@ import requests
 from msgspec import Meta, Struct
 
 from reconciler import __version__
-from reconciler.values.messages import excerpt
+from reconciler.values.messages import find_reason
 
 _PATH = "/status.json"
 _VERSION = 1
@@ -44,7 +44,7 @@ class StatusPath(Struct):
     access: str
     answer: str
     target: str | None = None
-    pods: list[StatusPod] = []
+    upstream: str = ""
 
 
 class StatusTls(Struct):
@@ -102,6 +102,7 @@ class Status(Struct):
 
     serving: StatusServing
     hosts: list[StatusHost]
+    upstreams: dict[str, list[StatusPod]] = {}
     problems: list[StatusProblem] = []
     held: list[StatusHeld] = []
     settings: list[StatusSetting] = []
@@ -128,7 +129,7 @@ def fetch_status(url: str) -> Status:
                     raise RouterError(f"{url}: the answer is {answer.status_code}")
                 body = b"".join(_limit(answer.iter_content(1 << 16), url))
     except requests.RequestException as error:
-        raise RouterError(f"{url}: cannot be read: {_find_reason(error)}") from None
+        raise RouterError(f"{url}: cannot be read: {find_reason(error)}") from None
     return _decode(body, url)
 
 
@@ -139,13 +140,6 @@ def _limit(pieces: Iterator[Any], url: str) -> Iterator[bytes]:
         if size > _LARGEST:
             raise RouterError(f"{url}: the answer is longer than {_LARGEST} bytes")
         yield piece
-
-
-def _find_reason(error: BaseException) -> str:
-    """Find the first cause of an error: libraries wrap it in texts with memory addresses."""
-    causes = (getattr(error, "reason", None), *error.args, error.__cause__, error.__context__)
-    below = next((cause for cause in causes if isinstance(cause, BaseException)), None)
-    return _find_reason(below) if below else getattr(error, "strerror", None) or excerpt(str(error))
 
 
 def _decode(body: bytes, url: str) -> Status:

@@ -144,6 +144,21 @@ def make_host(host: str, namespace: str, paths: list[str], pods: int, pod: str =
     ]}  # fmt: skip
 
 
+def share_pods(report: Report) -> Report:
+    """Give a report as a router writes it: Pods stand once for each path, and not with each host."""
+    upstreams: dict[str, Any] = {}
+    hosts = []
+    for host in report["hosts"]:
+        paths = []
+        for path in host["paths"]:
+            told = dict(path)
+            name = f"{host['host']} {path['path']}"
+            upstreams[name] = told.pop("pods")
+            paths.append(told | {"upstream": name})
+        hosts.append(host | {"paths": paths})
+    return report | {"hosts": hosts, "upstreams": upstreams}
+
+
 def make_problem(kind: str, namespace: str, name: str, what: str, why: str) -> Report:
     """Make a problem of a Namespace or Pod."""
     return {
