@@ -38,8 +38,8 @@ check: $(VENV)/.tools ## Lint, and check the types and the order of the modules.
 bench: $(VENV)/.wheel nginx ## Run the benchmarks; docs/benchmarks.md says how to read the results.
 	$(BIN)/pytest tests/bench --benchmark-enable --benchmark-only --benchmark-sort=name --benchmark-columns=min,median,max $(ARGS)
 
-fixtures: $(VENV)/.wheel nginx ## Write the expectations of fixtures/ and docs/commands.md anew; read the difference before you commit it.
-	$(BIN)/pytest tests/test_fixtures.py tests/test_reference.py --rewrite
+fixtures: $(VENV)/.wheel nginx ## Write the expectations of fixtures/, docs/commands.md and the rules of overlays/monitoring anew; read the difference before you commit it.
+	$(BIN)/pytest tests/test_fixtures.py tests/test_reference.py tests/test_monitoring.py --rewrite
 
 docs: $(VENV)/.wheel ## Build the documentation in site/, and check its links; site/index.html opens without a server.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean --config-file .ci/mkdocs.yml

@@ -51,7 +51,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
     """Run the command and give its exit code.
 
-    It is 0, 1 (--diff or --strict found something), 2 (wrong input) or 3 (failed).
+    It is 0, 1 (found what --diff, --strict or the command looks for), 2 (wrong input) or 3 (failed).
     """
     _open_missing()
     for stream in (sys.stdout, sys.stderr):

@@ -125,14 +125,21 @@ def test_every_value_has_its_place() -> None:
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
     ]
     kinds = [item["kind"] for item in objects]
-    assert not {"PriorityClass", "FlowSchema", "PriorityLevelConfiguration"} & {*kinds}
-    (policy,) = (item["spec"]["ingress"] for item in objects if item["kind"] == "NetworkPolicy")
-    assert policy[0]["ports"] == [{"port": 9000}]
-    assert policy[0]["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "watch"}
+    assert not {"PriorityClass", "FlowSchema", "PriorityLevelConfiguration", "NetworkPolicy"} & {*kinds}
     for kind in ("PodMonitor", "PrometheusRule"):
         assert one(objects, kind)["metadata"]["labels"]["release"] == "prometheus"
     dashboard = one(objects, "ConfigMap", "dispatcher-dashboard")["data"]["dispatcher.json"]
     assert json.loads(dashboard) == json.loads((K8S / "monitoring/dashboard.json").read_text())
+
+
+def test_policies_open_what_is_served() -> None:
+    """The router's policy opens its own ports, and the one of monitoring opens the admin port to one Namespace."""
+    objects = chart.render(**EVERYTHING | {"networkPolicy": {"create": True}})
+    served = one(objects, "NetworkPolicy", "dispatcher")["spec"]["ingress"]
+    assert served == [{"ports": [{"port": 8080}, {"port": 8443}]}]
+    (admin,) = one(objects, "NetworkPolicy", "dispatcher-monitoring")["spec"]["ingress"]
+    assert admin["ports"] == [{"port": 9000}]
+    assert admin["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "watch"}}}]
 
 
 def test_the_nodes_network() -> None:

@@ -12,7 +12,7 @@ import pytest
 from support.handlers import QuietHandler, run_pod
 from support.objects import namespace, pod
 from support.pods import HOST
-from support.ports import free_port, loopback
+from support.ports import silent_address
 from support.router import Router
 
 Start = Callable[..., Router]
@@ -144,16 +144,8 @@ def ask_slowly(here: Router) -> None:
 @pytest.fixture
 def dead() -> Iterator[Address]:
     """Give an address where connections are neither accepted nor refused, as on a node that has just died."""
-    where = (loopback("10.244.9.3"), free_port())
-    with socket.create_server(where, backlog=0) as listener:
-        waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(where)
+    with silent_address("10.244.9.3") as where:
         yield where
-        for one in waiting:
-            one.close()
-        assert listener
 
 
 def test_pod_on_a_dead_node(router: Start, moody: list[Address], dead: Address) -> None:

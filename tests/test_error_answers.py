@@ -9,7 +9,7 @@ from support.authority import Authority
 from support.handlers import QuietHandler, run_pod
 from support.objects import namespace, pod, secret, tls, unready
 from support.pods import DECLARED, HOST, entry
-from support.ports import free_port, loopback
+from support.ports import free_port, loopback, silent_address
 from support.router import Answer, Router
 
 Start = Callable[..., Router]
@@ -41,16 +41,8 @@ def odd() -> Iterator[Address]:
 @pytest.fixture
 def silent() -> Iterator[Address]:
     """Give an address where connections are neither accepted nor refused."""
-    where = (loopback("10.244.9.7"), free_port())
-    with socket.create_server(where, backlog=0) as listener:
-        waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(where)
+    with silent_address("10.244.9.7") as where:
         yield where
-        for one in waiting:
-            one.close()
-        assert listener
 
 
 def serve(router: Start, where: Address, *, ready: bool = True, **settings: str) -> Router:

@@ -91,7 +91,8 @@ class Connection:
             {
                 "User-Agent": f"dispatcher/{__version__}",
                 "Accept": "application/json",
-                "Accept-Encoding": "identity",  # compression would cost the API server more than it saves
+                # compressing JSON costs the API server more than it saves; collection.py has protobuf
+                "Accept-Encoding": "identity",
             }
         )
         self._follow(self._access)

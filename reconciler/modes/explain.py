@@ -106,7 +106,7 @@ COMMAND = Command(
     "and what nearly does. Without --snapshot and --admin it looks into the cluster that kubectl would use. "
     "The settings are those of the environment, and must be the router's. Exit code 1: no Pod answers.",
     examples="dispatcher explain shop.example.com/api\n"
-    "dispatcher explain https://shop.example.com/api --admin http://127.0.0.1:9090\n"
+    "dispatcher explain https://shop.example.com/api --admin http://127.0.0.1:8090\n"
     "dispatcher explain shop.example.com/api --snapshot recordings/0001.json --json",
     declare=_declare,
     run=_explain,

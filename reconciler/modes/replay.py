@@ -134,7 +134,7 @@ COMMAND = Command(
     summary="run recordings in order through the loop",
     description="Run recordings in order, and tell for each what the loop did.",
     examples="dispatcher replay fixtures/walkthrough\n"
-    "PORT=8080 SSL_PORT=8443 ADMIN_PORT=9900 dispatcher replay recordings --serve --keep",
+    "PORT=8080 SSL_PORT=8443 ADMIN_PORT=8090 dispatcher replay recordings --serve --keep",
     declare=_declare,
     run=_replay,
     renders=True,

@@ -109,7 +109,7 @@ class Status(Struct):
 
 
 def parse_admin(text: str) -> str:
-    """Parse the address of an admin port, such as http://127.0.0.1:9090. ValueError if it is none."""
+    """Parse the address of an admin port, such as http://127.0.0.1:8090. ValueError if it is none."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or parts.query or parts.fragment:
         raise ValueError

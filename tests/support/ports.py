@@ -1,9 +1,11 @@
-"""Free ports and loopback addresses that only this run uses."""
+"""Free ports, and loopback addresses that only this run uses."""
 
 import itertools
 import os
 import random
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 # These are below the ports that systems give to outgoing connections, which could take a port before a test does.
 _FIRST, _LAST = 10_000, 32_000
@@ -39,3 +41,15 @@ def loopback(ip: str) -> str:
         return "::1"
     _, second, third, fourth = ("10.244.6.9" if ":" in ip else ip).split(".")
     return f"127.{(int(second) + os.getpid()) % 250 + 1}.{third}.{fourth}"
+
+
+@contextmanager
+def silent_address(ip: str) -> Iterator[tuple[str, int]]:
+    """Give a port of the stand-in for a Pod's address at which connections are neither accepted nor refused."""
+    where = (loopback(ip), free_port())
+    with socket.create_server(where, backlog=0), ExitStack() as waiting:
+        for _ in range(4):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(where)
+        yield where
