@@ -12,9 +12,10 @@ from reconciler.routing.model import Answer, Host, Location, Match
 from reconciler.settings import Settings
 from reconciler.values.value import Value
 
-# PCRE gives up after this number of steps, and the request gets 500.
+# PCRE gives up after this number of steps, and the request gets 500. Compiled expressions count otherwise, so that those
+# of tenants are not compiled.
 # https://www.pcre.org/current/doc/html/pcre2pattern.html
-_MATCH_LIMIT = "(*LIMIT_MATCH=2000)"
+_MATCH_LIMIT = "(*NO_JIT)(*LIMIT_MATCH=2000)"
 
 
 class _Location(Value, frozen=True):

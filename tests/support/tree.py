@@ -98,7 +98,7 @@ def expect_servers(routes: Routes, how: Settings) -> dict[str, Server]:
 def expect_place(location: Location) -> tuple[str, ...]:
     modifier = location.match.value
     path = location.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # as crossplane reads files
-    path = f"(*LIMIT_MATCH=2000){path}" if location.match.is_regex else path
+    path = f"(*NO_JIT)(*LIMIT_MATCH=2000){path}" if location.match.is_regex else path
     return (modifier, path) if modifier else (path,)
 
 
