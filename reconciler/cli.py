@@ -96,7 +96,8 @@ def _open_missing() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(number, True)
-            setattr(sys, name, os.fdopen(number, mode))
+        if getattr(sys, name) is None:  # also if Python itself has taken the number for a file of its own
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115  it stays open
 
 
 def _install() -> None:

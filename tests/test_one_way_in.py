@@ -25,7 +25,7 @@ import reconciler
 from reconciler.objects.snapshot import Probe
 from reconciler.rendering import quoting
 from reconciler.rendering.quoting import Token, join, quote
-from reconciler.routing.model import ApiKey, Host, Location, Match, Routes, Server, Shadow, Tls, Upstream
+from reconciler.routing.model import Answer, ApiKey, Host, Location, Match, Routes, Server, Shadow, Tls, Upstream
 from reconciler.routing.server_names import Slot
 from reconciler.settings import VARIABLES, Settings
 from reconciler.values.addresses import parse_address
@@ -308,7 +308,7 @@ HELD: dict[type, dict[str, Held]] = {
     Location: {
         "path": is_path,
         "namespace": lambda _, name: DNS_LABEL.accepts(name),
-        "upstream": lambda _, name: _UPSTREAM.fullmatch(name),
+        "upstream": lambda owner, name: _UPSTREAM.fullmatch(name) or (name, owner.answer) == ("", Answer.RESERVED),
         "target": lambda _, target: target is None or is_target(target),
         "more_keys": is_number,
     },

@@ -12,8 +12,8 @@ from reconciler.routing.model import Answer, Host, Location, Match
 from reconciler.settings import Settings
 from reconciler.values.value import Value
 
-# PCRE gives up after this number of steps, and the request gets 500. Compiled expressions count otherwise, so that those
-# of tenants are not compiled.
+# PCRE gives up after this number of steps, and the request gets 500. Compiled expressions count in another way, so that
+# those of tenants are not compiled.
 # https://www.pcre.org/current/doc/html/pcre2pattern.html
 _MATCH_LIMIT = "(*NO_JIT)(*LIMIT_MATCH=2000)"
 

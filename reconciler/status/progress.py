@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
@@ -19,6 +20,8 @@ class Progress(AbstractContextManager["Progress"]):
     """A bar on standard error for `total` steps. It vanishes at the end."""
 
     def __init__(self, total: int, unit: str, log_format: str) -> None:
+        # Its own lock is for several processes, and starts one that watches over it.
+        _Bar.set_lock(threading.RLock())
         shown = sys.stderr.isatty() and log_format != "json" and os.environ.get("TERM") != "dumb"
         self._bar = _Bar(total=total, unit=f" {unit}", delay=_DELAY, leave=False, disable=not shown, file=sys.stderr)
 
