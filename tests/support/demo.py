@@ -93,7 +93,7 @@ def tell_how_to_ask(router: Router) -> None:
         f"  curl -i http://127.0.0.1:{router.port}/nodejs -H 'Host: test.k8s.local' "
         "-H 'X-ROUTING-API-KEY: cm90YXRlZC1zZWNyZXQ='",
         f"  curl -ik https://secure.dev:{router.ssl_port}/ --resolve secure.dev:{router.ssl_port}:127.0.0.1",
-        f"  http://127.0.0.1:{router.settings.admin_port}/status.json, what the router tells about itself",
+        f"  http://127.0.0.1:{router.settings.admin_port}/, the page on which the router tells about itself",
         f"  less {router.folder / 'current' / 'nginx.conf'}",
     )
     sys.stdout.write("\n".join(lines) + "\n")
