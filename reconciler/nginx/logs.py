@@ -86,6 +86,8 @@ class NginxLogs:
             child = subprocess.Popen(  # noqa: S603
                 command, env=keep_environment(), pass_fds=[theirs.fileno(), *(one for one in pipes if one >= 0)],
                 stdin=subprocess.DEVNULL,
+                # Python has none if it was closed; then its number may belong to any other file by now.
+                stdout=None if sys.__stdout__ else subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C in a terminal must reach only us: nginx still logs
             )  # fmt: skip
         except OSError:
