@@ -15,7 +15,7 @@ from support.objects import HOSTS, PATHS, WALKTHROUGH, Object, read
 
 from reconciler.disk.manifests import read_manifests
 from reconciler.modes.fault_formats import FORMATS
-from reconciler.modes.faults import Fault, find_faults
+from reconciler.modes.faults import PlacedProblem, find_faults
 from reconciler.objects.snapshot import Resource
 from reconciler.objects.workloads import WORKLOADS
 from reconciler.routing.problems import Problem, Reason
@@ -503,7 +503,7 @@ def test_hostile_files(name: str) -> None:
     """A file's name is escaped as each format needs it."""
     problem = Problem(Resource("Pod", "a", "p"), "x", "is wrong", "right", Reason.PORT)
     manifests = read_manifests([])
-    shown = {form: write([Fault(name, 7, problem)], manifests) for form, write in FORMATS.items()}
+    shown = {form: write([PlacedProblem(name, 7, problem)], manifests) for form, write in FORMATS.items()}
     for text in (shown["text"], shown["github"]):
         assert text.count("\n") == 1
         assert text.strip().isprintable()

@@ -1,5 +1,6 @@
 """What reads nginx's logs: nobody's slowness, end or absence keeps nginx from answering, and what is lost is told."""
 
+import fcntl
 import json
 import os
 import signal
@@ -200,6 +201,30 @@ def test_broken_lines_of_json() -> None:
     assert (first["status"], first["agent"], second["time"], lost) == (0, "\x7f\u20ac\U0001f600", "\ufffd", 0)
     assert drain.mend_json(line[:20] + line + line[20:] + line) == (line, 2)
     assert drain.mend_json(line[:20] + line) == (b"", 1), "the rest of the first line comes later"
+
+
+def test_hurried_lines_of_json() -> None:
+    """If there is no time to lose, each byte of a client that is not printable ASCII becomes a question mark."""
+    odd = '{"time":"t","status":000,"agent":"\x7f\u20ac"}\n'.encode() + b'{"time":"\xff"}\n'
+    mended, lost = drain.mend_json(odd, hurried=True)
+    assert mended == b'{"time":"t","status":0,"agent":"????"}\n{"time":"?"}\n'
+    assert lost == 0
+
+
+@pytest.mark.parametrize("room", [1 << 16, 1 << 20])
+def test_full_pipe_is_told(room: int) -> None:
+    """Whoever takes lines learns that a pipe was full, whatever room it has; then nginx waits or is about to."""
+    read, write = os.pipe2(os.O_NONBLOCK)
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, room)
+    taken: list[bool] = []
+    pipe = drain.Pipe(read, lambda _, hurried: taken.append(hurried), lambda _: None)
+    os.write(write, b"x\n")
+    assert pipe.read()
+    os.write(write, b"x\n" * (room // 2))
+    assert pipe.read()
+    assert taken == [False, True]
+    os.close(read)
+    os.close(write)
 
 
 def test_pieces_become_lines(tmp_path: Path) -> None:

@@ -142,6 +142,15 @@ def test_dates_in_yaml_stay_text(read):
     assert metadata.creation_timestamp.timestamp() == 1704164645
 
 
+@pytest.mark.parametrize("value", ["1:30", "190:20:30.15", "-1:00"])
+def test_no_base_60(read, refuse, value):
+    """A value that looks like a number to the base 60 is text; one that is tagged as such a number is refused."""
+    manifest = "kind: Pod\nmetadata:\n  name: p\n  annotations: {at: %s}\n"
+    assert read(manifest % value).pods[0].metadata.annotations == {"at": value}
+    tag = "!!float" if "." in value else "!!int"
+    assert refuse(manifest % f"{tag} {value}").endswith("has a YAML tag that JSON cannot hold")
+
+
 def test_default_namespace(read):
     """A Pod or a Secret that names no Namespace is in "default"; a Namespace is in none."""
     objects = [{**each, "metadata": {"name": "x"}} for each in OBJECTS]

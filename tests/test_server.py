@@ -10,37 +10,37 @@ import psutil
 import pytest
 from support.running_daemon import wait_until
 
-from reconciler.status.answers import Answer, Application, Request, say
-from reconciler.status.server import PortError, Server, serve
+from reconciler.status.answers import Application, HttpAnswer, Request, say
+from reconciler.status.server import HttpServer, PortError, serve
 
 _LARGE = say(HTTPStatus.OK, "x" * 8_000_000)
 
 
-def _answer(request: Request) -> Answer:
+def _answer(request: Request) -> HttpAnswer:
     return _LARGE if request.path == "/large" else say(HTTPStatus.OK, "ok")
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server() -> Iterator[HttpServer]:
     """Serve a short and a long answer; idle clients may stay for longer than any test runs."""
-    running = Server(Application(_answer), "127.0.0.1", 0, threads=1, patience=3600)
+    running = HttpServer(Application(_answer), "127.0.0.1", 0, threads=1, patience=3600)
     yield running
     running.close()
 
 
-def connect(server: Server, sent: bytes) -> socket.socket:
+def connect(server: HttpServer, sent: bytes) -> socket.socket:
     client = socket.create_connection(("127.0.0.1", server.port))
     client.settimeout(30)
     client.sendall(sent)
     return client
 
 
-def ask(server: Server, method: str = "GET", **headers: str) -> httpx.Response:
+def ask(server: HttpServer, method: str = "GET", **headers: str) -> httpx.Response:
     return httpx.request(method, f"http://127.0.0.1:{server.port}/", headers=headers)
 
 
 @pytest.mark.parametrize("sent", [b"", b"G", b"GET / HTTP/1.1\r\nHost: a\r\n"])
-def test_slow_clients_keep_nobody_away(server: Server, sent: bytes) -> None:
+def test_slow_clients_keep_nobody_away(server: HttpServer, sent: bytes) -> None:
     """A request is answered while 200 clients never finish theirs: the connection that is open longest is closed."""
     clients = [connect(server, sent) for _ in range(200)]
     assert clients[0].recv(1) == b""
@@ -50,7 +50,7 @@ def test_slow_clients_keep_nobody_away(server: Server, sent: bytes) -> None:
         client.close()
 
 
-def test_slow_readers_cost_no_memory(server: Server) -> None:
+def test_slow_readers_cost_no_memory(server: HttpServer) -> None:
     """Fifty clients that ask for eight megabytes and read nothing do not make fifty copies of them."""
     before = psutil.Process().memory_info().rss
     clients = [connect(server, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n") for _ in range(50)]
@@ -64,13 +64,13 @@ def test_slow_readers_cost_no_memory(server: Server) -> None:
 
 def test_idle_clients_are_closed() -> None:
     """A client that sends nothing for a while is closed, also if nobody else needs the room."""
-    server = Server(Application(_answer), "127.0.0.1", 0, threads=1, patience=1)
+    server = HttpServer(Application(_answer), "127.0.0.1", 0, threads=1, patience=1)
     with connect(server, b"") as client:
         assert client.recv(1) == b""
     server.close()
 
 
-def test_threads_are_bounded(server: Server) -> None:
+def test_threads_are_bounded(server: HttpServer) -> None:
     """Many clients at once have no thread each."""
     before = threading.active_count()
     clients = [connect(server, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") for _ in range(60)]
@@ -110,7 +110,7 @@ def test_ipv6() -> None:
     server.close()
 
 
-def test_head_and_other_methods(server: Server) -> None:
+def test_head_and_other_methods(server: HttpServer) -> None:
     """HEAD gives the same headers without a body; methods that change things are refused."""
     got, head = ask(server), ask(server, "HEAD")
     assert (head.status_code, head.content) == (200, b"")
@@ -120,7 +120,7 @@ def test_head_and_other_methods(server: Server) -> None:
         assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD"), method
 
 
-def test_headers(server: Server) -> None:
+def test_headers(server: HttpServer) -> None:
     """No answer is stored, framed, sniffed, or read by other origins, and none names the server's software."""
     for status, headers in ((200, ask(server).headers), (405, ask(server, "POST").headers)):
         assert headers["Cache-Control"] == "no-store", status
@@ -132,7 +132,7 @@ def test_headers(server: Server) -> None:
         assert "Access-Control-Allow-Origin" not in headers
 
 
-def test_oversized_requests(server: Server) -> None:
+def test_oversized_requests(server: HttpServer) -> None:
     """A head or a body that no reader of these pages sends is refused."""
     assert ask(server, x="y" * 10_000).status_code == 431
     assert httpx.post(f"http://127.0.0.1:{server.port}/", content=b"x" * 10_000).status_code == 413
@@ -149,7 +149,7 @@ def test_who_accepts_gzip(text: str, packs: bool) -> None:
     """Gzip is sent to those who name it, and not to those who exclude it."""
     seen: list[bool] = []
 
-    def note(request: Request) -> Answer:
+    def note(request: Request) -> HttpAnswer:
         seen.append(request.packs)
         return say(HTTPStatus.OK, "")
 

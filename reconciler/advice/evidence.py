@@ -13,7 +13,7 @@ from reconciler.values.certificates import PemCache
 from reconciler.values.value import Value
 
 
-class Held(Value, frozen=True):
+class HeldNamespace(Value, frozen=True):
     """A Namespace that is served at its last good state, and why."""
 
     namespace: str
@@ -31,13 +31,18 @@ class Evidence(Value, frozen=True):
     contests: Mapping[str, Contest] | None
     listing: Listing
     workloads: tuple[Workload, ...] = ()
-    held: tuple[Held, ...] = ()
+    held: tuple[HeldNamespace, ...] = ()
     gaps: tuple[str, ...] = ()
     has_secrets: bool = True
 
     def find_upstream(self, name: str) -> Upstream | None:
         """Find an upstream by its name."""
         return next((one for one in self.table.routes.upstreams if one.name == name), None)
+
+    def list_upstreams(self, host: Host) -> list[Upstream]:
+        """List the upstreams behind a host's paths."""
+        names = {location.upstream for location in host.locations}
+        return [one for one in self.table.routes.upstreams if one.name in names]
 
     def find_named(self, name: str) -> Host | None:
         """Find a host by its own name, on whichever port it is served."""

@@ -211,9 +211,8 @@ def _find_problems(
     pods = {Resource("Pod", one.namespace, one.name) for one in backends}
     answered = location is not None and location.answer is Answer.PODS
     for problem in evidence.table.problems:
-        about = problem.what.split(" ")[1] if problem.what.startswith("host ") else ""
-        if about:
-            concerns = about in names
+        if problem.host:
+            concerns = problem.host in names
         elif problem.resource.kind == "Pod" and answered:
             concerns = problem.resource in pods
         else:

@@ -58,8 +58,7 @@ def _find_left_out(host: str, evidence: Evidence) -> Iterator[NearMiss]:
     """Find what is told of a host that is named, or of a wildcard that would take it, and that is not served."""
     wanted = (host, *list_wildcards(host))
     for problem in evidence.table.problems:
-        words = problem.what.split(" ")
-        if words[0] == "host" and len(words) > 1 and words[1] in wanted and not evidence.find_named(words[1]):
+        if problem.host in wanted and not evidence.find_named(problem.host):
             kind = Miss.NOT_SHARED if problem.reason is Reason.HOST else Miss.LEFT_OUT
             yield NearMiss(kind, problem.resource, f"{problem.what} {problem.why}", problem.expected)
 
@@ -75,8 +74,7 @@ def _find_namespaces(host: str, evidence: Evidence, settings: Settings) -> Itera
         if text and names_any(text, [host]):
             if not selected:
                 why = f"names this host, and its labels do not match ROUTABLE_LABEL_SELECTOR ({settings.selector})"
-                expected = f"kubectl label namespace {metadata.name} with {settings.selector}"
-                yield NearMiss(Miss.NOT_SELECTED, resource, why, expected)
+                yield NearMiss(Miss.NOT_SELECTED, resource, why, f"the labels {settings.selector} on the Namespace")
             elif not watched:
                 why = "names this host, and WATCH_NAMESPACES does not name it"
                 yield NearMiss(Miss.NOT_WATCHED, resource, why, "a router that watches this Namespace")

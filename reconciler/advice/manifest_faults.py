@@ -30,7 +30,7 @@ from reconciler.values.certificates import PemCache
 # A range for documentation: https://www.rfc-editor.org/rfc/rfc3849
 _INVENTED = int(IPv6Address("2001:db8::"))
 _SHOWN = "[2001:db8:"
-_HOSTS = ("metadata", "annotations")
+_METADATA = ("metadata", "annotations")
 _UNKNOWN = ApiKey(("unknown",))
 
 
@@ -97,8 +97,9 @@ def _judge_routes(listing: Listing, pods: Mapping[str, list[Pod]], settings: Set
             # The paths of its Pods together are at fault.
             yield Finding(problem, pods[resource.name][0].resource, ())
         elif resource.kind == "Namespace":
-            at_hosts = problem.what.startswith(("host ", settings.hosts_annotation))
-            yield Finding(problem, resource, _HOSTS + (settings.hosts_annotation,) * at_hosts)
+            at_hosts = problem.host or problem.what.startswith(settings.hosts_annotation)
+            path = (*_METADATA, settings.hosts_annotation) if at_hosts else _METADATA
+            yield Finding(problem, resource, path)
         elif problem.what.startswith(settings.paths_annotation):
             above = WORKLOADS[resource.kind][1] if resource.kind in WORKLOADS else ()
             yield Finding(problem, resource, (*above, "metadata", "annotations", settings.paths_annotation))

@@ -3,10 +3,9 @@
 A label or an annotation stands on an object that is not read for it, or its name is nearly right.
 """
 
-import re
 from collections.abc import Iterator
-from difflib import SequenceMatcher
 
+from reconciler.advice.likeness import is_near
 from reconciler.objects.listing import Namespace, Pod
 from reconciler.objects.snapshot import Resource
 from reconciler.objects.workloads import Level, OtherObject, Workload
@@ -15,10 +14,6 @@ from reconciler.settings import Settings
 from reconciler.values.messages import excerpt
 from reconciler.values.value import Value
 
-# How alike two names are, by difflib, in all and in their last part: with the default names, paths and path are 0.99
-# and 0.89, paths and pods 0.93 and 0.44. Of a name without its prefix only the rest is compared, unless it is short.
-_LIKENESS, _LIKENESS_OF_LAST, _SHORTEST = 0.88, 0.7, 10
-_LONGEST = 317
 _OFF = "false"
 
 
@@ -134,7 +129,7 @@ class LevelJudge:
     def _find_near(
         self, resource: Resource, level: Level, part: str, key: str, names: tuple[str, ...]
     ) -> Iterator[Finding]:
-        near = next((name for name in names if key not in names and _is_near(key, name)), None)
+        near = next((name for name in names if key not in names and is_near(key, name)), None)
         if near:
             what, why = excerpt(key)[1:-1], f"is among the {part} and is not read"
             problem = Problem(resource, what, why, near, Reason.MISSPELT)
@@ -148,18 +143,3 @@ class LevelJudge:
     def _tell_misplaced(resource: Resource, level: Level, name: str, why: str, expected: str) -> Finding:
         problem = Problem(resource, name, why, expected, Reason.MISPLACED)
         return Finding(problem, resource, (*level.path, "annotations", name))
-
-
-def _is_near(key: str, name: str) -> bool:
-    """Tell whether a key is probably a name that was misspelt."""
-    if len(key) > _LONGEST:
-        return False
-    key, name = key.lower(), name.lower()
-    rest = name.rpartition("/")[2]
-    if len(rest) >= _SHORTEST and key.rpartition("/")[2] == rest:
-        return True
-    last, last_of_name = (re.split(r"[./]", one)[-1] for one in (key, name))
-    return (
-        SequenceMatcher(None, last, last_of_name).ratio() >= _LIKENESS_OF_LAST
-        and SequenceMatcher(None, key, name).ratio() >= _LIKENESS
-    )

@@ -78,7 +78,7 @@ def _tell_why(pod: Pod, entry: PathEntry, wanted: Wanted, evidence: Evidence, se
     for problem in evidence.table.problems:
         about_pod = problem.resource == resource and any(one in problem.what for one in shown)
         about_path = problem.resource == problem.namespace and problem.namespace.name == resource.namespace
-        if about_pod or (about_path and problem.what.startswith("host ") and problem.what.endswith(shown[1])):
+        if about_pod or (about_path and problem.host and problem.what.endswith(shown[1])):
             return NearMiss(Miss.LEFT_OUT, resource, f"{problem.what} {problem.why}", problem.expected)
     if entry.match.is_regex and not settings.allow_regex_paths:
         why = f"{named}, and regular expressions are turned off"
@@ -110,11 +110,10 @@ def _find_similar(path: bytes, host: Host, evidence: Evidence) -> Iterator[NearM
     """Find the host's paths that look like the one that was asked for."""
     asked = path.decode("utf-8", "surrogateescape")
     ranked = []
-    for upstream in {evidence.find_upstream(location.upstream) for location in host.locations}:
-        if upstream and not upstream.match.is_regex:
-            likeness = _compare(asked, upstream.path)
-            if likeness >= _LIKENESS:
-                ranked.append((-likeness, upstream.path, upstream))
+    for upstream in evidence.list_upstreams(host):
+        likeness = 0.0 if upstream.match.is_regex else _compare(asked, upstream.path)
+        if likeness >= _LIKENESS:
+            ranked.append((-likeness, upstream.path, upstream))
     for _, text, upstream in sorted(ranked, key=lambda one: one[:2])[:_MOST_SIMILAR]:
         below = fits(Match.PREFIX, text.rstrip("/") + "/", path)
         shown = excerpt(upstream.match.value + text)
@@ -130,8 +129,7 @@ def _find_similar(path: bytes, host: Host, evidence: Evidence) -> Iterator[NearM
 
 def _list_others(host: Host, evidence: Evidence) -> Iterator[NearMiss]:
     """Tell which paths the host has, or that it has none."""
-    found = {evidence.find_upstream(location.upstream) for location in host.locations}
-    paths = sorted(excerpt(f"{one.match.value}{one.path}") for one in found if one)
+    paths = sorted(excerpt(f"{one.match.value}{one.path}") for one in evidence.list_upstreams(host))
     more = f" and {len(paths) - _MOST_LISTED} more" if len(paths) > _MOST_LISTED else ""
     why = f"has these paths there: {', '.join(paths[:_MOST_LISTED])}{more}" if paths else "has no path on this host"
     expected = "one of them, or a Pod that names this one" if paths else "a routable Pod that names this path"
@@ -139,6 +137,9 @@ def _list_others(host: Host, evidence: Evidence) -> Iterator[NearMiss]:
 
 
 def _compare(asked: str, text: str) -> float:
-    """Tell how alike two paths are, from 0 to 1. Of the asked path as many segments count as the other one has."""
+    """Tell how alike paths are, 0 if they are not. Of the asked one as many segments count as the other one has."""
     begin = "/".join(asked.split("/")[: text.rstrip("/").count("/") + 1])
-    return max(SequenceMatcher(None, one.lower(), text.lower()).ratio() for one in (asked, begin) if one or text)
+    matchers = (SequenceMatcher(None, one.lower(), text.lower()) for one in {asked, begin} if one or text)
+    # The exact ratio takes long; the quick ones are never below it.
+    likely = (one for one in matchers if min(one.real_quick_ratio(), one.quick_ratio()) >= _LIKENESS)
+    return max((one.ratio() for one in likely), default=0.0)

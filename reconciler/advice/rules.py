@@ -83,7 +83,6 @@ def _tell_sharing(host: Host, guest: str, evidence: Evidence) -> str:
 def find_losers(host: str, evidence: Evidence) -> Iterator[Loser]:
     """Find the Namespaces that name a host, or want a path on it, and do not get it."""
     for problem in evidence.table.problems:
-        told = problem.what == f"host {host}" or problem.what.startswith(f"host {host} ")
-        if told and problem.reason in (Reason.HOST, Reason.PATH):
+        if problem.host == host and problem.reason in (Reason.HOST, Reason.PATH):
             what = problem.what.removeprefix(f"host {host}").strip()
             yield Loser(problem.namespace.name, f"{what} {problem.why}".strip(), problem.expected)

@@ -1,17 +1,15 @@
 """Near misses of workloads: what stands on one and not on its Pod template, and templates without Pods."""
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 
 from reconciler.advice.evidence import Evidence
+from reconciler.advice.likeness import is_near
 from reconciler.advice.near_miss import Miss, NearMiss, tell_unreadable
 from reconciler.advice.wanted import Wanted, names_any, show_entry
 from reconciler.objects.workloads import Level, Workload
 from reconciler.routing.path_entries import PathEntry, parse_paths
 from reconciler.settings import Settings
 from reconciler.values.messages import excerpt
-
-_LIKENESS = 0.85
 
 
 def find_workload_misses(wanted: Wanted, evidence: Evidence, settings: Settings) -> Iterator[NearMiss]:
@@ -75,7 +73,7 @@ def _find_above(workload: Workload, wanted: Wanted, settings: Settings) -> Itera
 
 def _find_misspelt(workload: Workload, wanted: Wanted, settings: Settings) -> Iterator[NearMiss]:
     """Find the path in an annotation of the template whose name is nearly the right one."""
-    for name in get_close_matches(settings.paths_annotation, workload.pod.annotations, cutoff=_LIKENESS):
-        if _choose(workload.pod, name, wanted):
+    for name in workload.pod.annotations:
+        if is_near(name, settings.paths_annotation) and _choose(workload.pod, name, wanted):
             why = f"names this path in the annotation {excerpt(name)}, which this router does not read"
             yield NearMiss(Miss.WRONG_NAME, workload.resource, why, f"the annotation {settings.paths_annotation}")

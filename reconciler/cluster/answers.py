@@ -1,11 +1,15 @@
 """Answers of an API server that are not what was asked for: their status and message; and why no answer came."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
+from http import HTTPStatus
+from typing import TypeVar
 
 import requests
 import urllib3
 
+from reconciler.cluster.connection import Connection
 from reconciler.cluster.protobuf_pages import read_message
 from reconciler.values.messages import excerpt
 
@@ -15,6 +19,8 @@ _LONGEST_MESSAGE = 300  # of a Status; a service account's name alone may have 3
 _LONGEST_BODY = 65536
 # https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding
 PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+Answered = TypeVar("Answered")
 
 
 def is_protobuf(response: requests.Response) -> bool:
@@ -37,6 +43,16 @@ class StatusError(Exception):
         self.retry_after = 0.0
         with suppress(ValueError):
             self.retry_after = max(0.0, float(response.headers.get("Retry-After", 0)))
+
+
+def send_with_newest(connection: Connection, send: Callable[[], Answered]) -> Answered:
+    """Send a request; after a 401 once more, if the credentials are renewed by then. StatusError if it is refused."""
+    try:
+        return send()
+    except StatusError as error:
+        if error.status != HTTPStatus.UNAUTHORIZED or not connection.renew(refused=True):
+            raise
+    return send()
 
 
 def _read_message(response: requests.Response) -> str:

@@ -9,7 +9,7 @@ import pykube
 import requests
 from pykube.query import Query
 
-from reconciler.cluster.answers import FAILURES, PROTOBUF, StatusError, is_protobuf
+from reconciler.cluster.answers import FAILURES, PROTOBUF, StatusError, is_protobuf, send_with_newest
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.pages import Item, Page, PageError, Pages
 from reconciler.cluster.protobuf_pages import ProtobufPages
@@ -25,8 +25,6 @@ _NOBODY = "-"
 # A List in one Namespace has the version of all Namespaces' objects too. For a name in it the API server looks for one
 # object; for a name in all Namespaces it would walk through its whole cache, on behalf of each node.
 _ANY_NAMESPACE = "default"
-
-
 # Protobuf costs the API server half of the time that JSON does. Compressed by gzip, which it does for large answers, it
 # costs no more, and has a twentieth of the bytes.
 _ACCEPTED = {"Accept": f"{PROTOBUF}, application/json", "Accept-Encoding": "gzip"}
@@ -140,12 +138,7 @@ class Collection(Generic[Item]):
         raise ClusterError(f"list {self._name}: more than {_MOST_PAGES} pages")
 
     def _get(self, filters: Mapping[str, Any], params: dict[str, str], known: _Known[Item]) -> Page[Item]:
-        try:
-            return self._request(filters, params, known)
-        except StatusError as error:
-            if error.status != HTTPStatus.UNAUTHORIZED or not self._connection.renew(refused=True):
-                raise
-        return self._request(filters, params, known)
+        return send_with_newest(self._connection, lambda: self._request(filters, params, known))
 
     def _request(self, filters: Mapping[str, Any], params: dict[str, str], known: _Known[Item]) -> Page[Item]:
         """Send one request and read its whole answer within the deadline."""

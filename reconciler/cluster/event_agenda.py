@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from reconciler.cluster.event_pace import SHORTEST, Bucket
-from reconciler.cluster.event_writer import Answer
+from reconciler.cluster.event_writer import Written
 from reconciler.cluster.kubernetes_events import KubernetesEvent
 
 MOST, MOST_OF_A_NAMESPACE = 2000, 20
@@ -85,7 +85,7 @@ class Agenda:
         """Give the time at which something is due next, infinite if nothing is."""
         return min((entry.due for entry in self._entries.values()), default=float("inf"))
 
-    def settle(self, entry: Entry, answer: Answer, now: float, wall: float) -> None:
+    def settle(self, entry: Entry, answer: Written, now: float, wall: float) -> None:
         """Take account of the answer to a write."""
         if not entry.told and answer.outcome in ("created", "exists"):
             self._find_budget(entry, now).take(now)
@@ -127,7 +127,7 @@ class Agenda:
     def _add(self, event: KubernetesEvent, spread: float, now: float) -> None:
         self._entries[event] = Entry(event, now + self._random.uniform(0, spread), self._started)
 
-    def _learn(self, entry: Entry, answer: Answer, pause: float, now: float) -> None:
+    def _learn(self, entry: Entry, answer: Written, pause: float, now: float) -> None:
         entry.told, entry.version, entry.count, entry.due = True, answer.version, answer.count, now + pause
 
     def _lose(self, entry: Entry) -> float:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 import requests
 
-from reconciler.cluster.answers import FAILURES, StatusError
+from reconciler.cluster.answers import FAILURES, StatusError, send_with_newest
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.credentials import CredentialsError
 from reconciler.cluster.kubernetes_events import KubernetesEvent
@@ -26,7 +26,7 @@ _NO_RIGHT = re.compile(
 _MERGE = "application/merge-patch+json"
 
 
-class Answer(Value, frozen=True):
+class Written(Value, frozen=True):
     """How a write ended: an outcome of `Reported`, and the Event's version, count and last time if they are known.
 
     `why` is a line for the operator; `retry_after` is in seconds.
@@ -59,44 +59,34 @@ class EventWriter:
         self._timeout = timeout
         self._instance = instance
 
-    def create(self, event: KubernetesEvent, wall: float) -> Answer:
+    def create(self, event: KubernetesEvent, wall: float) -> Written:
         """Create an Event. It exists already if another router has told the same."""
         return self._write("POST", event, event.write(self._instance, wall), "created")
 
-    def look(self, event: KubernetesEvent) -> Answer:
+    def look(self, event: KubernetesEvent) -> Written:
         """Look at an Event that another router wrote, by a patch that changes nothing.
 
         The API server stores nothing then, and answers with the Event. So dispatcher needs no right to read Events.
         """
         return self._write("PATCH", event, {}, "seen")
 
-    def renew(self, event: KubernetesEvent, version: str, count: int, wall: float) -> Answer:
+    def renew(self, event: KubernetesEvent, version: str, count: int, wall: float) -> Written:
         """Count an Event once more, unless another router has written it since this version."""
         change = {"count": min(count, _MOST_COUNT) + 1, "lastTimestamp": write_time(wall)}
         return self._write("PATCH", event, {**change, "metadata": {"resourceVersion": version}}, "renewed")
 
-    def _write(self, method: str, event: KubernetesEvent, body: Mapping[str, Any], done: str) -> Answer:
+    def _write(self, method: str, event: KubernetesEvent, body: Mapping[str, Any], done: str) -> Written:
         try:
             with self._connection.deadline(self._timeout):
                 self._connection.renew()
-                return _read(self._send(method, event, body), done)
+                return _read(send_with_newest(self._connection, lambda: self._request(method, event, body)), done)
         except StatusError as error:
             return _explain(error, method)
         except (msgspec.MsgspecError, RecursionError) as error:
             # Tenants may change Events of their own Namespace, so that this one cannot be read: others can.
-            if method == "PATCH":
-                return Answer("refused")
-            return Answer("failed", why=f"Kubernetes Events are not written: {self._describe(error)}")
+            return Written("refused") if method == "PATCH" else self._fail(error)
         except (CredentialsError, *FAILURES) as error:
-            return Answer("failed", why=f"Kubernetes Events are not written: {self._describe(error)}")
-
-    def _send(self, method: str, event: KubernetesEvent, body: Mapping[str, Any]) -> bytes:
-        try:
-            return self._request(method, event, body)
-        except StatusError as error:
-            if error.status != HTTPStatus.UNAUTHORIZED or not self._connection.renew(refused=True):
-                raise
-        return self._request(method, event, body)
+            return self._fail(error)
 
     def _request(self, method: str, event: KubernetesEvent, body: Mapping[str, Any]) -> bytes:
         url, kind = ("events", "application/json") if method == "POST" else (f"events/{event.name}", _MERGE)
@@ -109,6 +99,9 @@ class EventWriter:
                 raise StatusError(response)
             return bytes(response.raw.read(_LONGEST_BODY))
 
+    def _fail(self, error: BaseException) -> Written:
+        return Written("failed", why=f"Kubernetes Events are not written: {self._describe(error)}")
+
     def _describe(self, error: BaseException) -> str:
         if isinstance(error, TimeoutError):
             return f"no complete answer within {self._timeout} s"
@@ -117,24 +110,24 @@ class EventWriter:
         return str(error) if isinstance(error, CredentialsError) else find_reason(error)
 
 
-def _read(body: bytes, done: str) -> Answer:
+def _read(body: bytes, done: str) -> Written:
     stored = msgspec.json.decode(body, type=_Stored)
     last = stored.last_timestamp.timestamp() if stored.last_timestamp else 0.0
-    return Answer(done, stored.metadata.resource_version, max(0, stored.count or 0), last)
+    return Written(done, stored.metadata.resource_version, max(0, stored.count or 0), last)
 
 
-def _explain(error: StatusError, method: str) -> Answer:
+def _explain(error: StatusError, method: str) -> Written:
     match error.status:
         case HTTPStatus.CONFLICT:
-            return Answer("exists" if method == "POST" else "stale")
+            return Written("exists" if method == "POST" else "stale")
         case HTTPStatus.NOT_FOUND if method == "PATCH":
-            return Answer("gone")
+            return Written("gone")
         case HTTPStatus.FORBIDDEN if not error.message or _NO_RIGHT.match(error.message):
             why = f"Kubernetes Events are forbidden (403), and not written; a ClusterRole needs the rule {_RULE}"
-            return Answer("denied", why=why)
+            return Written("denied", why=why)
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.TOO_MANY_REQUESTS:
             pass
         case status if status < HTTPStatus.INTERNAL_SERVER_ERROR:
             # The Namespace is gone, ends or has a quota, or this Event is not accepted: others may be.
-            return Answer("refused")
-    return Answer("failed", why=f"Kubernetes Events are not written: {error.text}", retry_after=error.retry_after)
+            return Written("refused")
+    return Written("failed", why=f"Kubernetes Events are not written: {error.text}", retry_after=error.retry_after)

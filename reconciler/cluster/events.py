@@ -12,7 +12,7 @@ from random import Random
 
 from reconciler.cluster.event_agenda import MOST, Agenda, Entry
 from reconciler.cluster.event_pace import Pace
-from reconciler.cluster.event_writer import Answer, EventWriter
+from reconciler.cluster.event_writer import EventWriter, Written
 from reconciler.cluster.kubernetes_events import KubernetesEvent, make_events
 from reconciler.loop import events
 from reconciler.loop.events import Event, Reported
@@ -105,7 +105,7 @@ class EventReporter:
             self._tell(Reported("dropped", why))
         self._too_many = too_many
 
-    def _write(self, entry: Entry, wall: float) -> Answer:
+    def _write(self, entry: Entry, wall: float) -> Written:
         if not entry.told:
             return self._writer.create(entry.event, wall)
         if not entry.version:

@@ -93,7 +93,7 @@ class KubernetesEvent(Value, frozen=True):
 def make_events(problems: Iterable[Problem], uids: Mapping[Resource, str]) -> list[KubernetesEvent]:
     """Make the Events of problems; `uids` holds those of known objects.
 
-    A Secret's problem is told on its Namespace. A setting's problem is the operator's, and stands in the log alone.
+    A Secret's problem is told on its Namespace. A setting's problem is the operator's, and becomes no Event.
     """
     return [_make_event(problem, uids) for problem in problems if problem.reason != Reason.SETTING]
 

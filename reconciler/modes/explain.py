@@ -16,10 +16,8 @@ from reconciler.advice.wanted import find_wanting
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.survey import survey_cluster
 from reconciler.cluster.workload_lists import list_workloads
-from reconciler.disk.manifests import read_manifests
-from reconciler.disk.recordings import find_recordings
 from reconciler.modes.arguments import DIFFERENT, OK, Command, UsageError
-from reconciler.modes.sources import require_credentials, select_listing
+from reconciler.modes.sources import read_files, require_credentials, select_listing
 from reconciler.objects.listing import Listing
 from reconciler.objects.normaliser import Normaliser
 from reconciler.objects.snapshot import Snapshot
@@ -65,7 +63,7 @@ def _gather(
         status = fetch_status(url)
         return make_evidence(status, url), read_router_settings(status, settings)
     if given.recordings:
-        manifests = read_manifests(find_recordings(given.recordings))
+        manifests = read_files(given.recordings, given.log_format)
         evidence = gather(_normalise(manifests.listing, settings), manifests.listing, settings, time.time())
         return replace(evidence, workloads=manifests.workloads), settings
     return _survey(question, settings, Connection(require_credentials(environment, log))), settings

@@ -12,7 +12,7 @@ from reconciler.settings import Settings
 from reconciler.values.value import Value
 
 
-class Fault(Value, frozen=True, order=True):
+class PlacedProblem(Value, frozen=True, order=True):
     """A problem and its place. The file is relative to the current folder if it lies in it, and empty for stdin."""
 
     file: str
@@ -20,15 +20,16 @@ class Fault(Value, frozen=True, order=True):
     problem: Problem
 
 
-def find_faults(manifests: Manifests, settings: Settings, now: float) -> list[Fault]:
+def find_faults(manifests: Manifests, settings: Settings, now: float) -> list[PlacedProblem]:
     """Judge manifests, and give what is wrong by file and line. `now` is in seconds since the epoch."""
     return sorted(_place(manifests, settings, now))
 
 
-def _place(manifests: Manifests, settings: Settings, now: float) -> Iterator[Fault]:
+def _place(manifests: Manifests, settings: Settings, now: float) -> Iterator[PlacedProblem]:
     for finding in judge_manifests(manifests.listing, manifests.workloads, manifests.others, settings, now):
         place = manifests.places.find(finding.resource, finding.path)
-        yield Fault(_name_file(place.file), place.line, finding.problem) if place else Fault("", 1, finding.problem)
+        file, line = (_name_file(place.file), place.line) if place else ("", 1)
+        yield PlacedProblem(file, line, finding.problem)
 
 
 def _name_file(path: str) -> str:

@@ -5,21 +5,17 @@ import sys
 import time
 from collections.abc import Mapping
 
-from reconciler.disk.manifests import read_manifests
-from reconciler.disk.recordings import find_recordings
 from reconciler.modes.arguments import DIFFERENT, OK, Command
 from reconciler.modes.fault_formats import FORMATS
 from reconciler.modes.faults import find_faults
+from reconciler.modes.sources import read_files
 from reconciler.settings import Settings
 from reconciler.status.log import Log
-from reconciler.status.progress import Progress
 
 
 def _lint(given: argparse.Namespace, settings: Settings, log: Log, _: Mapping[str, str]) -> int:
     """Judge manifests, and print what is wrong with them."""
-    paths = find_recordings(given.paths)
-    with Progress(len(paths), "files", given.log_format) as progress:
-        manifests = read_manifests(paths, progress.step)
+    manifests = read_files(given.paths, given.log_format)
     faults = find_faults(manifests, settings, time.time())
     sys.stdout.write(FORMATS[given.format](faults, manifests))
     sys.stdout.flush()

@@ -13,14 +13,13 @@ from reconciler.cluster.connection import Connection
 from reconciler.cluster.credentials import find_account_folders
 from reconciler.cluster.source import ClusterSource
 from reconciler.disk.artefact import NotAnArtefactError, Nowhere, read_artefact
-from reconciler.disk.manifests import Manifests, read_manifests
-from reconciler.disk.recordings import find_recordings
+from reconciler.disk.manifests import Manifests
 from reconciler.loop.reconcile import reconcile
 from reconciler.loop.stages import Stages
 from reconciler.modes.arguments import DIFFERENT, OK
 from reconciler.modes.faults import find_faults
 from reconciler.modes.sinks import prepare
-from reconciler.modes.sources import require_credentials, select_listing
+from reconciler.modes.sources import read_files, require_credentials, select_listing
 from reconciler.objects.normaliser import Normaliser
 from reconciler.objects.snapshot import Snapshot
 from reconciler.objects.workloads import WORKLOADS, list_kinds
@@ -28,13 +27,12 @@ from reconciler.rendering.comparison import RouteChange, compare
 from reconciler.rendering.routes_file import RoutesError
 from reconciler.settings import Settings
 from reconciler.status.log import Log
-from reconciler.status.progress import Progress
 from reconciler.values.files import Files
 
 
 def run_once(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
     """Render the cluster, or recordings if the arguments name some; write, compare or print the tree."""
-    manifests = _read_manifests(given)
+    manifests = read_files(given.snapshot, given.log_format) if given.snapshot else None
     snapshot = _read(manifests, settings, log, environment)
     settings, sink = prepare(given, settings, log, find_account_folders(environment))
     cycle = reconcile(snapshot, Stages(settings), Nowhere() if given.diff else sink, None, time.time())
@@ -51,15 +49,6 @@ def run_once(given: argparse.Namespace, settings: Settings, log: Log, environmen
         sys.stdout.buffer.write(cycle.files["nginx.conf"].content)
         sys.stdout.flush()
     return DIFFERENT if found else OK
-
-
-def _read_manifests(given: argparse.Namespace) -> Manifests | None:
-    """Read what --snapshot names; None if it names nothing."""
-    if not given.snapshot:
-        return None
-    paths = find_recordings(given.snapshot)
-    with Progress(len(paths), "files", given.log_format) as progress:
-        return read_manifests(paths, progress.step)
 
 
 def _read(manifests: Manifests | None, settings: Settings, log: Log, environment: Mapping[str, str]) -> Snapshot:

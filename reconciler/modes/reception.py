@@ -7,7 +7,7 @@ from reconciler.nginx.sink import NginxSink
 from reconciler.settings import Settings
 from reconciler.status.admin import Admin
 from reconciler.status.answers import Application
-from reconciler.status.figures import Glance
+from reconciler.status.fresh import Fresh
 from reconciler.status.health import Health
 from reconciler.status.metrics import Gauges, Metrics
 from reconciler.status.requests import Requests
@@ -41,11 +41,11 @@ class Reception:
             app = Application(self._health.answer)
             stack.callback(serve(app, "HEALTH_PORT", settings.listen_addresses[0], settings.health_port).close)
         if settings.admin_port:
-            glance = Glance(nginx.read_figures)
-            self._metrics.add(Gauges(self._state, glance, ".".join(map(str, settings.nginx_version))))
+            look = Fresh(nginx.read_figures)
+            self._metrics.add(Gauges(self._state, look, ".".join(map(str, settings.nginx_version))))
             for requests in self._requests:
                 self._metrics.add(requests)
-            status_file = StatusFile(self._state, settings, glance)
+            status_file = StatusFile(self._state, settings, look)
             app = Application(Admin(self._health, status_file, self._metrics, settings.admin_hosts).answer)
             address = settings.admin_address
             stack.callback(serve(app, "ADMIN_PORT", address, settings.admin_port, _ADMIN_THREADS).close)

@@ -8,12 +8,14 @@ from reconciler.cluster.events import EventReporter
 from reconciler.cluster.proxies import find_variable
 from reconciler.cluster.source import ClusterSource
 from reconciler.disk.default_pair import WithDefaultPair
-from reconciler.disk.recordings import read_recordings
+from reconciler.disk.manifests import Manifests, read_manifests
+from reconciler.disk.recordings import find_recordings, read_recordings
 from reconciler.loop.ports import Source, Tell
 from reconciler.modes.arguments import UsageError
 from reconciler.objects.listing import Listing, select
 from reconciler.settings import Settings
 from reconciler.status.log import Log
+from reconciler.status.progress import Progress
 
 
 def require_credentials(environment: Mapping[str, str], log: Log) -> Credentials:
@@ -48,6 +50,13 @@ def make_cluster_source(
 
 def _ignore(_: Listing) -> None:
     """Do nothing with a Listing."""
+
+
+def read_files(paths: list[str], log_format: str) -> Manifests:
+    """Read files of manifests or recordings, with a bar at a terminal. RecordingError says why they cannot be read."""
+    files = find_recordings(paths)
+    with Progress(len(files), "files", log_format) as progress:
+        return read_manifests(files, progress.step)
 
 
 def read_listing(paths: list[str], settings: Settings) -> Listing:

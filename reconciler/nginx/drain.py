@@ -5,6 +5,7 @@ log and one for counting, or -1. This file is run alone and needs only the stand
 because nginx waits for the reader of a full pipe: this reader has no other work, and its output has a thread.
 """
 
+import fcntl
 import json
 import os
 import re
@@ -132,7 +133,8 @@ class Counts:
 class Pipe:
     """A pipe that nginx writes lines to, each in one piece if it has at most 4 KiB.
 
-    `take` gets whole lines, and whether more of them waited than were read at once: then there is no time to lose.
+    `take` gets whole lines, and whether the pipe was full, or held as much as is read at once: then there is no time to
+    lose.
     """
 
     def __init__(self, descriptor: int, take: Callable[[bytes, bool], None], drop: Callable[[int], None]) -> None:
@@ -140,6 +142,7 @@ class Pipe:
         self._take = take
         self._drop = drop
         self._rest = b""
+        self._full = min(_PIECE, fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ))
 
     def read(self) -> bool:
         """Pass on the whole lines of what waits; tell whether anything did."""
@@ -149,7 +152,7 @@ class Pipe:
             return False
         lines, end, rest = piece.rpartition(b"\n")
         if end:
-            self._take(self._rest + lines + end, len(piece) == _PIECE)
+            self._take(self._rest + lines + end, len(piece) >= self._full)
             self._rest = rest
         elif len(self._rest) + len(rest) > _LONGEST_LINE:
             self._drop(1)
@@ -199,11 +202,11 @@ class Drain:
         self._json = log_format == "json"
         self._output = Output(sys.stdout.fileno() if sys.stdout else -1)
         self._counts = Counts()
-        made = (
-            (access, Pipe(access, self._pass_on, self._output.drop)),
-            (requests, Pipe(requests, lambda lines, _: self._counts.add(lines), lambda _: None)),
-        )
-        self._pipes = {descriptor: pipe for descriptor, pipe in made if descriptor >= 0}
+        self._pipes = {}
+        if access >= 0:
+            self._pipes[access] = Pipe(access, self._pass_on, self._output.drop)
+        if requests >= 0:
+            self._pipes[requests] = Pipe(requests, lambda lines, _: self._counts.add(lines), lambda _: None)
 
     def run(self) -> None:
         """Read until nobody takes reports; then pass on what is left."""

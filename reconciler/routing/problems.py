@@ -51,6 +51,12 @@ class Problem(Value, frozen=True, order=True):
         """The Namespace that the problem belongs to."""
         return Resource("Namespace", "", self.resource.namespace or self.resource.name)
 
+    @property
+    def host(self) -> str:
+        """The host that the problem is about; empty if it is about something else. `what` then begins with it."""
+        first, _, rest = self.what.partition(" ")
+        return rest.partition(" ")[0] if first == "host" else ""
+
     def as_record(self) -> dict[str, str]:
         """Give the fields of its JSON, wherever it is written."""
         resource = {"kind": self.resource.kind, "namespace": self.resource.namespace, "name": self.resource.name}

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
-from reconciler.status.answers import Answer, Request, say
+from reconciler.status.answers import HttpAnswer, Request, say
 from reconciler.status.health import Health
 from reconciler.status.metrics import Metrics
 from reconciler.status.page import read_page
@@ -23,7 +23,7 @@ class Admin:
         self._metrics = metrics
         self._hosts = frozenset((*hosts, "localhost"))
         page = read_page()
-        self._paths: Mapping[str, Callable[[Request], Answer]] = {
+        self._paths: Mapping[str, Callable[[Request], HttpAnswer]] = {
             **({"/": lambda _: page} if page else {}),
             "/status.json": self._answer_status,
             "/metrics": self._answer_metrics,
@@ -31,7 +31,7 @@ class Admin:
             "/readyz": health.answer,
         }
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> HttpAnswer:
         """Answer a request.
 
         A page of another origin could have its own name resolved to this address, and then read what is answered. But
@@ -49,16 +49,16 @@ class Admin:
         name = found["name"].lower() if found else ""
         return name in self._hosts or parse_address(name.strip("[]")) is not None
 
-    def _answer_status(self, request: Request) -> Answer:
+    def _answer_status(self, request: Request) -> HttpAnswer:
         document = self._status_file.write()
         headers: tuple[tuple[str, str], ...] = (("ETag", document.tag), ("Vary", "Accept-Encoding"))
         if document.tag in (known.strip() for known in request.known.split(",")):
-            return Answer(HTTPStatus.NOT_MODIFIED, b"", headers=headers)
+            return HttpAnswer(HTTPStatus.NOT_MODIFIED, b"", headers=headers)
         if request.packs:
             headers += (("Content-Encoding", "gzip"),)
         body = document.packed if request.packs else document.plain
-        return Answer(HTTPStatus.OK, body, "application/json", headers=headers)
+        return HttpAnswer(HTTPStatus.OK, body, "application/json", headers=headers)
 
-    def _answer_metrics(self, request: Request) -> Answer:
+    def _answer_metrics(self, request: Request) -> HttpAnswer:
         body, kind = self._metrics.write(request.accept)
-        return Answer(HTTPStatus.OK, body, kind)
+        return HttpAnswer(HTTPStatus.OK, body, kind)

@@ -36,7 +36,7 @@ class Request(Value, frozen=True):
     accept: str = ""
 
 
-class Answer(Value, frozen=True):
+class HttpAnswer(Value, frozen=True):
     """An answer; `policy` is its Content-Security-Policy."""
 
     status: HTTPStatus
@@ -46,15 +46,15 @@ class Answer(Value, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def say(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> Answer:
+def say(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> HttpAnswer:
     """Make an answer of one line."""
-    return Answer(status, f"{text}\n".encode("utf-8", "backslashreplace"), headers=headers)
+    return HttpAnswer(status, f"{text}\n".encode("utf-8", "backslashreplace"), headers=headers)
 
 
 class Application:
     """A WSGI application that takes GET and HEAD, and lets `answer` make the answer."""
 
-    def __init__(self, answer: Callable[[Request], Answer]) -> None:
+    def __init__(self, answer: Callable[[Request], HttpAnswer]) -> None:
         self._answer = answer
 
     def __call__(self, environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:

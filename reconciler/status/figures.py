@@ -1,12 +1,6 @@
 """Figures of a running nginx, which are read only when somebody asks for them."""
 
-import threading
-import time
-from collections.abc import Callable
-
 from reconciler.values.value import Value
-
-_FRESH = 1.0
 
 
 class Connections(Value, frozen=True):
@@ -31,20 +25,3 @@ class Figures(Value, frozen=True):
     leaving: int = 0
     memory: int | None = None
     connections: Connections | None = None
-
-
-class Glance:
-    """Looks at nginx when it is called, but at most once a second: many askers must not cost more than one."""
-
-    def __init__(self, look: Callable[[], Figures]) -> None:
-        self._look = look
-        self._turn = threading.Lock()
-        self._figures, self._until = Figures(), 0.0
-
-    def __call__(self) -> Figures:
-        """Give nginx's figures, at most a second old."""
-        with self._turn:
-            if time.monotonic() >= self._until:
-                self._figures = self._look()
-                self._until = time.monotonic() + _FRESH
-            return self._figures

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from reconciler.loop import events
 from reconciler.loop.events import Event
-from reconciler.status.answers import Answer, Request, say
+from reconciler.status.answers import HttpAnswer, Request, say
 
 
 class Health:
@@ -34,7 +34,7 @@ class Health:
             case events.NginxEnded():
                 self._runs = False
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> HttpAnswer:
         """Answer a probe."""
         return say(*self.judge(request.path))
 

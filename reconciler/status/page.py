@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from http import HTTPStatus
 from importlib.resources import files
 
-from reconciler.status.answers import NO_CONTENT, Answer
+from reconciler.status.answers import NO_CONTENT, HttpAnswer
 
 _FILE = "page.html"
 
@@ -36,13 +36,13 @@ class _Parts(HTMLParser):
             self._inside = ""
 
 
-def read_page() -> Answer | None:
+def read_page() -> HttpAnswer | None:
     """Read the page; None if the package has none."""
     path = files(__package__) / _FILE
     if not path.is_file():
         return None
     content = path.read_bytes()
-    return Answer(HTTPStatus.OK, content, "text/html; charset=utf-8", write_policy(content.decode()))
+    return HttpAnswer(HTTPStatus.OK, content, "text/html; charset=utf-8", write_policy(content.decode()))
 
 
 def write_policy(document: str) -> str:

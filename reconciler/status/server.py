@@ -32,7 +32,7 @@ class _Waitress(TcpWSGIServer):  # type: ignore[misc]
             next(iter(self.active_channels.values())).handle_close()
 
 
-class Server:
+class HttpServer:
     """Answers requests in threads of its own until it is closed. `port` is its number, also if it was chosen freely.
 
     An idle client is closed after `patience` seconds.
@@ -72,13 +72,13 @@ class Server:
         self._waitress.asyncore.close_all(self._open)
 
 
-def serve(app: "WSGIApplication", setting: str, address: str, port: int, threads: int = 1) -> Server:
+def serve(app: "WSGIApplication", setting: str, address: str, port: int, threads: int = 1) -> HttpServer:
     """Answer requests with `app` at the address and port that a setting names. PortError if it cannot be used."""
     # Waitress logs what clients do wrong. Clients must not write into the log that all tenants share.
     logger = logging.getLogger("waitress")
     logger.propagate = False
     logger.handlers = [logging.NullHandler()]
     try:
-        return Server(app, address, port, threads)
+        return HttpServer(app, address, port, threads)
     except OSError as error:
         raise PortError(f"{setting}: {address}:{port} cannot be used: {os.strerror(error.errno or 0)}") from None

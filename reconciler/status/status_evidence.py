@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-from reconciler.advice.evidence import Evidence, Held
+from reconciler.advice.evidence import Evidence, HeldNamespace
 from reconciler.objects.listing import Listing
 from reconciler.objects.snapshot import Resource
 from reconciler.routing.model import Answer, Host, Location, Match, Routes, RoutingTable, Server, Tls, Upstream
@@ -35,7 +35,7 @@ def make_evidence(status: Status, url: str) -> Evidence:
         f"{url} tells what the router serves, and nothing of objects that it does not route or Pods without traffic"
     ]
     gaps += [] if status.serving.state == "serving" else [f"the router says: {status.serving.text}"]
-    held = tuple(Held(one.namespace, one.why) for one in status.held)
+    held = tuple(HeldNamespace(one.namespace, one.why) for one in status.held)
     return Evidence(RoutingTable(routes, problems, math.inf), None, Listing(), held=held, gaps=tuple(gaps))
 
 

@@ -2,7 +2,6 @@
 
 import gzip
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +13,7 @@ from reconciler.rendering.routes_file import name_locations, show_access
 from reconciler.routing.model import NO_ROUTES, Host, Routes, Upstream
 from reconciler.settings import VARIABLES, Settings
 from reconciler.status.figures import Figures
+from reconciler.status.fresh import Fresh
 from reconciler.status.serving import describe_serving
 from reconciler.status.state import Seen, State
 from reconciler.values.certificates import Chain, parse_chain
@@ -22,7 +22,6 @@ from reconciler.values.value import Value
 
 _VERSION = 1
 _DAY = 86400.0
-_FRESH = 1.0
 
 
 class Document(Value, frozen=True):
@@ -43,7 +42,7 @@ class _Routing(Value, frozen=True):
 
 
 class StatusFile:
-    """Writes the document. It is written when somebody asks, at most once a second and once for all who ask.
+    """Writes the document: `write` gives one that is at most a second old, and is written once for all who ask.
 
     Only the thread that asks pays for it; the loop never waits. `look` gives nginx's figures.
     """
@@ -53,19 +52,9 @@ class StatusFile:
         self._settings = settings
         self._look = look
         self._default = parse_chain(settings.ssl_cert) if settings.ssl_cert else None
-        self._turn = threading.Lock()
-        self._document: Document | None = None
-        self._until = 0.0
         self._routes: Routes | None = None
         self._routing = _read_routes(NO_ROUTES, self._default)
-
-    def write(self) -> Document:
-        """Give the document, at most a second old."""
-        with self._turn:
-            if not self._document or time.monotonic() >= self._until:
-                self._document = self.write_anew()
-                self._until = time.monotonic() + _FRESH
-            return self._document
+        self.write = Fresh(self.write_anew)
 
     def write_anew(self) -> Document:
         """Write the document of this moment. Only what it says of unchanged routes is not written again."""
