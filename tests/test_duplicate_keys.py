@@ -12,8 +12,10 @@ from support.router import Router
 from reconciler.routing.annotations import Ambiguous, read_json
 from reconciler.routing.host_options import parse_hosts
 from reconciler.routing.path_entries import parse_paths
+from reconciler.settings import read_settings
 
 Start = Callable[..., Router]
+SETTINGS = read_settings({})
 SECURE = json.dumps(tls(client="ca.crt"))
 
 
@@ -56,7 +58,7 @@ def test_hosts(text: str, broken: set[str], faults: list[str]) -> None:
 )
 def test_paths(text: str, paths: list[str], faults: list[str]) -> None:
     """An entry with a repeated key is left out alone."""
-    entries, found = parse_paths(text, allow_regex=False)
+    entries, found = parse_paths(text, SETTINGS)
     assert [entry.path for entry in entries] == paths
     assert [f"{fault.what} {fault.why}" for fault in found] == faults
 

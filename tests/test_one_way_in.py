@@ -18,6 +18,7 @@ from markupsafe import Markup
 from support import hostile
 from support.authority import Authority
 from support.objects import namespace, secret, tls
+from support.option_examples import EXAMPLES
 from support.stages import build_table, normalise
 from test_properties import CHECKS, REGEX
 
@@ -25,12 +26,18 @@ import reconciler
 from reconciler.objects.snapshot import Probe
 from reconciler.rendering import quoting
 from reconciler.rendering.quoting import Token, join, quote
+from reconciler.routing.keys.address_ranges import AddressRanges
+from reconciler.routing.keys.catalogue import PATH_KEYS
+from reconciler.routing.keys.max_request_body import MaxRequestBody
+from reconciler.routing.keys.timeouts import Timeouts
 from reconciler.routing.model import Answer, ApiKey, Host, Location, Match, Routes, Server, Shadow, Tls, Upstream
+from reconciler.routing.options import Option
 from reconciler.routing.server_names import Slot
 from reconciler.settings import VARIABLES, Settings
-from reconciler.values.addresses import parse_address
+from reconciler.values.addresses import parse_address, parse_cidrs
 from reconciler.values.certificates import Chain
 from reconciler.values.patterns import DNS_LABEL, DNS_SUBDOMAIN, HOST_NAME, PROBE_PATH, REGEX_PATH, URL_PATH
+from reconciler.values.value import Value
 
 PACKAGE = Path(reconciler.__file__).parent
 MODULES = {
@@ -38,7 +45,9 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 # The modules that write an nginx configuration, and therefore use quoting.py.
-RENDERING = ("tree", "nginx_conf", "host_conf", "upstreams_conf", "listens", "certificate_files", "access_log")
+RENDERING = (
+    "tree", "nginx_conf", "host_conf", "upstreams_conf", "listens", "certificate_files", "access_log", "option_parts",
+)  # fmt: skip
 ENVIRONMENT = quoting._ENVIRONMENT
 TEMPLATES = {name: ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0] for name in ENVIRONMENT.list_templates(["j2"])}
 
@@ -47,6 +56,8 @@ TEMPLATES = {name: ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0] for name 
 # Plain text, a value, a part of a value, and a loop over a value. Anything else fails, so that it is used only after
 # thought: a filter, a test, an expression, a call, an assignment, a condition, a macro, another file.
 ALLOWED = {nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.For}
+# The template of an option is made of blocks, one for each place.
+PLACES = {"http", "upstream", "location"}
 
 
 def find_nodes(node: nodes.Node) -> Iterator[nodes.Node]:
@@ -55,9 +66,25 @@ def find_nodes(node: nodes.Node) -> Iterator[nodes.Node]:
         yield from find_nodes(child)
 
 
+def is_blank(node: nodes.Node) -> bool:
+    return (
+        isinstance(node, nodes.Output) and not "".join(part.data for part in node.find_all(nodes.TemplateData)).strip()
+    )
+
+
+def write(template: str, **given: object) -> str:
+    """Render a template; if it is an option's, all its blocks."""
+    if not template.startswith("options/"):
+        return quoting.render(template, **given)
+    return "".join(quoting.render_block(template, place, **given) for place in sorted(PLACES))
+
+
 def test_templates_are_found() -> None:
     """The tests of this file check all templates."""
-    assert set(TEMPLATES) == {path.name for path in (PACKAGE / "templates").iterdir() if path.suffix == ".j2"}
+    folder = PACKAGE / "templates"
+    assert set(TEMPLATES) == {str(path.relative_to(folder)) for path in folder.rglob("*.j2")}
+    assert {name for name in TEMPLATES if "/" in name} == {f"options/{name}.j2" for name in PATH_KEYS}
+    assert EXAMPLES.keys() == PATH_KEYS.keys()
     assert len(TEMPLATES) >= 5
 
 
@@ -65,7 +92,10 @@ def test_templates_are_found() -> None:
 def test_templates_hold_loops_and_values_alone(name: str) -> None:
     """A template has no filter, call, condition, include or raw text: each value is written as it was quoted."""
     tree = ENVIRONMENT.parse(TEMPLATES[name])
-    assert {type(node) for node in find_nodes(tree)} <= ALLOWED
+    if name.startswith("options/"):
+        assert all(isinstance(node, nodes.Block) and node.name in PLACES for node in tree.body if not is_blank(node))
+    of_options = {nodes.Block} if name.startswith("options/") else set()
+    assert {type(node) for node in find_nodes(tree)} <= ALLOWED | of_options
     assert not [*meta.find_referenced_templates(tree)]
     assert "raw" not in re.findall(r"\{%[-+]?\s*(\w+)", TEMPLATES[name])
     assert not [node for node in tree.find_all(nodes.For) if node.else_ or node.test or node.recursive]
@@ -94,7 +124,9 @@ def find_written(template: str) -> Iterator[Written]:
 
     def walk(some: list[nodes.Node], loops: dict[str, str]) -> Iterator[Written]:
         for node in some:
-            if isinstance(node, nodes.For):
+            if isinstance(node, nodes.Block):
+                yield from walk(node.body, loops)
+            elif isinstance(node, nodes.For):
                 yield Written(template, f"{resolve(node.iter, loops)}[]", nothing=True)
                 yield from walk(node.body, loops | {node.target.name: f"{resolve(node.iter, loops)}[]"})
             elif isinstance(node, nodes.Output):
@@ -157,11 +189,11 @@ def test_every_value_is_looked_at() -> None:
 def test_a_template_writes_what_was_quoted_alone(one: Written) -> None:
     """A template writes only tokens and whole numbers; all else is refused, and the message does not show it."""
     fine = fill(one.template, {one.path: quote("fine;\n")})
-    assert r'"fine;\n"' in quoting.render(one.template, **fine)
-    assert "12345" in quoting.render(one.template, **fill(one.template, {one.path: 12345}))
+    assert r'"fine;\n"' in write(one.template, **fine)
+    assert "12345" in write(one.template, **fill(one.template, {one.path: 12345}))
     for wrong in WRONG:
         with pytest.raises(TypeError, match="a template may write tokens and numbers, not") as caught:
-            quoting.render(one.template, **fill(one.template, {one.path: wrong}))
+            write(one.template, **fill(one.template, {one.path: wrong}))
         assert "text" not in str(caught.value).replace("Text", "")
 
 
@@ -171,7 +203,7 @@ def test_a_template_given_less_writes_nothing(name: str) -> None:
     given = fill(name, {})
     for missing in given:
         with pytest.raises((jinja2.UndefinedError, TypeError)):
-            quoting.render(name, **{key: value for key, value in given.items() if key != missing})
+            write(name, **{key: value for key, value in given.items() if key != missing})
 
 
 # The modules
@@ -188,7 +220,7 @@ def find_calls(tree: ast.AST, name: str) -> list[ast.Call]:
 
 
 def test_one_module_makes_tokens() -> None:
-    """Only quoting.py makes Tokens, in five tested functions; no code casts to Token or derives from it."""
+    """Only quoting.py makes Tokens, in six tested functions; no code casts to Token or derives from it."""
     makers = {name: calls for name, tree in MODULES.items() if (calls := find_calls(tree, "Token"))}
     assert set(makers) == {"rendering.quoting"}
     functions = {
@@ -202,6 +234,7 @@ def test_one_module_makes_tokens() -> None:
         "join": 1,
         "variable": 1,
         "render": 1,
+        "render_block": 1,
     }
     for name, tree in MODULES.items():
         calls = [call for call in ast.walk(tree) if isinstance(call, ast.Call)]
@@ -302,6 +335,14 @@ def is_path(owner: Location | Upstream, path: str) -> bool:
     return REGEX_PATH.accepts(f"{owner.match.value}{path}") if regex else is_text(path)
 
 
+# The same for the values of options, which templates get as views.
+OPTION_VALUES: dict[type, dict[str, Held]] = {
+    AddressRanges: {"ranges": lambda _, ranges: all(parse_cidrs(one)[0].text == one for one in ranges)},
+    MaxRequestBody: {"bytes": lambda _, size: type(size) is int and 0 < size <= 2**40},
+    Timeouts: dict.fromkeys(("connect", "read", "send"), is_number),
+}  # fmt: skip
+
+
 # The check for each text that goes from a Snapshot into nginx's files. A new field needs a line here, and a pattern.
 HELD: dict[type, dict[str, Held]] = {
     Host: {"name": lambda _, name: is_host(name), "namespace": lambda _, name: DNS_LABEL.accepts(name)},
@@ -338,6 +379,8 @@ HELD: dict[type, dict[str, Held]] = {
     Shadow: {"name": lambda _, name: is_host(name)},
     ApiKey: {"values": lambda _, keys: all(re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", key) for key in keys)},
     Routes: {"names_hash_size": is_number},
+    Option: {"name": lambda _, name: name in PATH_KEYS},
+    **OPTION_VALUES,
 }  # fmt: skip
 
 
@@ -370,6 +413,7 @@ def find_values(kind: type, seen: set[type]) -> set[type]:
 def test_every_field_is_held() -> None:
     """Each text and number in the routes has a check; a new field fails here until it has one too."""
     kinds = find_values(Routes, set())
+    kinds = kinds - {Value} | OPTION_VALUES.keys()
     assert kinds == set(HELD)
     for kind in kinds:
         open_ones = {

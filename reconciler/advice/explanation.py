@@ -182,7 +182,7 @@ def _find_backends(upstream: Upstream, evidence: Evidence, settings: Settings) -
         if others or not settings.selector.accepts(metadata.labels or {}):
             continue
         text = (metadata.annotations or {}).get(settings.paths_annotation) or ""
-        entries, _ = parse_paths(text, settings.allow_regex_paths) if text else ((), ())
+        entries, _ = parse_paths(text, settings) if text else ((), ())
         for entry in entries:
             if (entry.match, entry.path) == (upstream.match, upstream.path):
                 yield Backend(upstream.namespace, metadata.name, None, entry.weight, _tell_why(pod, evidence, settings))

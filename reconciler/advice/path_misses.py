@@ -51,7 +51,7 @@ def _judge_pod(pod: Pod, wanted: Wanted, evidence: Evidence, settings: Settings)
         return
     resource = Resource("Pod", namespace, metadata.name)
     text = (metadata.annotations or {}).get(settings.paths_annotation)
-    entries, faults = parse_paths(text, allow_regex=True) if text else ((), ())
+    entries, faults = parse_paths(text, settings, allow_regex=True) if text else ((), ())
     entry = wanted.choose(entries)
     if entry:
         if miss := _tell_why(pod, entry, wanted, evidence, settings):
@@ -90,7 +90,7 @@ def _find_misspelt(metadata: Metadata, resource: Resource, wanted: Wanted, setti
     """Find the path in an annotation whose name is not the right one, though nearly."""
     for name, text in (metadata.annotations or {}).items():
         likely = get_close_matches(name, [settings.paths_annotation], cutoff=0.85) or name == settings.hosts_annotation
-        if text and likely and wanted.choose(parse_paths(text, allow_regex=True)[0]):
+        if text and likely and wanted.choose(parse_paths(text, settings, allow_regex=True)[0]):
             why = f"names this path in the annotation {excerpt(name)}, which this router does not read"
             yield NearMiss(Miss.WRONG_NAME, resource, why, f"the annotation {settings.paths_annotation}")
 
@@ -100,7 +100,11 @@ def _find_on_namespaces(wanted: Wanted, evidence: Evidence, settings: Settings) 
     for namespace in evidence.listing.namespaces:
         metadata = namespace.metadata
         text = (metadata.annotations or {}).get(settings.paths_annotation)
-        if text and metadata.name in wanted.namespaces and wanted.choose(parse_paths(text, allow_regex=True)[0]):
+        if (
+            text
+            and metadata.name in wanted.namespaces
+            and wanted.choose(parse_paths(text, settings, allow_regex=True)[0])
+        ):
             why = f"names this path in {settings.paths_annotation}, which is read on Pods alone"
             resource = Resource("Namespace", "", metadata.name)
             yield NearMiss(Miss.WRONG_LEVEL, resource, why, "the annotation on the Pod template of a workload")

@@ -17,7 +17,7 @@ def find_workload_misses(wanted: Wanted, evidence: Evidence, settings: Settings)
     for workload in evidence.workloads:
         if workload.resource.namespace not in wanted.namespaces:
             continue
-        entry = _choose(workload.pod, settings.paths_annotation, wanted)
+        entry = _choose(workload.pod, settings.paths_annotation, wanted, settings)
         if entry:
             yield from _judge_template(workload, entry, wanted, settings)
             continue
@@ -26,7 +26,7 @@ def find_workload_misses(wanted: Wanted, evidence: Evidence, settings: Settings)
             yield from _find_above(workload, wanted, settings)
             yield from _find_misspelt(workload, wanted, settings)
         elif (segment := wanted.first_segment) and segment in text:
-            for fault in parse_paths(text, allow_regex=True)[1]:
+            for fault in parse_paths(text, settings, allow_regex=True)[1]:
                 yield tell_unreadable(fault, workload.resource, settings)
 
 
@@ -41,9 +41,9 @@ def find_workloads_with_host(host: str, evidence: Evidence, settings: Settings) 
                 yield NearMiss(Miss.WRONG_LEVEL, workload.resource, why, expected)
 
 
-def _choose(level: Level, annotation: str, wanted: Wanted) -> PathEntry | None:
+def _choose(level: Level, annotation: str, wanted: Wanted, settings: Settings) -> PathEntry | None:
     text = level.annotations.get(annotation)
-    return wanted.choose(parse_paths(text, allow_regex=True)[0]) if text else None
+    return wanted.choose(parse_paths(text, settings, allow_regex=True)[0]) if text else None
 
 
 def _judge_template(workload: Workload, entry: PathEntry, wanted: Wanted, settings: Settings) -> Iterator[NearMiss]:
@@ -65,7 +65,7 @@ def _judge_template(workload: Workload, entry: PathEntry, wanted: Wanted, settin
 def _find_above(workload: Workload, wanted: Wanted, settings: Settings) -> Iterator[NearMiss]:
     """Find the path in an annotation that stands above the Pod template, where nobody reads it."""
     for level in workload.above:
-        if _choose(level, settings.paths_annotation, wanted):
+        if _choose(level, settings.paths_annotation, wanted, settings):
             why = f"has {settings.paths_annotation} in {'.'.join(level.path)}.annotations and not on its Pod template"
             expected = f"the annotation in {'.'.join(workload.pod.path)}.annotations"
             yield NearMiss(Miss.WRONG_LEVEL, workload.resource, why, expected)
@@ -74,6 +74,6 @@ def _find_above(workload: Workload, wanted: Wanted, settings: Settings) -> Itera
 def _find_misspelt(workload: Workload, wanted: Wanted, settings: Settings) -> Iterator[NearMiss]:
     """Find the path in an annotation of the template whose name is nearly the right one."""
     for name in workload.pod.annotations:
-        if is_near(name, settings.paths_annotation) and _choose(workload.pod, name, wanted):
+        if is_near(name, settings.paths_annotation) and _choose(workload.pod, name, wanted, settings):
             why = f"names this path in the annotation {excerpt(name)}, which this router does not read"
             yield NearMiss(Miss.WRONG_NAME, workload.resource, why, f"the annotation {settings.paths_annotation}")

@@ -6,6 +6,7 @@ from reconciler.rendering import quoting
 from reconciler.rendering.access_log import view_labels, view_request_id
 from reconciler.rendering.certificate_files import write_client_path, write_pair
 from reconciler.rendering.listens import write_listens
+from reconciler.rendering.option_parts import write_options
 from reconciler.rendering.path_rules import PathRules
 from reconciler.rendering.quoting import Token, quote
 from reconciler.routing.model import Answer, Host, Location, Match
@@ -27,6 +28,7 @@ class _Location(Value, frozen=True):
     returns: tuple[int, ...] = ()
     retry_after: tuple[Token, ...] = ()
     labels: tuple[Token, ...] = ()
+    options: tuple[Token, ...] = ()
 
 
 class _KeyCheck(Value, frozen=True):
@@ -90,6 +92,8 @@ def _view_location(location: Location, settings: Settings) -> _Location:
     if location.answer is Answer.CLOSED:
         return _Location(match, returns=(403,))
     keyed = (quote(location.namespace),) if location.api_key else ()
+    options = write_options("location", location.options, location.upstream)
     if location.answer is Answer.UNAVAILABLE:
-        return _Location(match, keyed=keyed, retry_after=(quoting.variable("retry_after"),))
-    return _Location(match, keyed=keyed, passes=(quote(f"http://{location.upstream}{location.target or ''}"),))
+        return _Location(match, keyed=keyed, retry_after=(quoting.variable("retry_after"),), options=options)
+    passes = (quote(f"http://{location.upstream}{location.target or ''}"),)
+    return _Location(match, keyed=keyed, passes=passes, options=options)

@@ -8,6 +8,7 @@ from reconciler.rendering.certificate_files import Pair, write_default_pair
 from reconciler.rendering.headers import find_hidden
 from reconciler.rendering.listens import HTTP2_DIRECTIVE, write_listens
 from reconciler.rendering.quoting import Token, quote, words
+from reconciler.routing.keys.timeouts import RETRY_TIMEOUT
 from reconciler.routing.model import Routes
 from reconciler.routing.server_names import bucket_size, power_of_two
 from reconciler.settings import Settings
@@ -22,8 +23,8 @@ _KEEPALIVE_MIN_TIMEOUT = "10s"
 _KEEPALIVE_MIN_DIRECTIVE = (1, 27, 4)
 # Seconds that a connection to a Pod may take. It is time for one lost packet to be sent again; a Pod on a node that has
 # died costs this much, until it is not ready any more. docs/decisions/011-failing-pods.md has the measurements.
-_CONNECT_TIMEOUT = 2
 _TRIES = 2
+_CONNECT_TIMEOUT = RETRY_TIMEOUT // _TRIES
 _RETRY_AFTER = 5  # seconds after which a client may ask again for a path without a ready Pod
 
 
@@ -54,8 +55,10 @@ class _Trust(Value, frozen=True):
     proxies: tuple[Token, ...]
 
 
-def render_main(routes: Routes, settings: Settings, upstreams: Iterable[Token], hosts: Iterable[Token]) -> Token:
-    """Render nginx.conf around upstreams and hosts that are rendered already."""
+def render_main(
+    routes: Routes, settings: Settings, shared: Iterable[Token], upstreams: Iterable[Token], hosts: Iterable[Token]
+) -> Token:
+    """Render nginx.conf around what is rendered already: what options share, upstreams, and hosts."""
     # A proxy that uses the PROXY protocol writes no headers: all headers are the client's.
     believed = settings.trusted_proxies and not settings.proxy_protocol
     return quoting.render(
@@ -69,7 +72,7 @@ def render_main(routes: Routes, settings: Settings, upstreams: Iterable[Token], 
         connect_timeout=_CONNECT_TIMEOUT,
         tries=_TRIES,
         retry_after=_RETRY_AFTER,
-        retry_timeout=_TRIES * _CONNECT_TIMEOUT,
+        retry_timeout=RETRY_TIMEOUT,
         request_buffering=quote("on" if settings.client_body_buffer_size else "off"),
         body_buffers=[quote(settings.client_body_buffer_size)] if settings.client_body_buffer_size else [],
         keepalive_min_timeouts=_view_keepalive(settings),
@@ -89,6 +92,7 @@ def render_main(routes: Routes, settings: Settings, upstreams: Iterable[Token], 
         status_path=quote(settings.status_path, expands_variables=False),
         upstreams=upstreams,
         hosts=hosts,
+        shared=shared,
         shadows=list(_view_shadows(routes, settings)),
     )
 

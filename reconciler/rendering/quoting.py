@@ -5,6 +5,8 @@ from pathlib import Path
 
 import jinja2
 
+from reconciler.values.value import Literal, Value
+
 # Within double quotes nginx's parser knows \" \\ \t \r \n: https://nginx.org/en/docs/beginners_guide.html#conf_structure
 _BARE = re.compile(r"[A-Za-z0-9_./:@+=~^*,%-]+")
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\t": "\\t", "\r": "\\r", "\n": "\\n"})
@@ -52,6 +54,39 @@ def variable(name: str) -> Token:
     if not re.fullmatch(r"[a-z0-9_]+", name):
         raise ValueError("nginx has no variable of this name")
     return Token(f"${name}")
+
+
+class View:
+    """A value as a template sees it: each text in it is quoted, each number is as it is, and None is nothing.
+
+    A text in which nginx expands no variables is a Literal.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: Value) -> None:
+        self._value = value
+
+    def __getattr__(self, name: str) -> object:
+        return _view(getattr(self._value, name))
+
+
+def _view(value: object) -> object:
+    if isinstance(value, Literal):
+        return quote(value, expands_variables=False)
+    if isinstance(value, str):
+        return quote(value)
+    if isinstance(value, tuple):
+        return tuple(map(_view, value))
+    if isinstance(value, Value):
+        return View(value)
+    return value  # a number; `_finalize` refuses everything else
+
+
+def render_block(template: str, block: str, **values: object) -> Token:
+    """Render one block of a template, as `render` does; nothing if the template has no such block."""
+    found = _ENVIRONMENT.get_template(template)
+    return Token("".join(found.blocks[block](found.new_context(values))) if block in found.blocks else "")
 
 
 def render(template: str, **values: object) -> Token:

@@ -71,6 +71,7 @@ def _list_paths(locations: tuple[Location, ...]) -> Iterator[tuple[str, dict[str
                 "target": location.target,
                 "waits for": "a ready Pod" if location.answer is Answer.UNAVAILABLE else None,
                 "upstream": location.upstream,
+                **{option.name: str(option.value) for option in location.options},
             },
         )
 

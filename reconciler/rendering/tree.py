@@ -10,10 +10,11 @@ from reconciler.rendering.certificate_files import collect_certificates
 from reconciler.rendering.host_conf import render_host
 from reconciler.rendering.kept_connections import share_room
 from reconciler.rendering.nginx_conf import render_main
+from reconciler.rendering.option_parts import write_options
 from reconciler.rendering.quoting import Token, quote
 from reconciler.rendering.routes_file import API_KEYS_FILE, ROUTES_FILE, RoutesWriter
 from reconciler.rendering.upstreams_conf import Group, render_upstreams
-from reconciler.routing.model import Routes
+from reconciler.routing.model import Routes, Upstream
 from reconciler.settings import Settings
 from reconciler.values.files import SECRET, File, Files
 from reconciler.values.memo import Memo
@@ -35,13 +36,15 @@ class TreeRenderer:
         self._settings = settings
         self._upstreams = Memo(partial(render_upstreams, settings=settings))
         self._hosts = Memo(partial(render_host, settings=settings))
+        self._shared = Memo(_write_shared)
         self._routes = RoutesWriter()
 
     def render(self, routes: Routes) -> Files:
         """Render the tree of a routing table's routes. Equal routes give equal bytes."""
+        shared = dict.fromkeys(part for parts in self._shared.round(_list_optioned(routes)).values() for part in parts)
         upstreams = self._upstreams.round(_group(routes, self._settings))
         hosts = self._hosts.round({host.name: host for host in routes.hosts})
-        main = render_main(routes, self._settings, upstreams.values(), hosts.values())
+        main = render_main(routes, self._settings, shared, upstreams.values(), hosts.values())
         keys = quoting.render("api-keys.conf.j2", keys=list(_view_api_keys(routes)))
         files = {
             "nginx.conf": File(_encode(main)),
@@ -68,6 +71,16 @@ def _group(routes: Routes, settings: Settings) -> dict[str, Group]:
     numbers = {namespace: len(group) for namespace, group in groups.items()}
     kept = share_room(numbers, settings.worker_connections)
     return {namespace: Group(group, kept[namespace]) for namespace, group in groups.items()}
+
+
+def _list_optioned(routes: Routes) -> dict[str, Upstream]:
+    """Give the upstreams with options."""
+    return {upstream.name: upstream for upstream in routes.upstreams if upstream.options and not upstream.closed}
+
+
+def _write_shared(upstream: Upstream) -> tuple[Token, ...]:
+    """Write what the options of an upstream need outside of servers. Equal options share it."""
+    return write_options("http", upstream.options, upstream.name)
 
 
 def _encode(text: Token) -> bytes:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from reconciler.rendering import quoting
+from reconciler.rendering.option_parts import write_options
 from reconciler.rendering.quoting import Token, quote, words
 from reconciler.routing.model import Upstream
 from reconciler.settings import Settings
@@ -39,6 +40,7 @@ class _Upstream(Value, frozen=True):
     name: Token
     servers: tuple[Token, ...]
     checks: tuple[_Check, ...]
+    options: tuple[Token, ...] = ()
 
 
 def render_upstreams(group: Group, settings: Settings) -> Token:
@@ -52,7 +54,8 @@ def _view_upstream(upstream: Upstream) -> _Upstream:
         words(server.address, *([f"weight={server.weight}"] if server.weight > 1 else []), _NEVER_FAILED)
         for server in upstream.servers
     )
-    return _Upstream(quote(upstream.name), servers, tuple(_view_check(upstream)))
+    options = write_options("upstream", upstream.options, upstream.name)
+    return _Upstream(quote(upstream.name), servers, tuple(_view_check(upstream)), options)
 
 
 def _view_check(upstream: Upstream) -> Iterator[_Check]:

@@ -88,18 +88,29 @@ def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 class Members:
     """The members of one JSON object. `faults` are all that were found; it is `sound` if none of them spoils it."""
 
-    def __init__(self, value: object, what: str, known: tuple[str, ...], expected: str) -> None:
-        """Begin to read an object with these known keys. Refused if it is not an object."""
+    def __init__(
+        self,
+        value: object,
+        what: str,
+        known: tuple[str, ...],
+        expected: str,
+        is_read_elsewhere: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """Begin to read an object with these known keys. Refused if it is not an object.
+
+        Of a key that is read elsewhere nothing is told here.
+        """
         if not isinstance(value, dict):
             raise Refused(what, f"is {name_type(value)}", expected)
         self.faults: list[Fault] = []
         self.sound = True
-        self._value = value
+        self.value = value
         self._what = what
         repeated = value.repeated if isinstance(value, Ambiguous) else ()
-        for key in islice(repeated, _MOST_FAULTS + 1):
+        for key in islice((key for key in repeated if not is_read_elsewhere(key)), _MOST_FAULTS + 1):
             self.spoil(Fault(f"{what}.{excerpt(key)}", "appears twice", "each key once"))
-        for key in islice((key for key in value if key not in known), _MOST_FAULTS + 1):
+        unknown = (key for key in value if key not in known and not is_read_elsewhere(key))
+        for key in islice(unknown, _MOST_FAULTS + 1):
             why = "is an unknown key and is ignored"
             self.faults.append(Fault(f"{what}.{excerpt(key)}", why, f"one of {', '.join(known)}"))
 
@@ -131,14 +142,14 @@ class Members:
 
     def require(self, key: str, parse: Callable[[Any, str], Parsed], expected: str) -> Parsed | None:
         """Parse a member that must be there; None if it is bad or absent."""
-        if self._value.get(key) is None:
-            why = "is null" if key in self._value else "is missing"
+        if self.value.get(key) is None:
+            why = "is null" if key in self.value else "is missing"
             self.spoil(Fault(f"{self._what}.{key}", why, expected))
             return None
         return self.read(key, parse, None)
 
     def _parse(self, key: str, parse: Callable[[Any, str], Parsed], default: Parsed) -> Parsed:
-        value = self._value.get(key)
+        value = self.value.get(key)
         return default if value is None else parse(value, f"{self._what}.{key}")
 
 

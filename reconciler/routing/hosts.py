@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
+from reconciler.routing.keys.catalogue import filter_protections
 from reconciler.routing.model import Answer, Host, Location, Match, Path, Tenant
+from reconciler.routing.options import Options
 from reconciler.routing.problems import Problem, Reason, problem_of
 from reconciler.routing.server_names import find_slots
 from reconciler.routing.sharing import WELL_KNOWN, Claim, Contest
@@ -127,23 +129,32 @@ def _serving_order(location: Location) -> tuple[bool, str, str]:
 def _make_location(name: _LocationName, taken: _Taken, needs_key: bool) -> Location:
     modifier, path = name
     key = taken.tenant.api_key
+    answer = _choose_answer(taken, needs_key)
     return Location(
         match=Match(modifier),
         path=path,
         namespace=taken.tenant.name,
         upstream=taken.path.upstream.name,
         target=taken.target,
-        answer=_choose_answer(taken, needs_key),
+        answer=answer,
         api_key=key is not None,
         more_keys=len(key.values[1:]) if key else 0,
+        options=_choose_options(taken.path.upstream.options, answer),
     )
 
 
 def _choose_answer(taken: _Taken, needs_key: bool) -> Answer:
     key = taken.tenant.api_key
-    if (key is None and needs_key) or (key is not None and not key.values):
+    if (key is None and needs_key) or (key is not None and not key.values) or taken.path.upstream.closed:
         return Answer.CLOSED
     return Answer.PODS if taken.path.upstream.servers else Answer.UNAVAILABLE
+
+
+def _choose_options(options: Options, answer: Answer) -> Options:
+    """Choose the options that a location has. Without a ready Pod there is only who may learn that."""
+    if answer is Answer.PODS:
+        return options
+    return filter_protections(options) if answer is Answer.UNAVAILABLE else ()
 
 
 def _tell_missing_keys(host: str, taken: Iterable[_Taken]) -> Iterator[Problem]:

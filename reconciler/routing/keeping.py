@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from reconciler.objects.snapshot import KeptPair, Namespace, PemPair
 from reconciler.routing.api_keys import is_key_field
 from reconciler.routing.host_options import parse_hosts
-from reconciler.routing.tls import SecretFields, TlsRefused, read_pair
+from reconciler.routing.secret_fields import SecretFields
+from reconciler.routing.tls import TlsRefused, read_pair
 from reconciler.settings import Settings
 from reconciler.values.certificates import CertificateError, PemCache
 

@@ -1,12 +1,15 @@
 """Limits: one Namespace's share of nginx's memory and time. What exceeds a limit is left out and is a problem."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
+from reconciler.routing.keys.catalogue import PATH_KEYS
 from reconciler.routing.model import Path, TenantHost
+from reconciler.routing.options import Option
 from reconciler.routing.problems import Problem, Reason, problem_of
 from reconciler.settings import Settings
+from reconciler.values.messages import excerpt
 
 MOST_REGEXES = 20  # nginx tries them one after the other for each request
 
@@ -51,3 +54,50 @@ def limit_locations(
             why = f"are {asked}; the first {most} by name are served"
             problems.append(problem_of(namespace, what, why, expected, Reason.LIMIT))
     return hosts[:most_hosts], paths[:most_paths]
+
+
+class _Share:
+    """A Namespace's share of something that options use."""
+
+    def __init__(self, most: int, expected: str, count: Callable[[Option], int]) -> None:
+        self.expected = expected
+        self._left = most
+        self._count = count
+
+    def take(self, option: Option) -> bool:
+        """Take what an option uses; False if that is more than what is left."""
+        used = self._count(option)
+        self._left -= used
+        return not used or self._left >= 0
+
+
+def limit_options(paths: tuple[Path, ...], hosts: int, settings: Settings, problems: list[Problem]) -> Iterator[Path]:
+    """Keep the options of a Namespace within its shares of zones, ranges of addresses and locations.
+
+    Beyond that, the paths that come last by name lose an option; if it closes the path, nobody may use it.
+    """
+    room = settings.max_locations // (2 * max(1, hosts)) - len(paths)
+    shares = (
+        _Share(settings.max_zones, f"at most {settings.max_zones} (MAX_ZONES_PER_NAMESPACE)", _count_zones),
+        _Share(settings.max_ranges, f"at most {settings.max_ranges} (MAX_RANGES_PER_NAMESPACE)", _count_ranges),
+        _Share(room, "fewer paths or hosts (MAX_LOCATIONS_PER_NAMESPACE)", lambda one: PATH_KEYS[one.name].weight),
+    )
+    for path in paths:
+        upstream = path.upstream
+        over = {one: share for one in upstream.options for share in shares if not share.take(one)}
+        for option, share in over.items():
+            what = f"path {excerpt(upstream.match.value + upstream.path)} {option.name}"
+            effect = "all requests get 403" if PATH_KEYS[option.name].kind.closes else "it is left out"
+            why = f"is beyond the Namespace's share: {effect}"
+            problems.append(problem_of(upstream.namespace, what, why, share.expected, Reason.LIMIT))
+        kept = tuple(option for option in upstream.options if option not in over)
+        closed = upstream.closed or any(PATH_KEYS[option.name].kind.closes for option in over)
+        yield replace(path, upstream=replace(upstream, options=kept, closed=closed)) if over else path
+
+
+def _count_zones(option: Option) -> int:
+    return PATH_KEYS[option.name].zones
+
+
+def _count_ranges(option: Option) -> int:
+    return PATH_KEYS[option.name].count_ranges(option.value)

@@ -3,6 +3,7 @@
 from enum import Enum
 
 from reconciler.objects.snapshot import Probe
+from reconciler.routing.options import Options
 from reconciler.routing.problems import Problem
 from reconciler.routing.server_names import Slot
 from reconciler.values.certificates import Chain
@@ -29,7 +30,7 @@ class Answer(Enum):
     PODS = "Pods"
     UNAVAILABLE = "503"  # no Pod of the path is ready
     RESERVED = "reserved"  # DEFAULT_LOCATION_RETURN: the path is kept for the host's owner, who does not serve it
-    CLOSED = "403"  # no API key can be brought: the Namespace's keys are unusable
+    CLOSED = "403"  # nobody may use it: the Namespace's keys, or what protects the path, cannot be used
 
 
 class Server(Value, frozen=True, order=True):
@@ -43,7 +44,7 @@ class Server(Value, frozen=True, order=True):
 class Upstream(Value, frozen=True):
     """The Pods of one Namespace that serve one basePath, sorted by address; `check` is an active health check.
 
-    It has no servers while no Pod of the path is ready.
+    It has no servers while no Pod of the path is ready. If it is `closed`, what protects the path cannot be honoured.
     """
 
     name: str
@@ -52,6 +53,8 @@ class Upstream(Value, frozen=True):
     path: str
     servers: tuple[Server, ...]
     check: Probe | None
+    options: Options = ()
+    closed: bool = False
 
 
 class Path(Value, frozen=True):
@@ -142,6 +145,7 @@ class Location(Value, frozen=True):
     answer: Answer
     api_key: bool
     more_keys: int
+    options: Options = ()
 
 
 class Host(Value, frozen=True):

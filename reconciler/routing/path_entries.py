@@ -5,6 +5,8 @@ import warnings
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
+
 from reconciler.routing.annotations import (
     Fault,
     Members,
@@ -15,13 +17,18 @@ from reconciler.routing.annotations import (
     read_json,
     show_value,
 )
+from reconciler.routing.keys.catalogue import filter_protections
+from reconciler.routing.keys.reading import OPTION_NAMES, OptionReader, is_option
 from reconciler.routing.model import Match
+from reconciler.routing.options import Options
+from reconciler.settings import Settings
 from reconciler.values.messages import excerpt
 from reconciler.values.patterns import EXACT_PATH, LONGEST_LOCATION, REGEX_PATH, URL_PATH, decode_path
 from reconciler.values.value import Value
 
 HEAVIEST = 1_000_000
 _KEYS = ("basePath", "containerPort", "targetPath", "weight")
+_KNOWN = (*_KEYS, *OPTION_NAMES)
 _PATH = "a string, an absolute path"
 _PORT = "the number or the name of a port that a container of the Pod declares"
 _MOST_UNBOUNDED = 2
@@ -32,7 +39,8 @@ _MOST_WAYS = 30
 class PathEntry(Value, frozen=True):
     """One entry of a Pod's paths. `path` is decoded as nginx matches it, or a regular expression.
 
-    `port` is a number or a port's name; `target` is sent as it is, and None leaves the request's URI as it is.
+    `port` is a number or a port's name; `target` is sent as it is, and None leaves the request's URI as it is. The Pod
+    of a `closed` entry must not serve the path, because what protects it cannot be honoured.
     """
 
     match: Match
@@ -40,25 +48,33 @@ class PathEntry(Value, frozen=True):
     port: int | str
     target: str | None
     weight: int
+    options: Options = ()
+    closed: bool = False
 
 
-def parse_paths(text: str, allow_regex: bool) -> tuple[tuple[PathEntry, ...], tuple[Fault, ...]]:
-    """Parse a paths annotation, a JSON array of entries. Give the good entries, in order, and the faults."""
+def parse_paths(
+    text: str, settings: Settings, *, allow_regex: bool = False
+) -> tuple[tuple[PathEntry, ...], tuple[Fault, ...]]:
+    """Parse a paths annotation, a JSON array of entries. Give the good entries, in order, and the faults.
+
+    If `allow_regex`, ALLOW_REGEX_PATHS makes no difference.
+    """
     entries: dict[tuple[Match, str], PathEntry] = {}
     faults: list[Fault] = []
     try:
         for number, raw in enumerate(read_json(text, list, "array of entries")):
             what = f"[{number}]"
             try:
-                members = Members(raw, what, _KEYS, "an object with basePath and containerPort")
+                members = Members(raw, what, _KNOWN, "an object with basePath and containerPort", is_option)
             except Refused as refused:
                 faults.append(refused.fault)
             else:
-                if entry := _parse_entry(members, allow_regex):
+                if entry := _parse_entry(members, what, settings, allow_regex or settings.allow_regex_paths):
                     if (entry.match, entry.path) in entries:
                         fault = Fault(f"{what}.basePath", "appears twice; the first one counts", "each basePath once")
                         members.faults.append(fault)
-                    entries.setdefault((entry.match, entry.path), entry)
+                    first = entries.get((entry.match, entry.path), entry)
+                    entries[entry.match, entry.path] = _close(first, entry)
                 faults += members.faults
             check_number(faults)
     except Refused as refused:
@@ -66,16 +82,24 @@ def parse_paths(text: str, allow_regex: bool) -> tuple[tuple[PathEntry, ...], tu
     return tuple(entries.values()), tuple(faults)
 
 
-def _parse_entry(members: Members, allow_regex: bool) -> PathEntry | None:
-    """Parse an entry; None if any of its members is bad."""
+def _parse_entry(members: Members, what: str, settings: Settings, allow_regex: bool) -> PathEntry | None:
+    """Parse an entry; None if any of its members is bad, except for options that leave the entry as it is."""
     base = members.require("basePath", partial(_parse_base, allow_regex=allow_regex), _PATH)
     port = members.require("containerPort", _parse_port, _PORT)
     is_regex = base is not None and base[0].is_regex
     target = members.read("targetPath", partial(_parse_target, is_regex=is_regex), None)
     weight = members.read("weight", _parse_weight, 1)
-    if base is None or port is None or not members.sound:
+    read = OptionReader(what, settings).read(members.value)
+    members.faults += read.faults
+    if base is None or port is None or not members.sound or not read.sound:
         return None
-    return PathEntry(*base, port, target, weight)
+    return PathEntry(*base, port, target, weight, read.options, read.closed)
+
+
+def _close(first: PathEntry, other: PathEntry) -> PathEntry:
+    """Close the first of two entries of one basePath if the other one would be protected in another way."""
+    protected, others = filter_protections(first.options), filter_protections(other.options)
+    return replace(first, closed=True) if other.closed or protected != others else first
 
 
 def _parse_base(value: Any, what: str, allow_regex: bool) -> tuple[Match, str]:

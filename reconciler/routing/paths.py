@@ -6,16 +6,17 @@ from hashlib import blake2b
 from msgspec.structs import replace
 
 from reconciler.objects.snapshot import Pod, Port, Probe
+from reconciler.routing.agreement import Agreement, PodClaim, agree, resolve
 from reconciler.routing.annotations import Fault
 from reconciler.routing.model import Match, Path, Server, Upstream
 from reconciler.routing.path_entries import PathEntry, parse_paths
 from reconciler.routing.problems import Problem, Reason
+from reconciler.routing.secret_fields import SecretFields
 from reconciler.routing.slips import find_path_slips
 from reconciler.settings import Settings
 from reconciler.values.addresses import find_cidr, parse_address
 from reconciler.values.messages import excerpt
 from reconciler.values.patterns import PROBE_PATH
-from reconciler.values.value import Value
 
 LONGEST_PROBE = 86400
 # Each Pod of a path is a server of an upstream. 20,000 servers take 20 MiB of a router's memory, and each generation of
@@ -23,34 +24,42 @@ LONGEST_PROBE = 86400
 _SERVERS_A_LOCATION = 5
 
 
-class _Claim(Value, frozen=True):
-    """One good entry of one Pod; without `server` the Pod gets no traffic, but the path is known."""
+def read_paths(
+    pods: tuple[Pod, ...], fields: SecretFields | None, settings: Settings, problems: list[Problem]
+) -> Iterator[Path]:
+    """Read the paths that the Pods of one Namespace name, sorted. What cannot be used is left out and is a problem.
 
-    pod: Pod
-    entry: PathEntry
-    server: Server | None
-    check: Probe | None
-
-
-def read_paths(pods: tuple[Pod, ...], settings: Settings, problems: list[Problem]) -> Iterator[Path]:
-    """Read the paths that the Pods of one Namespace name, sorted. What cannot be used is left out and is a problem."""
-    claims: dict[tuple[Match, str], list[_Claim]] = {}
+    `fields` are those of the Namespace's routing Secret.
+    """
+    claims: dict[tuple[Match, str], list[PodClaim]] = {}
     for pod, entries in _parse_entries(pods, settings, problems):
         for claim in _claim(pod, entries, settings, problems):
             claims.setdefault((claim.entry.match, claim.entry.path), []).append(claim)
     for (match, path), agreed in sorted(claims.items(), key=lambda item: (item[0][0].value, item[0][1])):
-        yield _build_path(match, path, agreed, settings, problems)
+        agreement = agree(agreed, f"{settings.paths_annotation} {excerpt(path)}")
+        resolved = resolve(agreement, fields)
+        problems += resolved.problems
+        yield _build_path(match, path, resolved, settings, problems)
 
 
-def _build_path(match: Match, path: str, claims: list[_Claim], settings: Settings, problems: list[Problem]) -> Path:
-    """Build a path from the claims of all Pods that name it, sorted oldest Pod first."""
+def _build_path(match: Match, path: str, agreement: Agreement, settings: Settings, problems: list[Problem]) -> Path:
+    """Build a path from what all Pods that name it agree on."""
+    claims = agreement.claims
     serving = [claim for claim in claims if claim.server]
     oldest = serving[0] if serving else claims[0]
     _tell_disagreements(serving, settings, problems)
     namespace = oldest.pod.namespace
     servers = {claim.server.address: claim.server for claim in reversed(serving) if claim.server}
-    name = name_upstream(namespace, match, path)
-    upstream = Upstream(name, namespace, match, path, tuple(sorted(servers.values())), oldest.check)
+    upstream = Upstream(
+        name_upstream(namespace, match, path),
+        namespace,
+        match,
+        path,
+        tuple(sorted(servers.values())),
+        oldest.check,
+        agreement.options,
+        agreement.closed,
+    )
     return Path(oldest.entry.target, upstream)
 
 
@@ -76,11 +85,11 @@ def _parse_entries(
 
 def _parse(text: str, settings: Settings) -> tuple[tuple[PathEntry, ...], tuple[Fault, ...]]:
     """Parse an annotation of paths; its slips are faults too."""
-    entries, faults = parse_paths(text, settings.allow_regex_paths)
+    entries, faults = parse_paths(text, settings)
     return entries, (*faults, *(fault for entry in entries for fault in find_path_slips(entry)))
 
 
-def _claim(pod: Pod, entries: tuple[PathEntry, ...], settings: Settings, problems: list[Problem]) -> Iterator[_Claim]:
+def _claim(pod: Pod, entries: tuple[PathEntry, ...], settings: Settings, problems: list[Problem]) -> Iterator[PodClaim]:
     """Give a claim for each entry of a Pod, with address and port if it gets traffic.
 
     An entry whose port is not declared is left out.
@@ -96,7 +105,7 @@ def _claim(pod: Pod, entries: tuple[PathEntry, ...], settings: Settings, problem
         if entry.port in declared:
             port = declared[entry.port]
             server = Server(f"{address}:{port.number}", entry.weight, pod.name) if address else None
-            yield _Claim(pod, entry, server, _read_check(pod, port, problems) if server else None)
+            yield PodClaim(pod, entry, server, _read_check(pod, port, problems) if server else None)
 
 
 def _tell_undeclared(pod: Pod, entries: list[PathEntry], settings: Settings, problems: list[Problem]) -> None:
@@ -139,7 +148,7 @@ def _read_check(pod: Pod, port: Port, problems: list[Problem]) -> Probe | None:
     return replace(probe, port=probe.port if 1 <= probe.port <= 65535 else port.number)
 
 
-def _tell_disagreements(claims: list[_Claim], settings: Settings, problems: list[Problem]) -> None:
+def _tell_disagreements(claims: list[PodClaim], settings: Settings, problems: list[Problem]) -> None:
     """Report where the Pods of one path disagree about it: what the older Pod has is used."""
     seen: dict[str, str] = {}
     for claim in claims:

@@ -19,6 +19,7 @@ class Reason(StrEnum):
     NOT_SELECTED = "NotSelected"
     MISPLACED = "MisplacedAnnotation"
     MISSPELT = "MisspeltName"
+    OPTION = "InvalidOption"
     PORT = "UndeclaredPort"
     ADDRESS = "InvalidAddress"
     PROBE = "InvalidProbe"

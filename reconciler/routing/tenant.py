@@ -9,12 +9,13 @@ from reconciler.objects.snapshot import Namespace
 from reconciler.routing.annotations import Fault
 from reconciler.routing.api_keys import read_api_key
 from reconciler.routing.host_options import HostOptions, parse_hosts
-from reconciler.routing.limits import limit_certificates, limit_locations, limit_regexes
+from reconciler.routing.limits import limit_certificates, limit_locations, limit_options, limit_regexes
 from reconciler.routing.model import ApiKey, Tenant, TenantHost, Tls
 from reconciler.routing.paths import read_paths
 from reconciler.routing.problems import Problem, Reason, cut_problems
+from reconciler.routing.secret_fields import SecretFields
 from reconciler.routing.slips import find_host_slips
-from reconciler.routing.tls import SecretFields, TlsRefused, find_flaws, read_clients, read_pair
+from reconciler.routing.tls import TlsRefused, find_flaws, read_clients, read_pair
 from reconciler.settings import Settings
 from reconciler.values.certificates import CertificateError, Chain, PemCache
 from reconciler.values.messages import write_time
@@ -28,9 +29,11 @@ def read_tenant(namespace: Namespace, settings: Settings, pems: PemCache) -> Ten
     if namespace.pods and not names and not faults:
         faults = (Fault("", "names no host, so the paths of its Pods are not served", "an object of hosts"),)
     problems += (fault.as_problem(namespace.resource, settings.hosts_annotation) for fault in faults)
-    paths = limit_regexes(tuple(read_paths(namespace.pods, settings, problems)), namespace.name, problems)
-    problems += _tell_lost_key(namespace, names, settings)
     fields = SecretFields(namespace.secret.data) if namespace.secret else None
+    paths = tuple(read_paths(namespace.pods, fields, settings, problems))
+    paths = limit_regexes(paths, namespace.name, problems)
+    paths = tuple(limit_options(paths, len(names), settings, problems))
+    problems += _tell_lost_key(namespace, names, settings)
     hosts = tuple(_read_host(host, namespace, fields, settings, pems) for host in names)
     hosts = tuple(limit_certificates(hosts, namespace.name, settings))
     hosts, paths = limit_locations(hosts, paths, namespace.name, settings, problems)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from reconciler.routing.host_options import TlsFields
 from reconciler.routing.model import Tls
+from reconciler.routing.secret_fields import SecretFields
 from reconciler.settings import Settings
 from reconciler.values.addresses import parse_address
 from reconciler.values.certificate_flaws import is_named, show_names
@@ -11,13 +12,6 @@ from reconciler.values.certificates import CertificateError, Chain, PemCache
 
 # What is expected where a server's certificate has flaws.
 SERVER_CERTIFICATE = "the certificate of a server, and behind it those that signed it"
-
-
-class SecretFields(dict[str, bytes | None]):
-    """The fields of a routing Secret by name. A value that is not base64 is None."""
-
-    def __repr__(self) -> str:
-        return f"SecretFields({', '.join(self)})"
 
 
 class TlsRefused(Exception):

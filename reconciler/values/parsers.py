@@ -68,20 +68,21 @@ def parse_number(smallest: int, largest: int) -> Callable[[str], int]:
 
 def parse_size(text: str) -> str:
     """Parse a size as nginx writes it, at most 1024g."""
-    if _count_bytes(text) > _SIZE_LIMIT:
+    if count_bytes(text) > _SIZE_LIMIT:
         raise ValueError("is more than 1024g")
     return text
 
 
 def parse_buffer(text: str) -> str:
     """Parse the size of a buffer as nginx writes it; empty for none."""
-    size = _count_bytes(text)
+    size = count_bytes(text)
     if size and not _SMALLEST_BUFFER <= size <= _LARGEST_BUFFER:
         raise ValueError
     return text if size else ""
 
 
-def _count_bytes(size: str) -> int:
+def count_bytes(size: str) -> int:
+    """Count the bytes of a size as nginx writes it. ValueError for any other text."""
     if not NGINX_SIZE.accepts(size):
         raise ValueError
     return int(size.rstrip("kKmMgG")) * {"k": 2**10, "m": 2**20, "g": 2**30}.get(size[-1].lower(), 1)
@@ -166,6 +167,30 @@ def parse_version(text: str) -> tuple[int, ...]:
     if not NGINX_VERSION.accepts(text):
         raise ValueError
     return tuple(int(part) for part in text.split("."))
+
+
+def parse_duration(most: int) -> Callable[[str], int]:
+    """Make the parser of a number of seconds, minutes or hours, at least a second, which gives seconds."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,7}[smh]?", text):
+            raise ValueError
+        seconds = int(text.rstrip("smh")) * {"m": 60, "h": 3600}.get(text[-1], 1)
+        if not 1 <= seconds <= most:
+            raise ValueError
+        return seconds
+
+    return parse
+
+
+def parse_option_names(text: str) -> tuple[str, ...]:
+    """Parse names of options with commas between, each once."""
+    names = tuple(part.strip() for part in text.split(",")) if text else ()
+    if len(set(names)) < len(names) or not all(
+        re.fullmatch(r"[A-Za-z]{1,40}(?:\.[A-Za-z]{1,40})?", name) for name in names
+    ):
+        raise ValueError
+    return names
 
 
 def parse_location(text: str) -> str:

@@ -88,6 +88,23 @@ NGINX_SIZE = Pattern(r"[0-9]{1,9}[kKmMgG]?", "a number of bytes, or of k, m or g
 NGINX_TIME = Pattern(r"[0-9]{1,9}(?:ms|s|m|h|d)?", "a number of seconds, or of ms, s, m, h or d", longest=11)
 NGINX_VERSION = Pattern(r"[0-9]{1,3}\.[0-9]{1,3}(?:\.[0-9]{1,3})?", "a version such as 1.26.3", longest=11)
 
+# As the Gateway API writes durations: https://gateway-api.sigs.k8s.io/geps/gep-2257/
+DURATION = Pattern(
+    r"(?:[0-9]{1,5}(?:h|m|s|ms)){1,4}",
+    "a duration such as 90s, 1m30s or 500ms: h, m, s and ms, at most four",
+    longest=28,
+)
+SIZE = Pattern(
+    r"[1-9][0-9]{0,9}(?:k|M|G|Ki|Mi|Gi)?", "a string, a number of bytes, or of k, M, G, Ki, Mi or Gi", longest=12
+)
+HEADER_NAME = Pattern(r"[A-Za-z][A-Za-z0-9-]{0,63}", "a letter and at most 63 letters, digits or '-'", longest=64)
+# nginx expands a variable in a value: no `$`.
+HEADER_VALUE = Pattern(
+    r"[!-#%-~]+(?: [!-#%-~]+)*",
+    "printable ASCII without '$', single blanks within, at most 2048 characters",
+    longest=2048,
+)
+
 # nginx 1.22 keeps the length of a location's name in one byte; a longer name would match shorter paths.
 LONGEST_LOCATION = 254
 # nginx resolves dot segments itself. Other spellings of them, and of two slashes in front, get 400: see nginx.conf.j2.

@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from support import objects
+from support.option_examples import EXAMPLES
 
 FRAGMENTS = (
     *("/", "//", "/foo", "/foo/", "/foobar", "=/foo", "~", "~*", "^~", "~^/a", "~*.(png)$", "/..", "/.", "?a=b", "@"),
@@ -67,7 +68,24 @@ base_paths = st.one_of(
         ["/a%5C", "/a%5C%22", "/%FF", "/a;b", "/a'b", "/a$uri", "/%24%7Buri%7D", "/%7B%7D%3B", "/%23", "/%3F"]
     ),
 )
-entries = st.fixed_dictionaries(
+
+
+def place(options: dict[str, Any]) -> dict[str, Any]:
+    """Put options where an entry has them: a dot in a name stands for an object around it."""
+    placed: dict[str, Any] = {}
+    for name, value in options.items():
+        outer, _, inner = name.partition(".")
+        if inner:
+            placed.setdefault(outer, {})[inner] = value
+        else:
+            placed[outer] = value
+    return placed
+
+
+options = st.dictionaries(st.sampled_from(sorted(EXAMPLES)), st.none(), max_size=4).flatmap(
+    lambda names: st.fixed_dictionaries({name: mostly(st.sampled_from(EXAMPLES[name]), texts | odd) for name in names})
+)
+plain_entries = st.fixed_dictionaries(
     {
         "basePath": mostly(base_paths, texts | odd),
         "containerPort": mostly(st.sampled_from([3000, "3000", "http"]), odd),
@@ -76,6 +94,9 @@ entries = st.fixed_dictionaries(
         "targetPath": mostly(st.sampled_from(["/", "/t", "/t/", "/$uri", "/%20", "/a'b;c"]), texts | odd),
         "weight": mostly(st.sampled_from([1, 3, 1_000_000]), odd),
     },
+)
+entries = st.tuples(plain_entries, mostly(options.map(place), st.dictionaries(texts, odd, max_size=2))).map(
+    lambda both: {**both[1], **both[0]}
 )
 # An entry in which a key appears twice, with another value.
 doubled = st.tuples(entries, base_paths).map(

@@ -1,10 +1,12 @@
 """A rendered tree as crossplane, a second reader beside nginx, reads it, to compare it with the routing table."""
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import crossplane
+from support.option_examples import LINES
 
 from reconciler.routing.model import Answer, Location, Match, Routes
 from reconciler.settings import Settings
@@ -76,7 +78,9 @@ def read_servers(http: list[dict[str, Any]]) -> dict[str, Server]:
 
 
 def read_location(lines: list[dict[str, Any]]) -> str:
-    return "; ".join(" ".join([line["directive"], *map(unescape, line["args"])]) for line in lines)
+    """Write what a location does, without what options write there."""
+    written = [" ".join([line["directive"], *map(unescape, line["args"])]) for line in lines]
+    return "; ".join(line for line in written if not any(re.fullmatch(known, line) for known in LINES))
 
 
 def expect_servers(routes: Routes, how: Settings) -> dict[str, Server]:

@@ -1,0 +1,22 @@
+"""The parts of nginx's configuration that options need, from the blocks of the templates in templates/options."""
+
+from collections.abc import Iterable
+
+from reconciler.rendering import quoting
+from reconciler.rendering.quoting import Token, View
+from reconciler.routing.options import Option
+from reconciler.values.value import Value
+
+
+class _At(Value, frozen=True):
+    """Where an option stands: the name of the upstream, and the nginx module that passes requests on to it."""
+
+    upstream: str
+    module: str
+
+
+def write_options(place: str, options: Iterable[Option], upstream: str) -> tuple[Token, ...]:
+    """Write the parts of options that stand in one place: `http`, `upstream` or `location`. Most have only one."""
+    at = View(_At(upstream, "proxy"))
+    parts = (quoting.render_block(f"options/{one.name}.j2", place, option=View(one.value), at=at) for one in options)
+    return tuple(part for part in parts if part)

@@ -1,0 +1,96 @@
+"""Reading: the options of one entry, by their declarations. A key that protects never falls away."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from reconciler.routing.annotations import Ambiguous, Fault, Refused
+from reconciler.routing.keys.catalogue import PATH_KEYS
+from reconciler.routing.keys.key import Key, Kind
+from reconciler.routing.keys.shapes import parse_object
+from reconciler.routing.keys.slips import find_meant
+from reconciler.routing.options import Option, Options
+from reconciler.settings import Settings
+from reconciler.values.messages import excerpt
+from reconciler.values.value import Value
+
+OPTION_NAMES = tuple(dict.fromkeys(key.outer for key in PATH_KEYS.values()))
+
+
+def is_option(name: str) -> bool:
+    """Tell whether a key of an entry is an option, or was probably meant for one that protects."""
+    return name in OPTION_NAMES or find_meant(name) is not None
+
+
+class ReadOptions(Value, frozen=True):
+    """The options of an entry that can be used, and all faults.
+
+    `sound` is False if the entry has to be left out, and `closed` is True if its Pod must not serve the path.
+    """
+
+    options: Options
+    closed: bool
+    sound: bool
+    faults: tuple[Fault, ...]
+
+
+class OptionReader:
+    """Reads the options of one entry; `what` is its place for messages."""
+
+    def __init__(self, what: str, settings: Settings) -> None:
+        self._what = what
+        self._settings = settings
+        self._options: list[Option] = []
+        self._faults: list[Fault] = []
+        self._spoilt: set[Kind] = set()
+
+    def read(self, entry: dict[str, Any]) -> ReadOptions:
+        """Read the options of an entry, a JSON object that may hold other keys too."""
+        self._read_slips(entry.keys() - OPTION_NAMES)
+        for outer in OPTION_NAMES:
+            if outer in entry:
+                keys = [key for key in PATH_KEYS.values() if key.outer == outer]
+                repeated = isinstance(entry, Ambiguous) and outer in entry.repeated
+                self._read_outer(outer, keys, entry[outer], repeated=repeated)
+        closed = any(kind.closes for kind in self._spoilt)
+        return ReadOptions(tuple(self._options), closed, Kind.ENTRY not in self._spoilt, tuple(self._faults))
+
+    def _read_slips(self, names: Iterable[str]) -> None:
+        for name in sorted(names):
+            if meant := find_meant(name):
+                why = f"may be meant for {meant}"
+                self._spoil(Kind.PROTECTION, Fault(f"{self._what}.{excerpt(name)}", why, f"{meant}, or no such key"))
+
+    def _read_outer(self, outer: str, keys: list[Key], value: Any, *, repeated: bool) -> None:
+        """Read a member that is a key, or an object of keys."""
+        what, first = f"{self._what}.{outer}", keys[0]
+        if repeated:
+            self._spoil(first.kind, Fault(what, "appears twice", "each key once"))
+        elif value is None and not first.kind.closes:
+            return
+        elif first.name == outer:
+            self._read_key(first, value, what)
+        else:
+            # Whatever is wrong with the object, its keys may have been meant to protect.
+            given: dict[str, Any] = {}
+            try:
+                given = parse_object(value, what, {key.name.partition(".")[2]: lambda one, _: one for key in keys})
+            except Refused as refused:
+                self._spoil(first.kind, refused.fault)
+            for key in keys:
+                inner = key.name.partition(".")[2]
+                if inner in given:
+                    self._read_key(key, given[inner], f"{what}.{inner}")
+
+    def _read_key(self, key: Key, value: Any, what: str) -> None:
+        if key.name in self._settings.denied_options:
+            fault = Fault(what, "is turned off by DENIED_OPTIONS", "an entry without it")
+            self._spoil(key.kind, fault)
+            return
+        try:
+            self._options.append(Option(key.name, key.parse(value, what, self._settings)))
+        except Refused as refused:
+            self._spoil(key.kind, refused.fault)
+
+    def _spoil(self, kind: Kind, fault: Fault) -> None:
+        self._faults.append(Fault(fault.what, f"{fault.why}: {kind.effect}", fault.expected))
+        self._spoilt.add(kind)

@@ -1,0 +1,47 @@
+"""Slips: unknown keys of an entry that were probably meant to protect its path."""
+
+import re
+
+from reconciler.routing.keys.catalogue import PATH_KEYS
+
+# What other routers call what protects a path, without the prefix of an annotation, and our key for it. Some of them:
+# https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/annotations/
+_OF_OTHERS = {
+    "whitelistsourcerange": "access.allow", "allowlistsourcerange": "access.allow", "allowlist": "access.allow",
+    "whitelist": "access.allow", "ipallowlist": "access.allow", "ipwhitelist": "access.allow",
+    "sourcerange": "access.allow", "allow": "access.allow", "allowed": "access.allow",
+    "denylistsourcerange": "access.deny", "denylist": "access.deny", "blacklist": "access.deny",
+    "blocklist": "access.deny", "deny": "access.deny",
+    "limitrps": "access.rateLimit", "limitrpm": "access.rateLimit", "ratelimit": "access.rateLimit",
+    "ratelimits": "access.rateLimit", "limitconnections": "access.rateLimit", "throttle": "access.rateLimit",
+    "authurl": "access.externalAuth", "authsignin": "access.externalAuth", "externalauth": "access.externalAuth",
+    "forwardauth": "access.externalAuth", "extauth": "access.externalAuth",
+    "authtype": "access.basicAuth", "authsecret": "access.basicAuth", "authrealm": "access.basicAuth",
+    "basicauth": "access.basicAuth", "htpasswd": "access.basicAuth", "auth": "access",
+    "authtlssecret": "ssl.clientCertificate", "authtlsverifyclient": "ssl.clientCertificate",
+    "backendprotocol": "protocol", "proxysslsecret": "tls", "proxysslverify": "tls",
+}  # fmt: skip
+
+
+def find_meant(name: str) -> str | None:
+    """Give the protecting key that a key was probably meant for; None for any other key."""
+    bare = re.sub(r"[-_. ]", "", name.rpartition("/")[2]).casefold()
+    if bare in _OF_OTHERS:
+        return _OF_OTHERS[bare]
+    protecting = dict.fromkeys(key.outer for key in PATH_KEYS.values() if key.kind.closes)
+    return next((known for known in protecting if is_one_edit(bare, known.casefold())), None)
+
+
+def is_one_edit(one: str, other: str) -> bool:
+    """Tell whether a character less, more, changed, or swapped with the next one makes two texts equal."""
+    if one == other:
+        return True
+    if abs(len(one) - len(other)) > 1 or min(len(one), len(other)) < 3:
+        return False
+    same = next(
+        (number for number, pair in enumerate(zip(one, other, strict=False)) if len(set(pair)) > 1),
+        min(len(one), len(other)),
+    )
+    rest, others = one[same:], other[same:]
+    swapped = rest[:2] == others[:2][::-1] and rest[2:] == others[2:]
+    return rest[1:] == others or rest == others[1:] or rest[1:] == others[1:] or swapped
