@@ -25,6 +25,7 @@ from test_properties import CHECKS, REGEX
 import reconciler
 from reconciler.objects.snapshot import Probe
 from reconciler.rendering import quoting
+from reconciler.rendering.header_families import FAMILIES
 from reconciler.rendering.quoting import Token, join, quote
 from reconciler.routing.keys.address_ranges import AddressRanges
 from reconciler.routing.keys.catalogue import PATH_KEYS
@@ -47,6 +48,7 @@ MODULES = {
 # The modules that write an nginx configuration, and therefore use quoting.py.
 RENDERING = (
     "tree", "nginx_conf", "host_conf", "upstreams_conf", "listens", "certificate_files", "access_log", "option_parts",
+    "header_families",
 )  # fmt: skip
 ENVIRONMENT = quoting._ENVIRONMENT
 TEMPLATES = {name: ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0] for name in ENVIRONMENT.list_templates(["j2"])}
@@ -57,13 +59,17 @@ TEMPLATES = {name: ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0] for name 
 # thought: a filter, a test, an expression, a call, an assignment, a condition, a macro, another file.
 ALLOWED = {nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.For}
 # The template of an option is made of blocks, one for each place.
-PLACES = {"http", "upstream", "location"}
+PLACES = {"http", "upstream", "location", *FAMILIES}
 
 
 def find_nodes(node: nodes.Node) -> Iterator[nodes.Node]:
     yield node
     for child in node.iter_child_nodes():
         yield from find_nodes(child)
+
+
+def has_blocks(template: str) -> bool:
+    return template.startswith("options/") or template == "headers.j2"
 
 
 def is_blank(node: nodes.Node) -> bool:
@@ -74,7 +80,7 @@ def is_blank(node: nodes.Node) -> bool:
 
 def write(template: str, **given: object) -> str:
     """Render a template; if it is an option's, all its blocks."""
-    if not template.startswith("options/"):
+    if not has_blocks(template):
         return quoting.render(template, **given)
     return "".join(quoting.render_block(template, place, **given) for place in sorted(PLACES))
 
@@ -92,9 +98,9 @@ def test_templates_are_found() -> None:
 def test_templates_hold_loops_and_values_alone(name: str) -> None:
     """A template has no filter, call, condition, include or raw text: each value is written as it was quoted."""
     tree = ENVIRONMENT.parse(TEMPLATES[name])
-    if name.startswith("options/"):
+    if has_blocks(name):
         assert all(isinstance(node, nodes.Block) and node.name in PLACES for node in tree.body if not is_blank(node))
-    of_options = {nodes.Block} if name.startswith("options/") else set()
+    of_options = {nodes.Block} if has_blocks(name) else set()
     assert {type(node) for node in find_nodes(tree)} <= ALLOWED | of_options
     assert not [*meta.find_referenced_templates(tree)]
     assert "raw" not in re.findall(r"\{%[-+]?\s*(\w+)", TEMPLATES[name])
@@ -220,7 +226,7 @@ def find_calls(tree: ast.AST, name: str) -> list[ast.Call]:
 
 
 def test_one_module_makes_tokens() -> None:
-    """Only quoting.py makes Tokens, in six tested functions; no code casts to Token or derives from it."""
+    """Only quoting.py makes Tokens, in seven tested functions; no code casts to Token or derives from it."""
     makers = {name: calls for name, tree in MODULES.items() if (calls := find_calls(tree, "Token"))}
     assert set(makers) == {"rendering.quoting"}
     functions = {
@@ -232,6 +238,7 @@ def test_one_module_makes_tokens() -> None:
         "quote": 1,
         "quote_dollars": 1,
         "join": 1,
+        "indent": 1,
         "variable": 1,
         "render": 1,
         "render_block": 1,
@@ -267,6 +274,7 @@ def test_tokens_that_are_not_quoted() -> None:
         "quoting.variable('forwarded_proto' if believed else 'scheme')",
         "quoting.variable('forwarded_host' if believed else 'sent_host')",
         "quoting.variable('retry_after')",
+        "quoting.variable('client_verify')",
         "quoting.variable('request_id')",
         "quoting.variable('namespace')",
         "quoting.variable('path_rule')",

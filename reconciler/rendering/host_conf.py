@@ -1,10 +1,13 @@
 """The server of one host, as host.conf.j2 writes it."""
 
+from collections.abc import Iterator
+
 from msgspec.structs import replace
 
 from reconciler.rendering import quoting
 from reconciler.rendering.access_log import view_labels, view_request_id
 from reconciler.rendering.certificate_files import write_client_path, write_pair
+from reconciler.rendering.header_families import FAMILIES, write_family
 from reconciler.rendering.listens import write_listens
 from reconciler.rendering.option_parts import write_options
 from reconciler.rendering.path_rules import PathRules
@@ -29,6 +32,7 @@ class _Location(Value, frozen=True):
     retry_after: tuple[Token, ...] = ()
     labels: tuple[Token, ...] = ()
     options: tuple[Token, ...] = ()
+    header_families: tuple[Token, ...] = ()
 
 
 class _KeyCheck(Value, frozen=True):
@@ -96,4 +100,13 @@ def _view_location(location: Location, settings: Settings) -> _Location:
     if location.answer is Answer.UNAVAILABLE:
         return _Location(match, keyed=keyed, retry_after=(quoting.variable("retry_after"),), options=options)
     passes = (quote(f"http://{location.upstream}{location.target or ''}"),)
-    return _Location(match, keyed=keyed, passes=passes, options=options)
+    families = tuple(_write_families(location, settings))
+    return _Location(match, keyed=keyed, passes=passes, options=options, header_families=families)
+
+
+def _write_families(location: Location, settings: Settings) -> Iterator[Token]:
+    """Write the families of headers to which an option of a location adds something, each whole."""
+    for family in FAMILIES:
+        if parts := write_options(family, location.options, location.upstream):
+            yield write_family(family, settings)
+            yield from parts

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from reconciler.rendering import quoting
 from reconciler.rendering.access_log import view_logging
 from reconciler.rendering.certificate_files import Pair, write_default_pair
-from reconciler.rendering.headers import find_hidden
+from reconciler.rendering.header_families import FAMILIES, write_family
 from reconciler.rendering.listens import HTTP2_DIRECTIVE, write_listens
 from reconciler.rendering.quoting import Token, quote, words
 from reconciler.routing.keys.timeouts import RETRY_TIMEOUT
@@ -67,7 +67,7 @@ def render_main(
         worker_shutdown_timeout=quote(settings.worker_shutdown_timeout),
         worker_connections=settings.worker_connections,
         underscores_in_headers=quote("on" if "_" in settings.api_key_header else "off"),
-        hidden_headers=[quote(header) for header in find_hidden(settings)],
+        header_families=[write_family(family, settings, blanks=4) for family in FAMILIES],
         max_client_body_size=quote(settings.max_client_body_size),
         connect_timeout=_CONNECT_TIMEOUT,
         tries=_TRIES,
@@ -84,8 +84,6 @@ def render_main(
         real_ips=list(_view_real_ip(settings)),
         too_long=(414,) if settings.allow_regex_paths else (),
         trusts=[_Trust(_write_proxies(settings))] if believed else [],
-        forwarded_proto=quoting.variable("forwarded_proto" if believed else "scheme"),
-        forwarded_host=quoting.variable("forwarded_host" if believed else "sent_host"),
         tls_defaults=list(_view_tls_defaults(settings)),
         logging=view_logging(settings),
         default_servers=list(_view_default_servers(settings)),

@@ -16,7 +16,10 @@ class _At(Value, frozen=True):
 
 
 def write_options(place: str, options: Iterable[Option], upstream: str) -> tuple[Token, ...]:
-    """Write the parts of options that stand in one place: `http`, `upstream` or `location`. Most have only one."""
+    """Write the parts of options that stand in one place, most of which have only one.
+
+    The places are `http`, `upstream`, `location`, and the families of headers in a location.
+    """
     at = View(_At(upstream, "proxy"))
     parts = (quoting.render_block(f"options/{one.name}.j2", place, option=View(one.value), at=at) for one in options)
     return tuple(part for part in parts if part)

@@ -1,6 +1,7 @@
 """The text of an nginx configuration: only this module writes its strings."""
 
 import re
+import textwrap
 from pathlib import Path
 
 import jinja2
@@ -47,6 +48,11 @@ def words(*parameters: str) -> Token:
 def join(*tokens: Token) -> Token:
     """Join tokens with blanks between. TypeError for text that is not a token."""
     return Token(" ".join(map(_finalize, tokens)))
+
+
+def indent(token: Token, blanks: int) -> Token:
+    """Write blanks in front of each line of a token, which has no line break within a parameter."""
+    return Token(textwrap.indent(_finalize(token), " " * blanks))
 
 
 def variable(name: str) -> Token:

@@ -96,11 +96,13 @@ def _choose(key: Key, claims: list[PodClaim]) -> PodClaim:
 
 
 def _tell(key: Key, holder: PodClaim, others: Iterable[PodClaim], what: str) -> Iterator[Problem]:
-    counts = "which is newer and counts" if key.kind is Kind.PROTECTION else "which is older and counts"
     for claim in others:
-        if key.kind is Kind.PROTECTION and not find_option(claim.entry.options, key.name):
-            counts = "which counts"
-        why = f"has another {key.name} than {holder.pod.resource.kind} {holder.pod.name}, {counts}"
+        has = "another" if find_option(claim.entry.options, key.name) else "no"
+        age = "newer" if holder.pod.created > claim.pod.created else "older"
+        counts = (
+            "which protects the path" if key.kind is Kind.PROTECTION and has == "no" else f"which is {age} and counts"
+        )
+        why = f"has {has} {key.name}, other than Pod {holder.pod.name}, {counts}"
         if key.kind is Kind.WIRE:
             why += ": this Pod does not serve the path until that one is gone"
         expected = f"the same {key.name} in all Pods"

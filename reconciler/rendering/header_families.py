@@ -1,0 +1,32 @@
+"""Header families: the headers that nginx adds, sends on and hides on all paths.
+
+nginx inherits a family of directives whole or not at all, so that a location with one more header needs all others too:
+https://nginx.org/en/docs/http/ngx_http_headers_module.html#add_header
+"""
+
+from reconciler.rendering import quoting
+from reconciler.rendering.access_log import view_logging
+from reconciler.rendering.headers import find_hidden
+from reconciler.rendering.quoting import Token, quote
+from reconciler.settings import Settings
+
+FAMILIES = ("hide_header", "add_header", "set_header")
+
+
+def write_family(family: str, settings: Settings, *, module: str = "proxy", blanks: int = 12) -> Token:
+    """Write the directives of one family for the nginx module that passes requests on, with `blanks` in front."""
+    # A proxy that uses the PROXY protocol writes no headers: all headers are the client's.
+    believed = settings.trusted_proxies and not settings.proxy_protocol
+    logging = view_logging(settings)
+    written = quoting.render_block(
+        "headers.j2",
+        family,
+        module=quote(module),
+        forwarded_proto=quoting.variable("forwarded_proto" if believed else "scheme"),
+        forwarded_host=quoting.variable("forwarded_host" if believed else "sent_host"),
+        identities=(quoting.variable("client_verify"),) if settings.ssl_cert else (),
+        hidden_headers=[quote(header) for header in find_hidden(settings)],
+        hidden_answers=logging.hidden,
+        answers=logging.answers,
+    )
+    return quoting.indent(written, blanks)
