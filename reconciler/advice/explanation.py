@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from enum import Enum
 
 from reconciler.advice.evidence import Evidence
+from reconciler.advice.host_answers import HostAnswer, find_host_answer, limit_to_port
 from reconciler.advice.host_misses import find_host_misses
 from reconciler.advice.matching import (
     decode_uri,
@@ -37,6 +38,10 @@ class Outcome(Enum):
     DEFAULT = "DEFAULT_LOCATION_RETURN"  # no Namespace has the path
     REFUSED = "400"  # a Pod could read the path differently from nginx
     TOO_LONG = "414"
+    MOVED = "308"  # to https, by the plain port
+    REDIRECTED = "redirect"  # by the host's options
+    MAINTENANCE = "maintenance"  # 503 by the host's options
+    WAITING = "no certificate"  # 503: the host's certificate cannot be served
     UNKNOWN = "closed"  # the connection is closed: the host is unknown on this port
 
 
@@ -45,6 +50,13 @@ _OUTCOMES = {
     Answer.UNAVAILABLE: Outcome.UNAVAILABLE,
     Answer.CLOSED: Outcome.CLOSED,
     Answer.RESERVED: Outcome.DEFAULT,
+}
+_OF_HOSTS = {
+    HostAnswer.MOVED: Outcome.MOVED,
+    HostAnswer.REDIRECTED: Outcome.REDIRECTED,
+    HostAnswer.MAINTENANCE: Outcome.MAINTENANCE,
+    HostAnswer.WAITING: Outcome.WAITING,
+    HostAnswer.CLOSED: Outcome.UNKNOWN,
 }
 
 
@@ -110,7 +122,8 @@ def explain(question: Question, evidence: Evidence, settings: Settings) -> Expla
     ports = (True, False) if question.tls is None else (question.tls,)
     found = ((tls, find_host(evidence.table.routes, question.host, tls=tls)) for tls in ports)
     tls, host = next(((tls, host) for tls, host in found if host), (question.tls, None))
-    refused = _refuse(question, host)
+    host = limit_to_port(host, tls=bool(tls)) if host else None
+    refused = _refuse(question, host, bool(tls))
     location = find_location(host, decode_uri(question.uri)) if host and not refused else None
     upstream = evidence.find_upstream(location.upstream) if location else None
     backends = tuple(_find_backends(upstream, evidence, settings)) if upstream else ()
@@ -131,10 +144,12 @@ def explain(question: Question, evidence: Evidence, settings: Settings) -> Expla
     )
 
 
-def _refuse(question: Question, host: Host | None) -> Outcome | None:
-    """Give what a request gets for its path alone; None if nginx goes on to look for a location."""
+def _refuse(question: Question, host: Host | None, tls: bool) -> Outcome | None:
+    """Give what a request gets for its path or its host; None if nginx goes on to look for a location of a path."""
     if is_malformed(question.uri) or (host and is_misleading(question.uri)):
         return Outcome.REFUSED
+    if host and (answer := find_host_answer(host, question.uri, tls=tls)):
+        return _OF_HOSTS[answer]
     return Outcome.TOO_LONG if host and is_too_long(host, question.uri) else None
 
 

@@ -10,11 +10,11 @@ from reconciler.rendering.certificate_files import collect_certificates
 from reconciler.rendering.host_conf import render_host
 from reconciler.rendering.kept_connections import share_room
 from reconciler.rendering.nginx_conf import render_main
-from reconciler.rendering.option_parts import write_options
+from reconciler.rendering.option_parts import write_host_options, write_options
 from reconciler.rendering.quoting import Token, quote
 from reconciler.rendering.routes_file import API_KEYS_FILE, ROUTES_FILE, RoutesWriter
 from reconciler.rendering.upstreams_conf import Group, render_upstreams
-from reconciler.routing.model import Routes, Upstream
+from reconciler.routing.model import Host, Routes, Upstream
 from reconciler.settings import Settings
 from reconciler.values.files import SECRET, File, Files
 from reconciler.values.memo import Memo
@@ -37,11 +37,14 @@ class TreeRenderer:
         self._upstreams = Memo(partial(render_upstreams, settings=settings))
         self._hosts = Memo(partial(render_host, settings=settings))
         self._shared = Memo(_write_shared)
+        self._shared_of_hosts = Memo(partial(_write_shared_of_host, settings=settings))
         self._routes = RoutesWriter()
 
     def render(self, routes: Routes) -> Files:
         """Render the tree of a routing table's routes. Equal routes give equal bytes."""
-        shared = dict.fromkeys(part for parts in self._shared.round(_list_optioned(routes)).values() for part in parts)
+        optioned = {host.name: host for host in routes.hosts if host.options}
+        needed = (*self._shared_of_hosts.round(optioned).values(), *self._shared.round(_list_optioned(routes)).values())
+        shared = dict.fromkeys(part for parts in needed for part in parts)
         upstreams = self._upstreams.round(_group(routes, self._settings))
         hosts = self._hosts.round({host.name: host for host in routes.hosts})
         main = render_main(routes, self._settings, shared, upstreams.values(), hosts.values())
@@ -81,6 +84,11 @@ def _list_optioned(routes: Routes) -> dict[str, Upstream]:
 def _write_shared(upstream: Upstream) -> tuple[Token, ...]:
     """Write what the options of an upstream need outside of servers. Equal options share it."""
     return write_options("http", upstream.options, upstream.name)
+
+
+def _write_shared_of_host(host: Host, settings: Settings) -> tuple[Token, ...]:
+    """Write what the options of a host need outside of servers."""
+    return write_host_options("http", host.options, settings)
 
 
 def _encode(text: Token) -> bytes:

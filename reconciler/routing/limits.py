@@ -4,13 +4,16 @@ from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
-from reconciler.routing.keys.catalogue import PATH_KEYS
+from reconciler.routing.host_wishes import close_for_everyone
+from reconciler.routing.keys import keep_paths, maintenance
+from reconciler.routing.keys.catalogue import HOST_KEYS, PATH_KEYS
 from reconciler.routing.model import Path, TenantHost
 from reconciler.routing.options import Option
 from reconciler.routing.problems import Problem, Reason, problem_of
 from reconciler.settings import Settings
 from reconciler.values.messages import excerpt
 
+_RANGES = "at most {} (MAX_RANGES_PER_NAMESPACE)"
 MOST_REGEXES = 20  # nginx tries them one after the other for each request
 
 
@@ -71,15 +74,59 @@ class _Share:
         return not used or self._left >= 0
 
 
-def limit_options(paths: tuple[Path, ...], hosts: int, settings: Settings, problems: list[Problem]) -> Iterator[Path]:
+def limit_host_ranges(
+    hosts: tuple[TenantHost, ...], namespace: str, settings: Settings, problems: list[Problem]
+) -> tuple[TenantHost, ...]:
+    """Keep the ranges of addresses in hosts' options within MAX_RANGES_PER_NAMESPACE; equal ones are there once.
+
+    Beyond that, a host's maintenance is for everyone.
+    """
+    used: set[Option] = set()
+    limited = []
+    for host in hosts:
+        new = used | {option for option in host.options if _count_host_ranges(option)}
+        if sum(map(_count_host_ranges, new)) > settings.max_ranges:
+            what, expected = f"host {host.name} {maintenance.KEY.name}.allow", _RANGES.format(settings.max_ranges)
+            why = "is beyond the Namespace's share: nobody is exempt"
+            problems.append(problem_of(namespace, what, why, expected, Reason.LIMIT))
+            limited.append(replace(host, options=close_for_everyone(host.options)))
+        else:
+            used = new
+            limited.append(host)
+    return tuple(limited)
+
+
+def limit_kept(
+    hosts: tuple[TenantHost, ...], kept: dict[str, tuple[Path, ...]], paths: int, settings: Settings,
+    problems: list[Problem],
+) -> tuple[TenantHost, ...]:  # fmt: skip
+    """Give hosts the paths that are kept on them, as far as MAX_LOCATIONS_PER_NAMESPACE leaves room beside `paths`."""
+    left = settings.max_locations // 2 - len(hosts) * paths
+    limited = []
+    for host in hosts:
+        some = kept.get(host.name, ())[: max(0, left)]
+        left -= len(some)
+        limited.append(replace(host, kept=some) if some else host)
+    if lost := sum(len(kept.get(host.name, ())) - len(host.kept) for host in limited):
+        namespace = next(one.upstream.namespace for some in kept.values() for one in some)
+        why = f"are more than there is room for: {lost} are left out"
+        expected = "fewer paths or hosts (MAX_LOCATIONS_PER_NAMESPACE)"
+        problems.append(problem_of(namespace, keep_paths.KEY.name, why, expected, Reason.LIMIT))
+    return tuple(limited)
+
+
+def limit_options(
+    paths: tuple[Path, ...], hosts: tuple[TenantHost, ...], settings: Settings, problems: list[Problem]
+) -> Iterator[Path]:
     """Keep the options of a Namespace within its shares of zones, ranges of addresses and locations.
 
     Beyond that, the paths that come last by name lose an option; if it closes the path, nobody may use it.
     """
-    room = settings.max_locations // (2 * max(1, hosts)) - len(paths)
+    room = settings.max_locations // (2 * max(1, len(hosts))) - len(paths)
+    ranges = settings.max_ranges - sum(map(_count_host_ranges, {one for host in hosts for one in host.options}))
     shares = (
         _Share(settings.max_zones, f"at most {settings.max_zones} (MAX_ZONES_PER_NAMESPACE)", _count_zones),
-        _Share(settings.max_ranges, f"at most {settings.max_ranges} (MAX_RANGES_PER_NAMESPACE)", _count_ranges),
+        _Share(ranges, _RANGES.format(settings.max_ranges), _count_ranges),
         _Share(room, "fewer paths or hosts (MAX_LOCATIONS_PER_NAMESPACE)", lambda one: PATH_KEYS[one.name].weight),
     )
     for path in paths:
@@ -101,3 +148,7 @@ def _count_zones(option: Option) -> int:
 
 def _count_ranges(option: Option) -> int:
     return PATH_KEYS[option.name].count_ranges(option.value)
+
+
+def _count_host_ranges(option: Option) -> int:
+    return HOST_KEYS[option.name].count_ranges(option.value)

@@ -7,7 +7,8 @@ from operator import attrgetter
 
 from reconciler.objects.snapshot import PemPair, Snapshot
 from reconciler.routing.hosts import build_host
-from reconciler.routing.model import Host, Routes, RoutingTable, Tenant, Tls
+from reconciler.routing.model import Host, Path, Routes, RoutingTable, Tenant, Tls
+from reconciler.routing.names_below import mark_below
 from reconciler.routing.operator_problems import tell_default, tell_unlisted
 from reconciler.routing.problems import Problem, Reason, cut_problems, problem_of
 from reconciler.routing.server_names import Named, Slot, find_crowded, find_slots, hash_size
@@ -35,7 +36,7 @@ class TableBuilder:
         `now`, in seconds since the epoch, is the time for which the validity of certificates is checked.
         """
         tenants = self._tenants.round({namespace.name: namespace for namespace in snapshot.namespaces})
-        contests = self._settle(tenants.values())
+        contests = dict(mark_below(self._settle(tenants.values())))
         built = self._hosts.round(contests)
         served = {name: one.host for name, one in built.items() if one.host}
         claimed = [name for name, contest in contests.items() if contest.claims]
@@ -56,7 +57,7 @@ class TableBuilder:
         used = {location.upstream for host in hosts for location in host.locations}
         routes = Routes(
             hosts,
-            tuple(path.upstream for tenant in tenants.values() for path in tenant.paths if path.upstream.name in used),
+            tuple(path.upstream for path in _list_paths(tenants.values()) if path.upstream.name in used),
             tuple((tenant.name, tenant.api_key) for tenant in tenants.values() if tenant.api_key),
             size,
             default if snapshot.default_pair else None,
@@ -77,6 +78,12 @@ class TableBuilder:
         settings = self._settings
         pair = snapshot.default_pair or PemPair(settings.ssl_cert, settings.ssl_key)
         return Tls(self._pems.parse_chain(pair.certificate), pair.key, None) if pair.certificate else None
+
+
+def _list_paths(tenants: Iterable[Tenant]) -> Iterator[Path]:
+    for tenant in tenants:
+        yield from tenant.paths
+        yield from tenant.kept
 
 
 def _find_crowded(names: Mapping[str, tuple[Slot, ...]], contests: dict[str, Contest]) -> tuple[int, frozenset[str]]:

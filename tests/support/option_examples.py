@@ -9,8 +9,25 @@ EXAMPLES: dict[str, list[Any]] = {
     "timeouts": [{"read": "1h30m"}, {"connect": "10ms", "send": "24h"}, {"connect": "75s", "read": "1s", "send": "1s"}],
 }
 
+# The same for options of hosts.
+HOST_EXAMPLES: dict[str, list[Any]] = {
+    "http": ["redirect", "serve", "close"],
+    "maintenance": [True, {"retryAfter": "1m"}, {"allow": ["10.0.0.0/8", "::1"]}],
+    "redirect": [
+        {"hostname": "www.example.com", "statusCode": 301},
+        {"scheme": "https", "hostname": "b.example.com", "port": 8443, "path": "/a'b;c"},
+        {"port": 8080},
+    ],
+    "keepPaths": [["/a", "=/foo"], ["/kept/caf%C3%A9", "/", "/.well-known"]],
+    "hsts": [{"maxAge": "17520h", "includeSubDomains": True, "preload": True}, {"maxAge": "0s"}],
+}
+
 # What options write into a location, as crossplane reads it. Nothing else may stand there because of an option.
 LINES = (
+    r"if \$resting_[0-9a-f]{16}",
+    r"add_header Retry-After \$rest_of_[0-9a-f]{16} always",
+    r"proxy_hide_header Strict-Transport-Security",
+    r"add_header Strict-Transport-Security \$hsts_[0-9a-f]{16} always",
     r"if \$allowed_[0-9a-f]{16} = ",
     r"if \$denied_[0-9a-f]{16}",
     r"client_max_body_size [0-9]+",

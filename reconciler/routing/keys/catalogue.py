@@ -1,6 +1,15 @@
-"""Catalogue: all keys of a path's options, in the order in which a request meets them."""
+"""Catalogue: all keys of a host's and of a path's options, in the order in which a request meets them."""
 
-from reconciler.routing.keys import address_ranges, max_request_body, timeouts
+from reconciler.routing.keys import (
+    address_ranges,
+    host_redirect,
+    hsts,
+    http,
+    keep_paths,
+    maintenance,
+    max_request_body,
+    timeouts,
+)
 from reconciler.routing.keys.key import Key, Kind
 from reconciler.routing.options import Options
 
@@ -11,6 +20,14 @@ _KEYS = (
     timeouts.KEY,
 )
 PATH_KEYS: dict[str, Key] = {key.name: key for key in _KEYS}
+_OF_HOSTS = (
+    http.KEY,
+    maintenance.KEY,
+    host_redirect.KEY,
+    keep_paths.KEY,
+    hsts.KEY,
+)
+HOST_KEYS: dict[str, Key] = {key.name: key for key in _OF_HOSTS}
 
 
 def filter_protections(options: Options) -> Options:

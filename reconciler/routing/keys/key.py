@@ -33,17 +33,18 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key of a path's entry; a dot in its name stands for an object around it.
+    """A key of a path's entry, or of a host's options; a dot in its name stands for an object around it.
 
-    `parse` gets the value, its place for messages, and the settings; it raises Refused for a bad value. `resolve`
-    replaces a reference by what the routing Secret holds. `weight` is the number of locations that the key counts as
+    `parse` gets the value, its place for messages, and the settings; it gives None for a value that is as good as
+    absent, and raises Refused for a bad one, in whose place `instead` counts, if it is given. `resolve` replaces a
+    reference by what the routing Secret holds. `weight` is the number of locations that the key counts as
     besides the path's own, `zones` that of shared memory zones, and `count_ranges` counts ranges of addresses.
     `shape`, `default` and `does` are for the reference.
     """
 
     name: str
     kind: Kind
-    parse: Callable[[Any, str, Settings], Value]
+    parse: Callable[[Any, str, Settings], Value | None]
     shape: str
     default: str
     does: str
@@ -51,8 +52,14 @@ class Key:
     zones: int = 0
     count_ranges: Callable[[Any], int] = lambda _: 0
     resolve: Callable[[Any, str, SecretFields | None], Value] | None = None
+    instead: Value | None = None
 
     @property
     def outer(self) -> str:
         """The name of the member of an entry that holds the key."""
         return self.name.partition(".")[0]
+
+    @property
+    def effect(self) -> str:
+        """What a bad value does, as the end of a sentence."""
+        return f"it counts as {self.instead}" if self.instead else self.kind.effect
