@@ -18,7 +18,7 @@ from markupsafe import Markup
 from support import hostile
 from support.authority import Authority
 from support.objects import namespace, secret, tls
-from support.option_examples import EXAMPLES
+from support.option_examples import EXAMPLES, HOST_EXAMPLES
 from support.stages import build_table, normalise
 from test_properties import CHECKS, REGEX
 
@@ -28,7 +28,11 @@ from reconciler.rendering import quoting
 from reconciler.rendering.header_families import FAMILIES
 from reconciler.rendering.quoting import Token, join, quote
 from reconciler.routing.keys.address_ranges import AddressRanges
-from reconciler.routing.keys.catalogue import PATH_KEYS
+from reconciler.routing.keys.catalogue import HOST_KEYS, PATH_KEYS
+from reconciler.routing.keys.host_redirect import HostRedirect
+from reconciler.routing.keys.hsts import Hsts
+from reconciler.routing.keys.http import Http
+from reconciler.routing.keys.maintenance import Maintenance
 from reconciler.routing.keys.max_request_body import MaxRequestBody
 from reconciler.routing.keys.timeouts import Timeouts
 from reconciler.routing.model import Answer, ApiKey, Host, Location, Match, Routes, Server, Shadow, Tls, Upstream
@@ -59,7 +63,7 @@ TEMPLATES = {name: ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0] for name 
 # thought: a filter, a test, an expression, a call, an assignment, a condition, a macro, another file.
 ALLOWED = {nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.For}
 # The template of an option is made of blocks, one for each place.
-PLACES = {"http", "upstream", "location", *FAMILIES}
+PLACES = {"http", "upstream", "server", "location", "default", *FAMILIES}
 
 
 def find_nodes(node: nodes.Node) -> Iterator[nodes.Node]:
@@ -69,7 +73,7 @@ def find_nodes(node: nodes.Node) -> Iterator[nodes.Node]:
 
 
 def has_blocks(template: str) -> bool:
-    return template.startswith("options/") or template == "headers.j2"
+    return template.startswith(("options/", "host_options/")) or template == "headers.j2"
 
 
 def is_blank(node: nodes.Node) -> bool:
@@ -89,8 +93,10 @@ def test_templates_are_found() -> None:
     """The tests of this file check all templates."""
     folder = PACKAGE / "templates"
     assert set(TEMPLATES) == {str(path.relative_to(folder)) for path in folder.rglob("*.j2")}
-    assert {name for name in TEMPLATES if "/" in name} == {f"options/{name}.j2" for name in PATH_KEYS}
+    of_hosts = {f"host_options/{name}.j2" for name in HOST_KEYS}
+    assert {name for name in TEMPLATES if "/" in name} == {f"options/{name}.j2" for name in PATH_KEYS} | of_hosts
     assert EXAMPLES.keys() == PATH_KEYS.keys()
+    assert HOST_EXAMPLES.keys() == HOST_KEYS.keys()
     assert len(TEMPLATES) >= 5
 
 
@@ -348,6 +354,19 @@ OPTION_VALUES: dict[type, dict[str, Held]] = {
     AddressRanges: {"ranges": lambda _, ranges: all(parse_cidrs(one)[0].text == one for one in ranges)},
     MaxRequestBody: {"bytes": lambda _, size: type(size) is int and 0 < size <= 2**40},
     Timeouts: dict.fromkeys(("connect", "read", "send"), is_number),
+    Http: {"mode": lambda _, mode: mode == "redirect"},
+    Maintenance: {
+        "retry_after": is_number,
+        "allow": lambda _, ranges: all(parse_cidrs(one)[0].text == one for one in ranges),
+    },
+    HostRedirect: {
+        "hostname": lambda _, name: re.fullmatch(r"[a-z0-9.-]{0,253}", name),
+        "scheme": lambda _, scheme: scheme in ("", "http", "https"),
+        "port": lambda _, port: type(port) is int and 0 <= port <= 65535,
+        "path": lambda _, path: not path or (URL_PATH.accepts(path) and "$" not in path),
+        "status": lambda _, status: status in (301, 302, 303, 307, 308),
+    },
+    Hsts: {"max_age": is_number},
 }  # fmt: skip
 
 
@@ -387,7 +406,7 @@ HELD: dict[type, dict[str, Held]] = {
     Shadow: {"name": lambda _, name: is_host(name)},
     ApiKey: {"values": lambda _, keys: all(re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", key) for key in keys)},
     Routes: {"names_hash_size": is_number},
-    Option: {"name": lambda _, name: name in PATH_KEYS},
+    Option: {"name": lambda _, name: name in PATH_KEYS or name in HOST_KEYS},
     **OPTION_VALUES,
 }  # fmt: skip
 
@@ -452,7 +471,7 @@ def test_what_is_held_holds(how: Settings, authority: Authority) -> None:
     """Whatever tenants write, each field of the resulting routes passes its check."""
     met: set[type] = set()
     certificate, key = authority.issue("secure.dev")
-    how = replace(how, ssl_cert=certificate, ssl_key=key)
+    how = replace(how, ssl_cert=certificate, ssl_key=key, trusted_proxies=parse_cidrs("127.0.0.1"))
     secure = [
         namespace("secure", {"secure.dev": tls(client="ca.crt")}),
         secret("secure", ssl_crt=certificate, ssl_key=key, ca_crt=authority.pem),

@@ -49,7 +49,7 @@ def _parse(value: Any, what: str, _: Settings) -> Hsts:
     preload = given.get("preload", False)
     if preload and (not sub_domains or max_age < _YEAR):
         expected = f"includeSubDomains and a maxAge of at least {show_duration(_YEAR)} beside it"
-        raise Refused(f"{what}.preload", "is what no browser accepts so", expected)
+        raise Refused(f"{what}.preload", "needs more", expected)
     # Rounded up: 0 would make browsers forget the host.
     return Hsts(-(-max_age // _SECOND), sub_domains, preload)
 
