@@ -63,7 +63,7 @@ TEMPLATES = {name: ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0] for name 
 # thought: a filter, a test, an expression, a call, an assignment, a condition, a macro, another file.
 ALLOWED = {nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.For}
 # The template of an option is made of blocks, one for each place.
-PLACES = {"http", "upstream", "server", "location", "default", *FAMILIES}
+PLACES = {"http", "upstream", "begin", "server", "location", "default", *FAMILIES}
 
 
 def find_nodes(node: nodes.Node) -> Iterator[nodes.Node]:

@@ -11,8 +11,9 @@ import pytest
 from support.authority import Authority
 from support.handlers import QuietHandler, run_pod
 from support.objects import Object, namespace, pod, secret, tls, unready
-from support.pods import DECLARED, HOST, LATER, entry
+from support.pods import DECLARED, HOST, LATER, PORT, entry
 from support.router import Router
+from websockets.sync.client import connect
 
 Start = Callable[..., Router]
 SECURE = "secure.dev"
@@ -307,14 +308,15 @@ def test_host_below_a_wildcard(
 
 
 def test_left_out_host_below_a_redirecting_wildcard(router: Start, ips: list[str], authority: Authority) -> None:
-    """A host that is left out gets no redirect from a wildcard above it."""
+    """A host that is left out, or waits for its certificate, gets nothing from a wildcard above it."""
     here = router()
-    here.serve(
-        *team("a", ips[0], {"x.b.dev": {"ssl": 1}}, "/"),
-        *team("b", ips[1], {"*.b.dev": tls()}, "/", created=LATER),
-        secret("b", **pems(authority, "*.b.dev")),
-    )
-    assert (plainly(here, "x.b.dev"), securely(here, "x.b.dev")) == (0, 0)
+    for options, paths, plain in (({"ssl": 1}, ["/"], 0), (tls(), ["/"], 0), (tls(), ["/", ACME], 503)):
+        here.serve(
+            *team("a", ips[0], {"x.b.dev": options}, *paths),
+            *team("b", ips[1], {"*.b.dev": tls()}, "/", created=LATER),
+            secret("b", **pems(authority, "*.b.dev")),
+        )
+        assert (plainly(here, "x.b.dev"), securely(here, "x.b.dev")) == (plain, 0)
     assert (plainly(here, "y.b.dev"), securely(here, "y.b.dev")) == (308, 200)
 
 
@@ -637,6 +639,21 @@ def test_hsts_reaches_no_host_of_others(
     assert (problem in told(here)) is not kept
     here.serve(*owner, files)
     assert "includeSubDomains" in here.ask_tls(mine.replace("*", "q"), "/", context=here.trusting_all()).headers[HSTS]
+
+
+def test_hsts_and_websockets(router: Start, ips: list[str], authority: Authority) -> None:
+    """A WebSocket's 101 keeps Upgrade, and has the host's header."""
+    here = router(ACCESS_LOG="json")
+    options = tls() | {"hsts": {"maxAge": "1h"}, "maintenance": {"allow": ["127.0.0.1"]}}
+    here.serve(*team("a", ips[0], {SECURE: options}, "/"), secret("a", **pems(authority)))
+    raw = socket.create_connection(("127.0.0.1", here.ssl_port), timeout=20)
+    with connect(f"wss://{SECURE}/ws", sock=raw, ssl=authority.trust()) as websocket:
+        websocket.send("hello")
+        assert websocket.recv(timeout=20) == f"{ips[0]}:{PORT} hello"
+        assert websocket.response
+        seen = websocket.response.headers
+        assert (seen["Upgrade"], seen[HSTS], seen.get_all("Retry-After")) == ("websocket", "max-age=3600", [])
+        assert len(seen.get_all("X-Request-ID")) == 1
 
 
 class Own(QuietHandler):

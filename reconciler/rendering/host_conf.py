@@ -58,6 +58,7 @@ class _Server(Value, frozen=True):
     tls: tuple[Pair, ...] = ()
     clients: tuple[Token, ...] = ()
     too_long: tuple[int, ...] = ()
+    begins: tuple[Token, ...] = ()
     options: tuple[Token, ...] = ()
     header_families: tuple[Token, ...] = ()
     key_checks: tuple[_KeyCheck, ...] = ()
@@ -82,6 +83,7 @@ def _view_server(host: Host, settings: Settings) -> _Server:
         tls=(write_pair(host.name, settings),) if host.tls else (),
         clients=(write_client_path(host.name, settings),) if host.tls and host.tls.client else (),
         too_long=(414,) if any(location.match.is_regex for location in host.locations) else (),
+        begins=write_host_options("begin", host.options, settings, 8),
         options=write_host_options("server", host.options, settings, 8),
         header_families=tuple(_write_server_families(host, settings)),
         key_checks=_view_key_check(host, settings),

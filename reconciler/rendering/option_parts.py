@@ -29,8 +29,8 @@ def write_options(place: str, options: Iterable[Option], upstream: str) -> tuple
 def write_host_options(place: str, options: Iterable[Option], settings: Settings, blanks: int = 0) -> tuple[Token, ...]:
     """Write the parts of a host's options that stand in one place, with `blanks` in front of each line.
 
-    The places are `http`, `server`, `location` for each location, `default` for the one that takes all other requests,
-    and the families of headers.
+    The places are `http`, `begin` and `server` before and after the check of paths, `location` for each location,
+    `default` for the one that takes all other requests, and the families of headers.
     """
     at = View(_At("", "proxy"))
     believed = settings.trusted_proxies and not settings.proxy_protocol

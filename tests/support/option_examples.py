@@ -24,10 +24,10 @@ HOST_EXAMPLES: dict[str, list[Any]] = {
 
 # What options write into a location, as crossplane reads it. Nothing else may stand there because of an option.
 LINES = (
-    r"if \$resting_[0-9a-f]{16}",
-    r"add_header Retry-After \$rest_of_[0-9a-f]{16} always",
+    r"if \$rest_after",
+    r"add_header Retry-After \$rest_retry always",
     r"proxy_hide_header Strict-Transport-Security",
-    r"add_header Strict-Transport-Security \$hsts_[0-9a-f]{16} always",
+    r"add_header Strict-Transport-Security \$hsts always",
     r"if \$allowed_[0-9a-f]{16} = ",
     r"if \$denied_[0-9a-f]{16}",
     r"client_max_body_size [0-9]+",

@@ -47,6 +47,11 @@ Server = dict[tuple[str, ...], str]
 # The families of headers of which an option of a host adds one, without what it adds.
 _HIDDEN = "proxy_hide_header Upgrade; proxy_hide_header Proxy-Connection"
 _ADDED = "add_header Upgrade $switched_protocol always"
+SETS = re.compile(r"\$rest_after [0-9]+|\$client_verify \$ssl_client_verify")
+BEGINS = re.compile(
+    r"if \$(scheme|forwarded_proto) = https; set \$hsts max-age=[0-9]+(; includeSubDomains(; preload)?)?"
+    r"|if \$resting_[0-9a-f]{16}; set \$rest_after [0-9]+"
+)
 HEADERS = {"", _ADDED, f"{_HIDDEN}; {_ADDED}"}
 
 
@@ -67,10 +72,15 @@ def read_servers(http: list[dict[str, Any]]) -> dict[str, Server]:
             headers = {"add_header", "proxy_hide_header"}
             assert set(shapes) <= {"listen", "server_name", "location", "set", "if", *headers}, shapes
             (names,) = [line["args"] for line in lines if line["directive"] == "server_name"]
+            sets = [" ".join(line["args"]) for line in lines if line["directive"] == "set"]
+            assert names == [""] or all(map(SETS.fullmatch, sets)), sets
             (name,) = names
             assert name not in servers
             checks = [read_location([line, *line["block"]]) for line in lines if line["directive"] == "if"]
             asks_regexes = any(line["args"][0] in ("~", "~*") for line in lines if line["directive"] == "location")
+            begin = next((number for number, one in enumerate(checks) if "misleading" in one), 0)
+            assert all(map(BEGINS.fullmatch, checks[:begin])), checks
+            checks = checks[begin:]
             moves = ["if $to_https; return 308 https://$host$request_uri"]
             expected = [
                 "if $misleading; return 400",

@@ -1,6 +1,5 @@
 """hsts: how long browsers ask for a host by https alone."""
 
-from hashlib import blake2b
 from typing import Any
 
 from reconciler.routing.annotations import Refused, parse_boolean
@@ -33,11 +32,6 @@ class Hsts(Value, frozen=True):
         more = ["; includeSubDomains"] if self.sub_domains else []
         more += ["; preload"] if self.preload else []
         return "".join([f"max-age={self.max_age}", *more])
-
-    @property
-    def digest(self) -> str:
-        """A name that only equal policies have, for a variable of nginx."""
-        return blake2b(self.header.encode(), digest_size=8).hexdigest()
 
 
 def _parse(value: Any, what: str, _: Settings) -> Hsts:

@@ -36,8 +36,8 @@ class Maintenance(Value, frozen=True):
 
     @property
     def digest(self) -> str:
-        """A name that only equal values have, for variables of nginx."""
-        return blake2b(f"{self.retry_after} {' '.join(self.allow)}".encode(), digest_size=8).hexdigest()
+        """A name that only equal ranges have, for a variable of nginx."""
+        return blake2b(" ".join(self.allow).encode(), digest_size=8).hexdigest()
 
 
 def _parse_ranges(value: Any, what: str) -> tuple[str, ...]:
