@@ -98,12 +98,13 @@ def test_repeated_protection_closes(router: Start, ips: list[str]) -> None:
 
 def test_denied_by_the_operator(router: Start, ips: list[str]) -> None:
     """A protection that the operator turned off closes; another option is left out."""
-    here = router(DENIED_OPTIONS="access.allow,timeouts")
+    here = router(DENIED_OPTIONS="access.allow,timeouts,colour")
     allowed = {"allow": ["127.0.0.1"]}
     here.serve(*team(ips[0], entry("/admin", access=allowed), entry("/slow", timeouts={"read": "1s"})))
     assert [here.ask(HOST, uri).status for uri in ("/admin", "/slow")] == [403, 200]
     assert "[0].access.allow is turned off by DENIED_OPTIONS: this Pod does not serve the path" in told(here)
     assert "[1].timeouts is turned off by DENIED_OPTIONS: the key is left out" in told(here)
+    assert "Setting DENIED_OPTIONS: colour is no option; expected: one of access.deny, access.allow" in told(here)
 
 
 def test_a_good_pod_serves_beside_a_bad_one(router: Start, ips: list[str]) -> None:

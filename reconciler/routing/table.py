@@ -8,7 +8,7 @@ from operator import attrgetter
 from reconciler.objects.snapshot import PemPair, Snapshot
 from reconciler.routing.hosts import build_host
 from reconciler.routing.model import Host, Routes, RoutingTable, Tenant, Tls
-from reconciler.routing.operator_problems import tell_default, tell_unlisted
+from reconciler.routing.operator_problems import tell_default, tell_denied, tell_unlisted
 from reconciler.routing.problems import Problem, Reason, cut_problems, problem_of
 from reconciler.routing.server_names import Named, Slot, find_crowded, find_slots, hash_size
 from reconciler.routing.shadows import find_shadows
@@ -49,6 +49,7 @@ class TableBuilder:
         problems += map(_tell_stray, snapshot.strays)
         unlisted = set(self._settings.watch_namespaces) - tenants.keys()
         problems += map(tell_unlisted, sorted(unlisted))
+        problems += tell_denied(self._settings.denied_options)
         problems += (_tell_crowded(served[name]) for name in crowded if name in served)
         problems += (problem for host in hosts for problem in tell_expiry(host, now))
         default = self._read_default(snapshot)
