@@ -22,6 +22,7 @@ from reconciler.objects.listing import Pod
 from reconciler.objects.readiness import find_unreadiness
 from reconciler.objects.snapshot import Resource
 from reconciler.routing.model import Answer, Host, Location, Match, Tls, Upstream
+from reconciler.routing.options import Options
 from reconciler.routing.path_entries import parse_paths
 from reconciler.routing.problems import Problem, Reason
 from reconciler.settings import Settings
@@ -33,7 +34,7 @@ class Outcome(Enum):
 
     PODS = "Pods"
     UNAVAILABLE = "503"  # the path is known, and no Pod of it is ready
-    CLOSED = "403"  # no API key opens the path
+    CLOSED = "403"  # no API key opens the path, or an option that protects it cannot be used
     DEFAULT = "DEFAULT_LOCATION_RETURN"  # no Namespace has the path
     REFUSED = "400"  # a Pod could read the path differently from nginx
     TOO_LONG = "414"
@@ -83,6 +84,7 @@ class FoundPath(Value, frozen=True):
     sent: str
     api_key: bool | None
     keys: int
+    options: Options = ()
 
 
 class Explanation(Value, frozen=True):
@@ -161,6 +163,7 @@ def _view_path(location: Location, host: Host, question: Question, evidence: Evi
         sent=write_sent(location, question.uri, decode_uri(question.uri)) if upstream else "",
         api_key=location.api_key if evidence.has_secrets else None,
         keys=location.more_keys + 1 if location.api_key else 0,
+        options=location.options,
     )
 
 

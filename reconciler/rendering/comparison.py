@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from deepdiff import DeepDiff
+from deepdiff.helper import notpresent
 
 from reconciler.rendering.certificate_files import CERTIFICATE, CLIENT_CERTIFICATE, DEFAULT_SERVER, KEY
 from reconciler.rendering.routes_file import API_KEYS_FILE, ROUTES_FILE, RoutesError
@@ -110,4 +111,4 @@ def _explain(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 
 def _show(value: object) -> str:
-    return "nothing" if value is None else str(value)
+    return "nothing" if value is None or value is notpresent else str(value)

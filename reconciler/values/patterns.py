@@ -95,7 +95,7 @@ DURATION = Pattern(
     longest=28,
 )
 SIZE = Pattern(
-    r"[1-9][0-9]{0,9}(?:k|M|G|Ki|Mi|Gi)?", "a string, a number of bytes, or of k, M, G, Ki, Mi or Gi", longest=12
+    r"[1-9][0-9]{0,9}(?:k|M|G|Ki|Mi|Gi)?", "a number of bytes such as 1000, or of k, M, G, Ki, Mi or Gi", longest=12
 )
 HEADER_NAME = Pattern(r"[A-Za-z][A-Za-z0-9-]{0,63}", "a letter and at most 63 letters, digits or '-'", longest=64)
 # nginx expands a variable in a value: no `$`.

@@ -12,7 +12,9 @@ _KEYS = (
 )
 PATH_KEYS: dict[str, Key] = {key.name: key for key in _KEYS}
 
+_PROTECTING = frozenset(key.name for key in _KEYS if key.kind is Kind.PROTECTION)
+
 
 def filter_protections(options: Options) -> Options:
     """Give the options that decide who may use a path."""
-    return tuple(option for option in options if PATH_KEYS[option.name].kind is Kind.PROTECTION)
+    return tuple(option for option in options if option.name in _PROTECTING)
