@@ -37,7 +37,8 @@ def test_files_and_differences(router: Start) -> None:
     path = json.loads(line)["paths"]["/x"]
     assert {name: path[name] for name in TOLD} == TOLD
     (change,) = [str(one) for one in compare(old, cycle.files) if one.kind == "path"]
-    assert change == f"~ path {HOST}/x (access.allow nothing -> 127.0.0.1/32, timeouts read 5s -> read 90s)"
+    changes = "access open -> restricted, access.allow nothing -> 127.0.0.1/32, timeouts read 5s -> read 90s"
+    assert change == f"~ path {HOST}/x ({changes})"
 
 
 def test_status(router: Start) -> None:
