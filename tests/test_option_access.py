@@ -155,6 +155,14 @@ def test_checks_come_in_order(router: Start, ips: list[str]) -> None:
     assert here.ask(HOST, "/").status == 503
 
 
+def test_thousands_of_keys_cost_little(router: Start, ips: list[str]) -> None:
+    """An entry with thousands of unknown keys is left out without comparing each with the known ones."""
+    here = router()
+    here.serve(*team(ips[0], entry("/"), entry("/x", **{f"accex{number}": 1 for number in range(20_000)})))
+    assert "[1] has 20002 keys; expected: at most 500 keys" in told(here)
+    assert here.ask(HOST, "/x").status == 200
+
+
 def test_too_many_ranges(router: Start, ips: list[str]) -> None:
     """Ranges beyond a Namespace's share close the paths that come last by name."""
     here = router(MAX_RANGES_PER_NAMESPACE="3")

@@ -107,6 +107,16 @@ def test_options_are_what_is_declared(request: pytest.FixtureRequest) -> None:
     assert written == write_options()
 
 
+def test_annotations_of_others_have_a_place() -> None:
+    """The page for who comes from ingress-nginx names only options and settings that exist."""
+    rows = read_rows("how-to/from-ingress-nginx.md", "annotation | here | differs in")
+    known = {*PATH_KEYS, *(key.outer for key in PATH_KEYS.values()), *host_options._KEYS, *path_entries._KEYS}
+    for _, here, _ in rows:
+        name = re.findall(r"`([^`]+)`", here)[0]
+        assert name in known or name in {variable.names[0] for variable in VARIABLES.values()}, name
+    assert len(rows) > 3
+
+
 def test_files_of_the_tree(tmp_path: Path) -> None:
     """The page about files has every file of an artefact, with its mode."""
     recordings = DOCS.parent / "fixtures/walkthrough"

@@ -88,6 +88,8 @@ def _parse_entry(members: Members, what: str, settings: Settings, allow_regex: b
     port = members.require("containerPort", _parse_port, _PORT)
     is_regex = base is not None and base[0].is_regex
     target = members.read("targetPath", partial(_parse_target, is_regex=is_regex), None)
+    if target is not None and base == (Match.PREFIX, target):
+        target = None  # nothing is replaced, so that nginx need not decode what follows
     weight = members.read("weight", _parse_weight, 1)
     read = OptionReader(what, settings).read(members.value)
     members.faults += read.faults
