@@ -100,7 +100,7 @@ def _view_location(location: Location, settings: Settings) -> _Location:
     if location.answer is Answer.UNAVAILABLE:
         return _Location(match, keyed=keyed, retry_after=(quoting.variable("retry_after"),), options=options)
     passes = (quote(f"http://{location.upstream}{location.target or ''}"),)
-    families = tuple(_write_families(location, settings))
+    families = tuple(_write_families(location, settings)) if location.options else ()
     return _Location(match, keyed=keyed, passes=passes, options=options, header_families=families)
 
 

@@ -1,10 +1,8 @@
 """The parts of nginx's configuration that options need, from the blocks of the templates in templates/options."""
 
-from collections.abc import Iterable
-
 from reconciler.rendering import quoting
 from reconciler.rendering.quoting import Token, View
-from reconciler.routing.options import Option
+from reconciler.routing.options import Options
 from reconciler.values.value import Value
 
 
@@ -15,11 +13,13 @@ class _At(Value, frozen=True):
     module: str
 
 
-def write_options(place: str, options: Iterable[Option], upstream: str) -> tuple[Token, ...]:
+def write_options(place: str, options: Options, upstream: str) -> tuple[Token, ...]:
     """Write the parts of options that stand in one place, most of which have only one.
 
     The places are `http`, `upstream`, `location`, and the families of headers in a location.
     """
+    if not options:
+        return ()
     at = View(_At(upstream, "proxy"))
     parts = (quoting.render_block(f"options/{one.name}.j2", place, option=View(one.value), at=at) for one in options)
     return tuple(part for part in parts if part)

@@ -40,11 +40,12 @@ def agree(claims: Iterable[PodClaim], what: str) -> Agreement:
 
     A Pod whose entry is closed gets no traffic. If all are so, the path is closed.
     """
+    claims = tuple(claims)
+    if not any(claim.entry.options or claim.entry.closed for claim in claims):
+        return Agreement(what, claims, (), closed=False, problems=())
     claims = tuple(replace(claim, server=None) if claim.entry.closed else claim for claim in claims)
     usable = [claim for claim in claims if not claim.entry.closed]
     named = {option.name for claim in usable for option in claim.entry.options}
-    if not named:
-        return Agreement(what, claims, (), not usable, ())
     options: list[Option] = []
     problems: list[Problem] = []
     for key in PATH_KEYS.values():
@@ -60,11 +61,13 @@ def agree(claims: Iterable[PodClaim], what: str) -> Agreement:
             left_out = {claim.pod.name for claim in others}
             claims = tuple(replace(one, server=None) if one.pod.name in left_out else one for one in claims)
             usable = [claim for claim in claims if not claim.entry.closed]
-    return Agreement(what, claims, tuple(options), closed=False, problems=tuple(problems))
+    return Agreement(what, claims, tuple(options), closed=not usable, problems=tuple(problems))
 
 
 def resolve(agreement: Agreement, fields: SecretFields | None) -> Agreement:
     """Replace references of options by what the routing Secret holds, and close the path if that is not usable."""
+    if not agreement.options:
+        return agreement
     options: list[Option] = []
     problems = list(agreement.problems)
     closed = agreement.closed

@@ -18,7 +18,7 @@ from reconciler.routing.annotations import (
     show_value,
 )
 from reconciler.routing.keys.catalogue import filter_protections
-from reconciler.routing.keys.reading import OPTION_NAMES, OptionReader, is_option
+from reconciler.routing.keys.reading import NO_OPTIONS, OPTION_NAMES, OptionReader, is_option
 from reconciler.routing.model import Match
 from reconciler.routing.options import Options
 from reconciler.settings import Settings
@@ -70,11 +70,11 @@ def parse_paths(
                 faults.append(refused.fault)
             else:
                 if entry := _parse_entry(members, what, settings, allow_regex or settings.allow_regex_paths):
-                    if (entry.match, entry.path) in entries:
+                    first = entries.setdefault((entry.match, entry.path), entry)
+                    if first is not entry:
                         fault = Fault(f"{what}.basePath", "appears twice; the first one counts", "each basePath once")
                         members.faults.append(fault)
-                    first = entries.get((entry.match, entry.path), entry)
-                    entries[entry.match, entry.path] = _close(first, entry)
+                        entries[entry.match, entry.path] = _close(first, entry)
                 faults += members.faults
             check_number(faults)
     except Refused as refused:
@@ -91,7 +91,7 @@ def _parse_entry(members: Members, what: str, settings: Settings, allow_regex: b
     if target is not None and base == (Match.PREFIX, target):
         target = None  # nothing is replaced, so that nginx need not decode what follows
     weight = members.read("weight", _parse_weight, 1)
-    read = OptionReader(what, settings).read(members.value)
+    read = OptionReader(what, settings).read(members.value) if members.value.keys() - _KEYS else NO_OPTIONS
     members.faults += read.faults
     if base is None or port is None or not members.sound or not read.sound:
         return None

@@ -33,6 +33,9 @@ class ReadOptions(Value, frozen=True):
     faults: tuple[Fault, ...]
 
 
+NO_OPTIONS = ReadOptions((), closed=False, sound=True, faults=())
+
+
 class OptionReader:
     """Reads the options of one entry; `what` is its place for messages."""
 
