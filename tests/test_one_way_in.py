@@ -33,6 +33,7 @@ from reconciler.routing.keys.cors import Cors
 from reconciler.routing.keys.header_changes import Header
 from reconciler.routing.keys.max_request_body import MaxRequestBody
 from reconciler.routing.keys.rate_limit import RateLimit
+from reconciler.routing.keys.request_headers import RequestHeaders
 from reconciler.routing.keys.response_headers import ResponseHeaders
 from reconciler.routing.keys.timeouts import Timeouts
 from reconciler.routing.model import Answer, ApiKey, Host, Location, Match, Routes, Server, Shadow, Tls, Upstream
@@ -381,6 +382,10 @@ OPTION_VALUES: dict[type, dict[str, Held]] = {
     Header: {
         "name": lambda _, name: HEADER_NAME.accepts(name),
         "value": lambda _, value: HEADER_VALUE.accepts(value),
+    },
+    RequestHeaders: {
+        "remove": lambda _, names: all(map(HEADER_NAME.accepts, names)),
+        "spellings": lambda _, names: all(HEADER_NAME.accepts(name.replace("_", "-")) for name in names),
     },
     ResponseHeaders: {
         "remove": lambda _, names: all(map(HEADER_NAME.accepts, names)),

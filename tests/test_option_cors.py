@@ -280,3 +280,21 @@ def test_oldest_pod_counts(router: Start, ips: list[str]) -> None:
     assert {says(ask(here, APP))["allow-origin"] for _ in range(4)} == {APP}
     assert says(ask(here, "https://evil.example.com")) == {}
     assert "has another cors, other than Pod web-0, which is older and counts" in told(here)
+
+
+def test_beyond_the_share(router: Start, ips: list[str]) -> None:
+    """A policy counts as two more paths: beyond the Namespace's share, the last ones by name fall away."""
+    here = router(MAX_LOCATIONS_PER_NAMESPACE="10")
+    here.serve(*team(ips[0], *(entry(path, cors={"allowOrigins": [APP]}) for path in ("/a", "/b"))))
+    assert [says(ask(here, APP, path)) for path in ("/a", "/b")] == [{"allow-origin": APP}, {}]
+    assert "path '/b' cors is beyond the Namespace's share: it is left out" in told(here)
+
+
+def test_many_policies(router: Start, ips: list[str]) -> None:
+    """Nginx says nothing about the number of variables that many policies need."""
+    here = router()
+    entries = [entry(f"/{n}", cors={"allowOrigins": [f"https://a{n}.example.org"]}) for n in range(60)]
+    here.serve(*team(ips[0], *entries))
+    here.serve(*team(ips[0], *entries, entry("/more")))
+    assert says(ask(here, "https://a59.example.org", "/59")) == {"allow-origin": "https://a59.example.org"}
+    assert not [event for event in here.events if "hash" in str(event)]

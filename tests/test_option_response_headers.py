@@ -141,7 +141,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "an empty value": ({"set": {"X-A": ""}}, "[0].responseHeaders.set.X-A is ''"),
     "a long value": ({"set": {"X-A": "a" * 2049}}, "at most 2048 characters"),
     "quotation marks": ({"set": {"X-A": '"' * 2000}}, "has too many quotation marks and backslashes"),
-    "much text": ({"set": {f"X-{number}": "a" * 2048 for number in range(4)}}, "has 8204 characters"),
+    "much text": ({"set": {f"X-{number}": "a" * 2048 for number in range(2)}}, "has 4102 characters"),
     "a name with a blank": ({"set": {"X A": "b"}}, "[0].responseHeaders.set is 'X A'"),
     "a name with an underscore": ({"remove": ["X_A"]}, "[0].responseHeaders.remove[0] is 'X_A'"),
     "a header twice": ({"set": {"X-A": "b", "x-a": "c"}}, "names 'x-a' twice"),

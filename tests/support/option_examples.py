@@ -18,6 +18,11 @@ EXAMPLES: dict[str, list[Any]] = {
         {"allowOrigins": [f"https://{'a' * 60}.{'b' * 60}.example.org"]},
     ],
     "maxRequestBody": ["1", "10Mi", "1k"],
+    "requestHeaders": [
+        {"set": {"X-Team": "a", "X-Odd": "{}; # ' \" \\"}},
+        {"remove": ["Cookie", "X-A-B"]},
+        {"set": {"Content-Type": "text/plain"}, "remove": ["X-Debug"]},
+    ],
     "responseHeaders": [
         {"set": {"X-Frame-Options": "DENY", "Content-Security-Policy": "default-src 'self'; img-src *"}},
         {"add": {"Set-Cookie": 'a="b\\c"; Path=/'}, "remove": ["X-Powered-By", "Via"]},

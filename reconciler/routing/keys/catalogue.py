@@ -1,6 +1,14 @@
 """Catalogue: all keys of a path's options, in the order in which a request meets them."""
 
-from reconciler.routing.keys import address_ranges, cors, max_request_body, rate_limit, response_headers, timeouts
+from reconciler.routing.keys import (
+    address_ranges,
+    cors,
+    max_request_body,
+    rate_limit,
+    request_headers,
+    response_headers,
+    timeouts,
+)
 from reconciler.routing.keys.key import Key, Kind
 from reconciler.routing.options import Options
 
@@ -11,6 +19,7 @@ _KEYS = (
     rate_limit.KEY,
     max_request_body.KEY,
     timeouts.KEY,
+    request_headers.KEY,
     response_headers.KEY,
 )
 PATH_KEYS: dict[str, Key] = {key.name: key for key in _KEYS}

@@ -151,7 +151,7 @@ KEY = Key(
     shape='{"allowOrigins": ["https://name", "https://*.name:port"] or ["*"], "allowMethods": [], "allowHeaders": [], '
     f'"exposeHeaders": [], "allowCredentials": boolean, "maxAge": 0-{_MOST_AGE}}}',
     default="what the Pods answer",
-    weight=1,
+    weight=2,  # a block for preflights, variables, and two families of headers
     needs_pods=False,
     does="Which other sites may use the path from a browser. nginx answers preflights itself, without an API key, and "
     "leaves out what the Pods say about it. A `*.` stands for one label.",

@@ -12,7 +12,7 @@ from reconciler.values.value import Value
 
 MOST = 16
 # Each location holds a copy of its headers.
-_MOST_TEXT = 8192
+_MOST_TEXT = 4096
 # nginx takes a parameter of 4,000 bytes, and needs one more for each quotation mark and backslash.
 _MOST_WRITTEN = 3900
 
