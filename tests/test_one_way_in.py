@@ -29,7 +29,12 @@ from reconciler.rendering.header_families import FAMILIES
 from reconciler.rendering.quoting import Token, join, quote
 from reconciler.routing.keys.address_ranges import AddressRanges
 from reconciler.routing.keys.catalogue import PATH_KEYS
+from reconciler.routing.keys.cors import Cors
+from reconciler.routing.keys.header_changes import Header
 from reconciler.routing.keys.max_request_body import MaxRequestBody
+from reconciler.routing.keys.rate_limit import RateLimit
+from reconciler.routing.keys.request_headers import RequestHeaders
+from reconciler.routing.keys.response_headers import ResponseHeaders
 from reconciler.routing.keys.timeouts import Timeouts
 from reconciler.routing.model import Answer, ApiKey, Host, Location, Match, Routes, Server, Shadow, Tls, Upstream
 from reconciler.routing.options import Option
@@ -37,7 +42,18 @@ from reconciler.routing.server_names import Slot
 from reconciler.settings import VARIABLES, Settings
 from reconciler.values.addresses import parse_address, parse_cidrs
 from reconciler.values.certificates import Chain
-from reconciler.values.patterns import DNS_LABEL, DNS_SUBDOMAIN, HOST_NAME, PROBE_PATH, REGEX_PATH, URL_PATH
+from reconciler.values.patterns import (
+    DNS_LABEL,
+    DNS_SUBDOMAIN,
+    HEADER_NAME,
+    HEADER_VALUE,
+    HOST_NAME,
+    HTTP_METHOD,
+    ORIGIN,
+    PROBE_PATH,
+    REGEX_PATH,
+    URL_PATH,
+)
 from reconciler.values.value import Value
 
 PACKAGE = Path(reconciler.__file__).parent
@@ -59,7 +75,7 @@ TEMPLATES = {name: ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0] for name 
 # thought: a filter, a test, an expression, a call, an assignment, a condition, a macro, another file.
 ALLOWED = {nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.For}
 # The template of an option is made of blocks, one for each place.
-PLACES = {"http", "upstream", "location", *FAMILIES}
+PLACES = {"shared", "http", "first", "upstream", "location", *FAMILIES}
 
 
 def find_nodes(node: nodes.Node) -> Iterator[nodes.Node]:
@@ -343,10 +359,37 @@ def is_path(owner: Location | Upstream, path: str) -> bool:
     return REGEX_PATH.accepts(f"{owner.match.value}{path}") if regex else is_text(path)
 
 
+def is_origin(text: str) -> bool:
+    return text == "*" or (ORIGIN.accepts(text) and text == text.lower())
+
+
 # The same for the values of options, which templates get as views.
 OPTION_VALUES: dict[type, dict[str, Held]] = {
     AddressRanges: {"ranges": lambda _, ranges: all(parse_cidrs(one)[0].text == one for one in ranges)},
+    Cors: {
+        "origins": lambda _, origins: all(map(is_origin, origins)),
+        "methods": lambda _, methods: all(one == "*" or HTTP_METHOD.accepts(one) for one in methods),
+        **dict.fromkeys(
+            ("headers", "exposed"), lambda _, names: all(one == "*" or HEADER_NAME.accepts(one) for one in names)
+        ),
+        "max_age": lambda _, age: age is None or is_number(_, age),
+    },
+    RateLimit: {
+        **dict.fromkeys(("requests", "burst"), is_number),
+        "unit": lambda _, unit: unit in ("second", "minute"),
+    },
     MaxRequestBody: {"bytes": lambda _, size: type(size) is int and 0 < size <= 2**40},
+    Header: {
+        "name": lambda _, name: HEADER_NAME.accepts(name),
+        "value": lambda _, value: HEADER_VALUE.accepts(value),
+    },
+    RequestHeaders: {
+        "remove": lambda _, names: all(map(HEADER_NAME.accepts, names)),
+        "spellings": lambda _, names: all(HEADER_NAME.accepts(name.replace("_", "-")) for name in names),
+    },
+    ResponseHeaders: {
+        "remove": lambda _, names: all(map(HEADER_NAME.accepts, names)),
+    },
     Timeouts: dict.fromkeys(("connect", "read", "send"), is_number),
 }  # fmt: skip
 

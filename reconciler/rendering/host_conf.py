@@ -1,6 +1,6 @@
 """The server of one host, as host.conf.j2 writes it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
@@ -30,6 +30,7 @@ class _Location(Value, frozen=True):
     passes: tuple[Token, ...] = ()
     returns: tuple[int, ...] = ()
     retry_after: tuple[Token, ...] = ()
+    answers: tuple[Token, ...] = ()
     labels: tuple[Token, ...] = ()
     options: tuple[Token, ...] = ()
     header_families: tuple[Token, ...] = ()
@@ -61,7 +62,6 @@ def render_host(host: Host, settings: Settings) -> Token:
         too_long=(414,) if any(location.match.is_regex for location in host.locations) else (),
         key_checks=_view_key_check(host, settings),
         locations=locations,
-        answers=view_request_id(settings),
     )
 
 
@@ -96,17 +96,25 @@ def _view_location(location: Location, settings: Settings) -> _Location:
     if location.answer is Answer.CLOSED:
         return _Location(match, returns=(403,))
     keyed = (quote(location.namespace),) if location.api_key else ()
-    options = write_options("location", location.options, location.upstream)
+    options = tuple(
+        part for place in ("first", "location") for part in write_options(place, location.options, location.upstream)
+    )
     if location.answer is Answer.UNAVAILABLE:
-        return _Location(match, keyed=keyed, retry_after=(quoting.variable("retry_after"),), options=options)
+        families = tuple(_write_families(location, settings, ("add_header",)))
+        # A location with a header of its own does not inherit others.
+        answers = () if families else view_request_id(settings)
+        retry_after = (quoting.variable("retry_after"),)
+        return _Location(
+            match, keyed=keyed, retry_after=retry_after, answers=answers, options=options, header_families=families
+        )
     passes = (quote(f"http://{location.upstream}{location.target or ''}"),)
-    families = tuple(_write_families(location, settings)) if location.options else ()
+    families = tuple(_write_families(location, settings, FAMILIES))
     return _Location(match, keyed=keyed, passes=passes, options=options, header_families=families)
 
 
-def _write_families(location: Location, settings: Settings) -> Iterator[Token]:
-    """Write the families of headers to which an option of a location adds something, each whole."""
-    for family in FAMILIES:
+def _write_families(location: Location, settings: Settings, families: Iterable[str]) -> Iterator[Token]:
+    """Write those of the families of headers to which an option of a location adds something, each whole."""
+    for family in families:
         if parts := write_options(family, location.options, location.upstream):
             yield write_family(family, settings)
             yield from parts

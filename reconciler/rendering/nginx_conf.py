@@ -1,6 +1,6 @@
 """The main file, as nginx.conf.j2 writes it around all upstreams and hosts."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from reconciler.rendering import quoting
 from reconciler.rendering.access_log import view_logging
@@ -56,7 +56,7 @@ class _Trust(Value, frozen=True):
 
 
 def render_main(
-    routes: Routes, settings: Settings, shared: Iterable[Token], upstreams: Iterable[Token], hosts: Iterable[Token]
+    routes: Routes, settings: Settings, shared: Collection[Token], upstreams: Iterable[Token], hosts: Iterable[Token]
 ) -> Token:
     """Render nginx.conf around what is rendered already: what options share, upstreams, and hosts."""
     # A proxy that uses the PROXY protocol writes no headers: all headers are the client's.
@@ -81,6 +81,7 @@ def render_main(
         server_names_hash_max_size=routes.names_hash_size,
         server_names_hash_bucket_size=bucket_size(max(map(len, routes.names), default=0)),
         map_hash_max_size=power_of_two(2 * sum(len(key.values) for _, key in routes.api_keys), 2048),
+        variables_hash_max_sizes=(power_of_two(8 * len(shared), 1024),) if shared else (),
         real_ips=list(_view_real_ip(settings)),
         too_long=(414,) if settings.allow_regex_paths else (),
         trusts=[_Trust(_write_proxies(settings))] if believed else [],

@@ -16,7 +16,8 @@ class _At(Value, frozen=True):
 def write_options(place: str, options: Options, upstream: str) -> tuple[Token, ...]:
     """Write the parts of options that stand in one place, most of which have only one.
 
-    The places are `http`, `upstream`, `location`, and the families of headers in a location.
+    The places are `shared`, which is the same for all values of a key, `http`, `upstream`, `first` (what must
+    come before the checks of a location), `location`, and the families of headers in a location.
     """
     if not options:
         return ()

@@ -14,7 +14,8 @@ from reconciler.rendering.option_parts import write_options
 from reconciler.rendering.quoting import Token, quote
 from reconciler.rendering.routes_file import API_KEYS_FILE, ROUTES_FILE, RoutesWriter
 from reconciler.rendering.upstreams_conf import Group, render_upstreams
-from reconciler.routing.model import Routes, Upstream
+from reconciler.routing.model import Routes
+from reconciler.routing.options import Options
 from reconciler.settings import Settings
 from reconciler.values.files import SECRET, File, Files
 from reconciler.values.memo import Memo
@@ -27,6 +28,13 @@ class _ApiKey(Value, frozen=True):
 
     def __repr__(self) -> str:
         return f"_ApiKey({self.namespace})"
+
+
+class _Optioned(Value, frozen=True):
+    """The options of the locations that go to one upstream; they are the same on all hosts."""
+
+    upstream: str
+    options: Options
 
 
 class TreeRenderer:
@@ -73,14 +81,19 @@ def _group(routes: Routes, settings: Settings) -> dict[str, Group]:
     return {namespace: Group(group, kept[namespace]) for namespace, group in groups.items()}
 
 
-def _list_optioned(routes: Routes) -> dict[str, Upstream]:
-    """Give the upstreams with options."""
-    return {upstream.name: upstream for upstream in routes.upstreams if upstream.options and not upstream.closed}
+def _list_optioned(routes: Routes) -> dict[str, _Optioned]:
+    """Give the options that some location has. What all hosts close declares nothing."""
+    return {
+        location.upstream: _Optioned(location.upstream, location.options)
+        for host in routes.hosts
+        for location in host.locations
+        if location.options
+    }
 
 
-def _write_shared(upstream: Upstream) -> tuple[Token, ...]:
+def _write_shared(one: _Optioned) -> tuple[Token, ...]:
     """Write what the options of an upstream need outside of servers. Equal options share it."""
-    return write_options("http", upstream.options, upstream.name)
+    return tuple(part for place in ("shared", "http") for part in write_options(place, one.options, one.upstream))
 
 
 def _encode(text: Token) -> bytes:

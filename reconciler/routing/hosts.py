@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from reconciler.routing.keys.catalogue import filter_protections
+from reconciler.routing.keys.catalogue import filter_podless
 from reconciler.routing.model import Answer, Host, Location, Match, Path, Tenant
 from reconciler.routing.options import Options
 from reconciler.routing.problems import Problem, Reason, problem_of
@@ -151,10 +151,10 @@ def _choose_answer(taken: _Taken, needs_key: bool) -> Answer:
 
 
 def _choose_options(options: Options, answer: Answer) -> Options:
-    """Choose the options that a location has. Without a ready Pod there is only who may learn that."""
+    """Choose the options that a location has: of a closed one nobody gets more than a 403."""
     if answer is Answer.PODS:
         return options
-    return filter_protections(options) if answer is Answer.UNAVAILABLE else ()
+    return filter_podless(options) if answer is Answer.UNAVAILABLE else ()
 
 
 def _tell_missing_keys(host: str, taken: Iterable[_Taken]) -> Iterator[Problem]:

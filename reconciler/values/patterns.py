@@ -104,6 +104,13 @@ HEADER_VALUE = Pattern(
     "printable ASCII without '$', single blanks within, at most 2048 characters",
     longest=2048,
 )
+# As browsers write where a page comes from: https://www.rfc-editor.org/rfc/rfc6454#section-6.2
+ORIGIN = Pattern(
+    rf"[Hh][Tt][Tt][Pp][Ss]?://(?:\*\.)?{_HOST_LABEL}(?:\.{_HOST_LABEL})*(?::[0-9]{{1,5}})?",
+    "http:// or https://, a DNS name, or '*.' and a DNS name, with or without a port; or '*' alone",
+    longest=270,
+)
+HTTP_METHOD = Pattern(r"[A-Z][A-Z-]{0,19}", "capital letters and '-', at most 20", longest=20)
 
 # nginx 1.22 keeps the length of a location's name in one byte; a longer name would match shorter paths.
 LONGEST_LOCATION = 254

@@ -5,14 +5,44 @@ from typing import Any
 EXAMPLES: dict[str, list[Any]] = {
     "access.allow": [["10.0.0.0/8"], ["203.0.113.7", "2001:db8::/32"]],
     "access.deny": [["0.0.0.0/0"], ["198.51.100.0/24", "::1"]],
+    "access.rateLimit": [{"requests": 1, "unit": "minute"}, {"requests": 10000, "unit": "second", "burst": 0}],
+    "cors": [
+        {"allowOrigins": ["*"], "maxAge": 0},
+        {
+            "allowOrigins": ["https://*.example.net:8443", "http://localhost:3000"],
+            "allowMethods": ["GET", "M-SEARCH"],
+            "allowHeaders": ["X-A"],
+            "exposeHeaders": ["X-B"],
+            "allowCredentials": True,
+        },
+        {"allowOrigins": [f"https://{'a' * 60}.{'b' * 60}.example.org"]},
+    ],
     "maxRequestBody": ["1", "10Mi", "1k"],
+    "requestHeaders": [
+        {"set": {"X-Team": "a", "X-Odd": "{}; # ' \" \\"}},
+        {"remove": ["Cookie", "X-A-B"]},
+        {"set": {"Content-Type": "text/plain"}, "remove": ["X-Debug"]},
+    ],
+    "responseHeaders": [
+        {"set": {"X-Frame-Options": "DENY", "Content-Security-Policy": "default-src 'self'; img-src *"}},
+        {"add": {"Set-Cookie": 'a="b\\c"; Path=/'}, "remove": ["X-Powered-By", "Via"]},
+        {"set": {"X-Odd": "{}; # ' \\"}},
+    ],
     "timeouts": [{"read": "1h30m"}, {"connect": "10ms", "send": "24h"}, {"connect": "75s", "read": "1s", "send": "1s"}],
 }
 
 # What options write into a location, as crossplane reads it. Nothing else may stand there because of an option.
 LINES = (
+    # A family of headers is written whole as soon as an option adds to it.
+    r"add_header (?!Retry-After \$retry_after ).* always",
+    r"proxy_(set|hide)_header .*",
     r"if \$allowed_[0-9a-f]{16} = ",
     r"if \$denied_[0-9a-f]{16}",
+    r"limit_req zone=limit1_[-0-9a-z.]+( burst=[0-9]+)? nodelay",
+    r"set \$limit_wait [0-9]+",
+    r"set \$cors_[a-z]+ .*",
+    r"uninitialized_variable_warn off",
+    r"if \$preflight",
     r"client_max_body_size [0-9]+",
     r"proxy_(connect|read|send)_timeout [0-9]+ms",
     r"proxy_next_upstream error",

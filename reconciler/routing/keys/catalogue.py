@@ -1,14 +1,26 @@
 """Catalogue: all keys of a path's options, in the order in which a request meets them."""
 
-from reconciler.routing.keys import address_ranges, max_request_body, timeouts
+from reconciler.routing.keys import (
+    address_ranges,
+    cors,
+    max_request_body,
+    rate_limit,
+    request_headers,
+    response_headers,
+    timeouts,
+)
 from reconciler.routing.keys.key import Key, Kind
 from reconciler.routing.options import Options
 
 _KEYS = (
     address_ranges.DENY,
     address_ranges.ALLOW,
+    cors.KEY,
+    rate_limit.KEY,
     max_request_body.KEY,
     timeouts.KEY,
+    request_headers.KEY,
+    response_headers.KEY,
 )
 PATH_KEYS: dict[str, Key] = {key.name: key for key in _KEYS}
 
@@ -18,3 +30,8 @@ _PROTECTING = frozenset(key.name for key in _KEYS if key.kind is Kind.PROTECTION
 def filter_protections(options: Options) -> Options:
     """Give the options that decide who may use a path."""
     return tuple(option for option in options if option.name in _PROTECTING)
+
+
+def filter_podless(options: Options) -> Options:
+    """Give the options that count on a path without a ready Pod too: who may use it, and what its answers say."""
+    return tuple(option for option in options if not PATH_KEYS[option.name].needs_pods)

@@ -1,6 +1,6 @@
 """Key: the declaration of one option, from which everything that knows about options is made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -36,9 +36,11 @@ class Key:
     """A key of a path's entry; a dot in its name stands for an object around it.
 
     `parse` gets the value, its place for messages, and the settings; it raises Refused for a bad value. `resolve`
-    replaces a reference by what the routing Secret holds. `weight` is the number of locations that the key counts as
-    besides the path's own, `zones` that of shared memory zones, and `count_ranges` counts ranges of addresses.
-    `shape`, `default` and `does` are for the reference.
+    replaces a reference by what the routing Secret holds. `check_others` gets the value, its place and the names of all
+    keys of the entry; it raises Refused if the value cannot stand beside another key. `weight` is the number of
+    locations that the key counts as besides the path's own, `zones` that of shared memory zones, and `count_ranges`
+    counts ranges of addresses. `needs_pods` is False for what counts on a path without a ready Pod too. `shape`,
+    `default` and `does` are for the reference.
     """
 
     name: str
@@ -48,9 +50,11 @@ class Key:
     default: str
     does: str
     weight: int = 0
+    needs_pods: bool = True
     zones: int = 0
     count_ranges: Callable[[Any], int] = lambda _: 0
     resolve: Callable[[Any, str, SecretFields | None], Value] | None = None
+    check_others: Callable[[Any, str, Collection[str]], None] = lambda *_: None
 
     @property
     def outer(self) -> str:

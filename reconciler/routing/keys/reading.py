@@ -1,6 +1,6 @@
 """Reading: the options of one entry, by their declarations. A key that protects never falls away."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from reconciler.routing.annotations import Ambiguous, Fault, Refused
@@ -54,6 +54,7 @@ class OptionReader:
                 keys = [key for key in PATH_KEYS.values() if key.outer == outer]
                 repeated = isinstance(entry, Ambiguous) and outer in entry.repeated
                 self._read_outer(outer, keys, entry[outer], repeated=repeated)
+        self._check_others(entry.keys())
         closed = any(kind.closes for kind in self._spoilt)
         return ReadOptions(tuple(self._options), closed, Kind.ENTRY not in self._spoilt, tuple(self._faults))
 
@@ -93,6 +94,16 @@ class OptionReader:
             self._options.append(Option(key.name, key.parse(value, what, self._settings)))
         except Refused as refused:
             self._spoil(key.kind, refused.fault)
+
+    def _check_others(self, names: Collection[str]) -> None:
+        """Leave out what cannot stand beside another key of the entry, whether that one is good or not."""
+        for option in tuple(self._options):
+            key = PATH_KEYS[option.name]
+            try:
+                key.check_others(option.value, f"{self._what}.{key.name}", names)
+            except Refused as refused:
+                self._options.remove(option)
+                self._spoil(key.kind, refused.fault)
 
     def _spoil(self, kind: Kind, fault: Fault) -> None:
         self._faults.append(Fault(fault.what, f"{fault.why}: {kind.effect}", fault.expected))
