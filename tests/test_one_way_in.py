@@ -28,8 +28,10 @@ from reconciler.rendering import quoting
 from reconciler.rendering.header_families import FAMILIES
 from reconciler.rendering.quoting import Token, join, quote
 from reconciler.routing.keys.address_ranges import AddressRanges
+from reconciler.routing.keys.buffering import Unbuffered
 from reconciler.routing.keys.catalogue import PATH_KEYS
 from reconciler.routing.keys.max_request_body import MaxRequestBody
+from reconciler.routing.keys.max_response_headers import MaxResponseHeaders
 from reconciler.routing.keys.timeouts import Timeouts
 from reconciler.routing.model import Answer, ApiKey, Host, Location, Match, Routes, Server, Shadow, Tls, Upstream
 from reconciler.routing.options import Option
@@ -347,6 +349,8 @@ def is_path(owner: Location | Upstream, path: str) -> bool:
 OPTION_VALUES: dict[type, dict[str, Held]] = {
     AddressRanges: {"ranges": lambda _, ranges: all(parse_cidrs(one)[0].text == one for one in ranges)},
     MaxRequestBody: {"bytes": lambda _, size: type(size) is int and 0 < size <= 2**40},
+    MaxResponseHeaders: {"bytes": lambda _, size: type(size) is int and 4096 <= size <= 65536},
+    Unbuffered: {},
     Timeouts: dict.fromkeys(("connect", "read", "send"), is_number),
 }  # fmt: skip
 

@@ -14,6 +14,11 @@ class _At(Value, frozen=True):
     upstream: str
     module: str
 
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """The module again, for directives that only ngx_http_proxy_module has."""
+        return (self.module,) if self.module == "proxy" else ()
+
 
 def write_options(place: str, options: Iterable[Option], upstream: str) -> tuple[Token, ...]:
     """Write the parts of options that stand in one place, most of which have only one.

@@ -5,7 +5,9 @@ from typing import Any
 EXAMPLES: dict[str, list[Any]] = {
     "access.allow": [["10.0.0.0/8"], ["203.0.113.7", "2001:db8::/32"]],
     "access.deny": [["0.0.0.0/0"], ["198.51.100.0/24", "::1"]],
+    "buffering": [True, False],
     "maxRequestBody": ["1", "10Mi", "1k"],
+    "maxResponseHeaders": ["4Ki", "16Ki", "20001", "64Ki"],
     "timeouts": [{"read": "1h30m"}, {"connect": "10ms", "send": "24h"}, {"connect": "75s", "read": "1s", "send": "1s"}],
 }
 
@@ -16,4 +18,6 @@ LINES = (
     r"client_max_body_size [0-9]+",
     r"proxy_(connect|read|send)_timeout [0-9]+ms",
     r"proxy_next_upstream error",
+    r"proxy_(buffer_size|buffers 8|busy_buffers_size) [0-9]+",
+    r"proxy_buffering off",
 )

@@ -1,6 +1,6 @@
 """Catalogue: all keys of a path's options, in the order in which a request meets them."""
 
-from reconciler.routing.keys import address_ranges, max_request_body, timeouts
+from reconciler.routing.keys import address_ranges, buffering, max_request_body, max_response_headers, timeouts
 from reconciler.routing.keys.key import Key, Kind
 from reconciler.routing.options import Options
 
@@ -9,6 +9,8 @@ _KEYS = (
     address_ranges.ALLOW,
     max_request_body.KEY,
     timeouts.KEY,
+    max_response_headers.KEY,
+    buffering.KEY,
 )
 PATH_KEYS: dict[str, Key] = {key.name: key for key in _KEYS}
 
