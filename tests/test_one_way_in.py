@@ -32,6 +32,7 @@ from reconciler.routing.keys.buffering import Unbuffered
 from reconciler.routing.keys.catalogue import PATH_KEYS
 from reconciler.routing.keys.max_request_body import MaxRequestBody
 from reconciler.routing.keys.max_response_headers import MaxResponseHeaders
+from reconciler.routing.keys.protocol import Grpc
 from reconciler.routing.keys.timeouts import Timeouts
 from reconciler.routing.model import Answer, ApiKey, Host, Location, Match, Routes, Server, Shadow, Tls, Upstream
 from reconciler.routing.options import Option
@@ -276,6 +277,7 @@ def test_tokens_that_are_not_quoted() -> None:
         "quoting.variable('forwarded_proto' if believed else 'scheme')",
         "quoting.variable('forwarded_host' if believed else 'sent_host')",
         "quoting.variable('retry_after')",
+        "quoting.variable('sent_upgrade')",
         "quoting.variable('client_verify')",
         "quoting.variable('request_id')",
         "quoting.variable('namespace')",
@@ -351,6 +353,7 @@ OPTION_VALUES: dict[type, dict[str, Held]] = {
     MaxRequestBody: {"bytes": lambda _, size: type(size) is int and 0 < size <= 2**40},
     MaxResponseHeaders: {"bytes": lambda _, size: type(size) is int and 4096 <= size <= 65536},
     Unbuffered: {},
+    Grpc: {},
     Timeouts: dict.fromkeys(("connect", "read", "send"), is_number),
 }  # fmt: skip
 

@@ -121,7 +121,7 @@ def _find_problems(
     for tenant in tenants:
         yield from tenant.problems
     for contest in contests.values():
-        built = build_host(contest)
+        built = build_host(contest, settings)
         yield from built.problems
         if built.host:
             yield from tell_expiry(built.host, now)

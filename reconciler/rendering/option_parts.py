@@ -1,18 +1,25 @@
 """The parts of nginx's configuration that options need, from the blocks of the templates in templates/options."""
 
-from collections.abc import Iterable
-
 from reconciler.rendering import quoting
 from reconciler.rendering.quoting import Token, View
-from reconciler.routing.options import Option
+from reconciler.routing.keys.protocol import speaks_grpc
+from reconciler.routing.keys.timeouts import Timeouts
+from reconciler.routing.options import Options, find_option
 from reconciler.values.value import Value
+
+# nginx's own, in milliseconds.
+_READ_TIMEOUT = 60_000
 
 
 class _At(Value, frozen=True):
-    """Where an option stands: the name of the upstream, and the nginx module that passes requests on to it."""
+    """Where an option stands: the name of the upstream, the nginx module that passes requests on to it, and `read`.
+
+    That is how many milliseconds may be between two pieces of an answer.
+    """
 
     upstream: str
     module: str
+    read: int
 
     @property
     def proxies(self) -> tuple[str, ...]:
@@ -20,11 +27,18 @@ class _At(Value, frozen=True):
         return (self.module,) if self.module == "proxy" else ()
 
 
-def write_options(place: str, options: Iterable[Option], upstream: str) -> tuple[Token, ...]:
+def find_module(options: Options) -> str:
+    """Give the nginx module that passes the requests for a path with these options on, as its directives begin."""
+    return "grpc" if speaks_grpc(options) else "proxy"
+
+
+def write_options(place: str, options: Options, upstream: str) -> tuple[Token, ...]:
     """Write the parts of options that stand in one place, most of which have only one.
 
     The places are `http`, `upstream`, `location`, and the families of headers in a location.
     """
-    at = View(_At(upstream, "proxy"))
+    timeouts = find_option(options, "timeouts")
+    read = (isinstance(timeouts, Timeouts) and timeouts.read) or _READ_TIMEOUT
+    at = View(_At(upstream, find_module(options), read))
     parts = (quoting.render_block(f"options/{one.name}.j2", place, option=View(one.value), at=at) for one in options)
     return tuple(part for part in parts if part)

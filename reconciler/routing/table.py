@@ -25,7 +25,7 @@ class TableBuilder:
 
     def __init__(self, settings: Settings, pems: PemCache) -> None:
         self._tenants = Memo(partial(read_tenant, settings=settings, pems=pems))
-        self._hosts = Memo(build_host)
+        self._hosts = Memo(partial(build_host, settings=settings))
         self._pems = pems
         self._settings = settings
 

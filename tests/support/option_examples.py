@@ -8,6 +8,7 @@ EXAMPLES: dict[str, list[Any]] = {
     "buffering": [True, False],
     "maxRequestBody": ["1", "10Mi", "1k"],
     "maxResponseHeaders": ["4Ki", "16Ki", "20001", "64Ki"],
+    "protocol": ["http", "grpc", "grpc"],
     "timeouts": [{"read": "1h30m"}, {"connect": "10ms", "send": "24h"}, {"connect": "75s", "read": "1s", "send": "1s"}],
 }
 
@@ -16,8 +17,10 @@ LINES = (
     r"if \$allowed_[0-9a-f]{16} = ",
     r"if \$denied_[0-9a-f]{16}",
     r"client_max_body_size [0-9]+",
-    r"proxy_(connect|read|send)_timeout [0-9]+ms",
-    r"proxy_next_upstream error",
-    r"proxy_(buffer_size|buffers 8|busy_buffers_size) [0-9]+",
+    r"(proxy|grpc)_(connect|read|send)_timeout [0-9]+ms",
+    r"(proxy|grpc)_next_upstream error",
+    r"(proxy|grpc)_buffer_size [0-9]+",
+    r"proxy_(buffers 8|busy_buffers_size) [0-9]+",
+    r"client_body_timeout [0-9]+ms",
     r"proxy_buffering off",
 )
