@@ -17,7 +17,7 @@ from jinja2 import meta, nodes
 from markupsafe import Markup
 from support import hostile
 from support.authority import Authority
-from support.objects import namespace, secret, tls
+from support.objects import namespace, secret, tls, web
 from support.option_examples import EXAMPLES
 from support.stages import build_table, normalise
 from test_properties import CHECKS, REGEX
@@ -32,6 +32,7 @@ from reconciler.routing.keys.buffering import Unbuffered
 from reconciler.routing.keys.catalogue import PATH_KEYS
 from reconciler.routing.keys.max_request_body import MaxRequestBody
 from reconciler.routing.keys.max_response_headers import MaxResponseHeaders
+from reconciler.routing.keys.pod_tls import PodTls
 from reconciler.routing.keys.protocol import Grpc
 from reconciler.routing.keys.timeouts import Timeouts
 from reconciler.routing.model import Answer, ApiKey, Host, Location, Match, Routes, Server, Shadow, Tls, Upstream
@@ -40,7 +41,16 @@ from reconciler.routing.server_names import Slot
 from reconciler.settings import VARIABLES, Settings
 from reconciler.values.addresses import parse_address, parse_cidrs
 from reconciler.values.certificates import Chain
-from reconciler.values.patterns import DNS_LABEL, DNS_SUBDOMAIN, HOST_NAME, PROBE_PATH, REGEX_PATH, URL_PATH
+from reconciler.values.patterns import (
+    DATA_KEY,
+    DNS_LABEL,
+    DNS_NAME,
+    DNS_SUBDOMAIN,
+    HOST_NAME,
+    PROBE_PATH,
+    REGEX_PATH,
+    URL_PATH,
+)
 from reconciler.values.value import Value
 
 PACKAGE = Path(reconciler.__file__).parent
@@ -299,7 +309,7 @@ def test_what_is_written_beside_templates() -> None:
         [
             "_encode(main)", "_encode(keys)", "self._routes.write(routes)",
             "default.chain.pem if default else settings.ssl_cert", "default.key if default else settings.ssl_key",
-            "host.tls.chain.pem", "host.tls.key", "host.tls.client.pem",
+            "host.tls.chain.pem", "host.tls.key", "host.tls.client.pem", "tls.chain.pem",
             "_encode(quoting.render('release.conf.j2', **given))",
         ]
     )  # fmt: skip
@@ -354,6 +364,10 @@ OPTION_VALUES: dict[type, dict[str, Held]] = {
     MaxResponseHeaders: {"bytes": lambda _, size: type(size) is int and 4096 <= size <= 65536},
     Unbuffered: {},
     Grpc: {},
+    PodTls: {
+        "hostname": lambda _, name: name == "" or (DNS_NAME.accepts(name) and name == name.lower()),
+        "field": lambda _, name: name == "" or DATA_KEY.accepts(name),
+    },
     Timeouts: dict.fromkeys(("connect", "read", "send"), is_number),
 }  # fmt: skip
 
@@ -463,6 +477,7 @@ def test_what_is_held_holds(how: Settings, authority: Authority) -> None:
     secure = [
         namespace("secure", {"secure.dev": tls(client="ca.crt")}),
         secret("secure", ssl_crt=certificate, ssl_key=key, ca_crt=authority.pem),
+        web("secure", 3000, tls=EXAMPLES["tls"][0]),
     ]
 
     @given(hostile.clusters)

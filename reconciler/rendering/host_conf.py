@@ -12,6 +12,7 @@ from reconciler.rendering.listens import write_listens
 from reconciler.rendering.option_parts import find_module, write_options
 from reconciler.rendering.path_rules import PathRules
 from reconciler.rendering.quoting import Token, quote
+from reconciler.routing.keys.pod_tls import find_pod_tls
 from reconciler.routing.model import Answer, Host, Location, Match
 from reconciler.settings import Settings
 from reconciler.values.value import Value
@@ -114,7 +115,7 @@ def _view_location(location: Location, settings: Settings) -> _Location:
 def _view_pass(location: Location) -> _Pass:
     """Give where a location's requests go. An option that takes a target away has refused it before."""
     module = find_module(location.options)
-    scheme = {"proxy": "http", "grpc": "grpc"}[module]
+    scheme = {"proxy": "http", "grpc": "grpc"}[module] + ("s" if find_pod_tls(location.options) else "")
     target = location.target if module == "proxy" and location.target else ""
     return _Pass(quote(module), quote(f"{scheme}://{location.upstream}{target}"))
 

@@ -9,6 +9,11 @@ EXAMPLES: dict[str, list[Any]] = {
     "maxRequestBody": ["1", "10Mi", "1k"],
     "maxResponseHeaders": ["4Ki", "16Ki", "20001", "64Ki"],
     "protocol": ["http", "grpc", "grpc"],
+    "tls": [
+        {"caCertificate": {"valueFrom": {"secretKeyRef": {"key": "ca.crt"}}}, "hostname": "Web.internal"},
+        {"insecureSkipVerify": True, "hostname": "web.internal"},
+        {"insecureSkipVerify": True},
+    ],
     "timeouts": [{"read": "1h30m"}, {"connect": "10ms", "send": "24h"}, {"connect": "75s", "read": "1s", "send": "1s"}],
 }
 
@@ -22,5 +27,7 @@ LINES = (
     r"(proxy|grpc)_buffer_size [0-9]+",
     r"proxy_(buffers 8|busy_buffers_size) [0-9]+",
     r"client_body_timeout [0-9]+ms",
+    r"(proxy|grpc)_ssl_(protocols TLSv1\.2 TLSv1\.3|name [a-z0-9.-]+|server_name on|verify on|verify_depth 4)",
+    r"(proxy|grpc)_ssl_trusted_certificate ssl/_pods/[0-9a-f]{32}\.crt",
     r"proxy_buffering off",
 )

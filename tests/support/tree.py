@@ -115,9 +115,10 @@ def expect_location(location: Location) -> str:
     key = f"set $key_of {location.namespace}; auth_request api-key; " if location.api_key else ""
     if location.answer is Answer.UNAVAILABLE:
         return f"{key}add_header Retry-After $retry_after always; try_files /no-ready-pod =503"
+    secure = "s" if find_option(location.options, "tls") else ""
     if find_option(location.options, "protocol"):
-        return f"{key}grpc_pass grpc://{location.upstream}"
-    return f"{key}proxy_pass http://{location.upstream}{location.target or ''}"
+        return f"{key}grpc_pass grpc{secure}://{location.upstream}"
+    return f"{key}proxy_pass http{secure}://{location.upstream}{location.target or ''}"
 
 
 def parts_of(namespace: str, routes: Routes) -> object:

@@ -5,6 +5,7 @@ from reconciler.routing.keys import (
     buffering,
     max_request_body,
     max_response_headers,
+    pod_tls,
     protocol,
     timeouts,
 )
@@ -19,6 +20,7 @@ _KEYS = (
     max_response_headers.KEY,
     buffering.KEY,
     protocol.KEY,
+    pod_tls.KEY,
 )
 PATH_KEYS: dict[str, Key] = {key.name: key for key in _KEYS}
 

@@ -38,7 +38,7 @@ class Key:
     `parse` gets the value, its place for messages, and the settings; it raises Refused for a bad value, and gives None
     for one that says what holds without the key. `resolve` replaces a reference by what the routing Secret holds.
     `weight` is the number of locations that the key counts as besides the path's own, `zones` that of shared memory
-    zones, and `count_ranges` counts ranges of addresses.
+    zones; `count_ranges` and `count_certificates` count ranges of addresses, and the certificates of each location.
     `shape`, `default` and `does` are for the reference.
     """
 
@@ -51,6 +51,7 @@ class Key:
     weight: int = 0
     zones: int = 0
     count_ranges: Callable[[Any], int] = lambda _: 0
+    count_certificates: Callable[[Any], int] = lambda _: 0
     resolve: Callable[[Any, str, SecretFields | None], Value] | None = None
 
     @property
