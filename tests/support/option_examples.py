@@ -27,7 +27,7 @@ LINES = (
     r"(proxy|grpc)_buffer_size [0-9]+",
     r"proxy_(buffers 8|busy_buffers_size) [0-9]+",
     r"client_body_timeout [0-9]+ms",
-    r"(proxy|grpc)_ssl_(protocols TLSv1\.2 TLSv1\.3|name [a-z0-9.-]+|server_name on|verify on|verify_depth 4)",
+    r"(proxy|grpc)_ssl_(name [a-z0-9.-]+|server_name on|verify on|verify_depth 4)",
     r"(proxy|grpc)_ssl_trusted_certificate ssl/_pods/[0-9a-f]{32}\.crt",
     r"proxy_buffering off",
 )

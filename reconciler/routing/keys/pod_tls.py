@@ -92,7 +92,7 @@ KEY = Key(
     default="no TLS",
     does="Pods are asked over TLS 1.2 or 1.3, and told the hostname. One whose certificate is not for that name, or "
     "not signed by caCertificate, gets no request: the client gets 502. With insecureSkipVerify any certificate does.",
-    # Each location loads its certificates for itself, and keeps 14 to 20 kB for TLS; a bare one has 7.
+    # Each location loads its certificates for itself, and keeps 14 to 25 kB for TLS; a bare one has 7.
     weight=3,
     count_certificates=_count,
     resolve=_resolve,
