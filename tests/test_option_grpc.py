@@ -10,7 +10,7 @@ import grpc
 import pytest
 from support.authority import Authority
 from support.grpc_pods import SERVICE, Echo, GrpcClient, run_grpc_pod
-from support.objects import Object, namespace, pod, secret, tls
+from support.objects import Object, namespace, pod, secret, tls, unready
 from support.pods import DECLARED, HOST, LATER, PORT, entry
 from support.router import Router
 
@@ -280,3 +280,24 @@ def test_headers_about_a_connection(router: Start, authority: Authority, grpc_po
     assert answer.status == 200
     assert not {"connection", "upgrade"} & json.loads(answer.read()[5:])[1].keys()
     connection.close()
+
+
+def test_kept_connections(router: Start, authority: Authority, grpc_pod: GrpcPod) -> None:
+    """A connection to a Pod is kept for the next call."""
+    here = router()
+    here.serve(*secure(authority), calls(grpc_pod))
+    for _ in range(12):
+        with GrpcClient(HOST, here.ssl_port, authority) as client:
+            client.call("Tell")
+    assert len(grpc_pod[2].peers) <= len(here.workers())
+
+
+def test_without_a_ready_pod(router: Start, authority: Authority, grpc_pod: GrpcPod) -> None:
+    """While no Pod is ready a call is unavailable, which clients may try again; a closed path denies it."""
+    here = router()
+    here.serve(*secure(authority), unready(calls(grpc_pod)))
+    with GrpcClient(HOST, here.ssl_port, authority) as client:
+        assert client.find_code() is grpc.StatusCode.UNAVAILABLE
+    here.serve(*secure(authority), calls(grpc_pod, access={"allow": ["203.0.113.0/24"]}))
+    with GrpcClient(HOST, here.ssl_port, authority) as client:
+        assert client.find_code() is grpc.StatusCode.PERMISSION_DENIED

@@ -322,3 +322,31 @@ def test_lint_without_the_secret(tmp_path: Path, authority: Authority) -> None:
         faults = find_faults(read_manifests([str(manifests)]), read_settings({}), 1_795_700_000.0)
         told[name] = [fault.problem.what for fault in faults]
     assert told == {"alone": [], "beside": ["github.com/30x.dispatcher.paths '/' tls.caCertificate"]}
+
+
+def test_expiry_of_the_authority(router: Start, authority: Authority, secure: dict[str, str]) -> None:
+    """It is told when the certificates that verify Pods end, and no Pod gets a request any more."""
+    here = router()
+    objects = [*owner(authority), secured(secure["good"])]
+    cycle = here.serve(*objects)
+    assert cycle.table.good_until < float("inf")
+    here.serve(*objects, days=20)
+    assert "Namespace a: path '/' tls.caCertificate ends at 20" in told(here)
+    here.serve(*objects, days=40)
+    assert "path '/' tls.caCertificate has expired: no Pod is verified by it" in told(here)
+    old = Authority(authority.folder, "Old", range(-9, -1))
+    with Backends() as backends:
+        ip = loopback("10.244.7.9")
+        backends.listen(ip, TLS_PORT, authority.write("old", *old.issue(NAME)))
+        here.serve(*owner(authority, ca_crt=old.pem), secured(ip))
+        assert here.ask(HOST, "/").status == 502
+
+
+def test_a_protection_in_a_pod_that_is_left_out(
+    router: Start, authority: Authority, secure: dict[str, str], ips: list[str]
+) -> None:
+    """A Pod that is left out because of TLS still protects the path, like one that is not ready."""
+    here = router()
+    access = {"access": {"allow": ["203.0.113.0/24"]}}
+    here.serve(*owner(authority), pod("a", "web-0", ips[0], [entry("/")], DECLARED), secured(secure["good"], **access))
+    assert here.ask(HOST, "/").status == 403

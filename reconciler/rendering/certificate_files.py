@@ -1,6 +1,7 @@
 """Where certificates and keys are written: in the tree itself, or below SSL_CERT_DIR."""
 
 from collections.abc import Iterator
+from operator import attrgetter
 
 from reconciler.rendering.quoting import Token, quote
 from reconciler.routing.keys.pod_tls import find_pod_tls
@@ -60,7 +61,7 @@ def collect_certificates(routes: Routes, settings: Settings) -> dict[str, File]:
 
 def _collect_for_pods(routes: Routes) -> Iterator[tuple[str, File]]:
     """Collect the files of the certificates that verify Pods; paths with the same ones share a file."""
-    for upstream in routes.upstreams:
+    for upstream in filter(attrgetter("options"), routes.upstreams):
         tls = find_pod_tls(upstream.options)
         if tls and tls.chain:
             yield from ((f"ssl/{_PODS}/{digest}.crt", File(tls.chain.pem)) for digest in tls.digests)

@@ -135,7 +135,7 @@ def _view_tls_defaults(settings: Settings) -> Iterator[_TlsDefaults]:
 
 def _view_grpc_defaults(routes: Routes, settings: Settings) -> Iterator[_GrpcDefaults]:
     """Give what all locations for gRPC share, if there are any."""
-    if any(speaks_grpc(upstream.options) for upstream in routes.upstreams if upstream.servers):
+    if any(speaks_grpc(upstream.options) for upstream in routes.upstreams if upstream.options and upstream.servers):
         on = settings.http2 and not settings.ssl_cert and settings.nginx_version >= HTTP2_DIRECTIVE
         # A header that is added does not depend on the module that passes requests on.
         families = (write_family(one, settings, module="grpc", blanks=4) for one in FAMILIES if one != "add_header")

@@ -37,6 +37,8 @@ def write_options(place: str, options: Options, upstream: str) -> tuple[Token, .
 
     The places are `http`, `upstream`, `location`, and the families of headers in a location.
     """
+    if not options:
+        return ()
     timeouts = find_option(options, "timeouts")
     read = (isinstance(timeouts, Timeouts) and timeouts.read) or _READ_TIMEOUT
     at = View(_At(upstream, find_module(options), read))
