@@ -17,7 +17,7 @@ from jinja2 import meta, nodes
 from markupsafe import Markup
 from support import hostile
 from support.authority import Authority
-from support.objects import namespace, secret, tls
+from support.objects import namespace, secret, tls, web
 from support.option_examples import EXAMPLES
 from support.stages import build_table, normalise
 from test_properties import CHECKS, REGEX
@@ -28,10 +28,14 @@ from reconciler.rendering import quoting
 from reconciler.rendering.header_families import FAMILIES
 from reconciler.rendering.quoting import Token, join, quote
 from reconciler.routing.keys.address_ranges import AddressRanges
+from reconciler.routing.keys.buffering import Unbuffered
 from reconciler.routing.keys.catalogue import PATH_KEYS
 from reconciler.routing.keys.cors import Cors
 from reconciler.routing.keys.header_changes import Header
 from reconciler.routing.keys.max_request_body import MaxRequestBody
+from reconciler.routing.keys.max_response_headers import MaxResponseHeaders
+from reconciler.routing.keys.pod_tls import PodTls
+from reconciler.routing.keys.protocol import Grpc
 from reconciler.routing.keys.rate_limit import RateLimit
 from reconciler.routing.keys.request_headers import RequestHeaders
 from reconciler.routing.keys.response_headers import ResponseHeaders
@@ -43,7 +47,9 @@ from reconciler.settings import VARIABLES, Settings
 from reconciler.values.addresses import parse_address, parse_cidrs
 from reconciler.values.certificates import Chain
 from reconciler.values.patterns import (
+    DATA_KEY,
     DNS_LABEL,
+    DNS_NAME,
     DNS_SUBDOMAIN,
     HEADER_NAME,
     HEADER_VALUE,
@@ -290,6 +296,7 @@ def test_tokens_that_are_not_quoted() -> None:
         "quoting.variable('forwarded_proto' if believed else 'scheme')",
         "quoting.variable('forwarded_host' if believed else 'sent_host')",
         "quoting.variable('retry_after')",
+        "quoting.variable('sent_upgrade')",
         "quoting.variable('client_verify')",
         "quoting.variable('request_id')",
         "quoting.variable('namespace')",
@@ -311,7 +318,7 @@ def test_what_is_written_beside_templates() -> None:
         [
             "_encode(main)", "_encode(keys)", "self._routes.write(routes)",
             "default.chain.pem if default else settings.ssl_cert", "default.key if default else settings.ssl_key",
-            "host.tls.chain.pem", "host.tls.key", "host.tls.client.pem",
+            "host.tls.chain.pem", "host.tls.key", "host.tls.client.pem", "tls.chain.pem",
             "_encode(quoting.render('release.conf.j2', **given))",
         ]
     )  # fmt: skip
@@ -389,6 +396,13 @@ OPTION_VALUES: dict[type, dict[str, Held]] = {
     },
     ResponseHeaders: {
         "remove": lambda _, names: all(map(HEADER_NAME.accepts, names)),
+    },
+    MaxResponseHeaders: {"bytes": lambda _, size: type(size) is int and 4096 <= size <= 65536},
+    Unbuffered: {},
+    Grpc: {},
+    PodTls: {
+        "hostname": lambda _, name: name == "" or (DNS_NAME.accepts(name) and name == name.lower()),
+        "field": lambda _, name: name == "" or DATA_KEY.accepts(name),
     },
     Timeouts: dict.fromkeys(("connect", "read", "send"), is_number),
 }  # fmt: skip
@@ -499,6 +513,7 @@ def test_what_is_held_holds(how: Settings, authority: Authority) -> None:
     secure = [
         namespace("secure", {"secure.dev": tls(client="ca.crt")}),
         secret("secure", ssl_crt=certificate, ssl_key=key, ca_crt=authority.pem),
+        web("secure", 3000, tls=EXAMPLES["tls"][0]),
     ]
 
     @given(hostile.clusters)

@@ -22,6 +22,8 @@ def write_family(family: str, settings: Settings, *, module: str = "proxy", blan
         "headers.j2",
         family,
         module=quote(module),
+        # HTTP/2 has no upgrades, and no headers about a connection.
+        upgrades=(quoting.variable("sent_upgrade"),) if module == "proxy" else (),
         forwarded_proto=quoting.variable("forwarded_proto" if believed else "scheme"),
         forwarded_host=quoting.variable("forwarded_host" if believed else "sent_host"),
         identities=(quoting.variable("client_verify"),) if settings.ssl_cert else (),

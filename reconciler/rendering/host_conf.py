@@ -9,9 +9,10 @@ from reconciler.rendering.access_log import view_labels, view_request_id
 from reconciler.rendering.certificate_files import write_client_path, write_pair
 from reconciler.rendering.header_families import FAMILIES, write_family
 from reconciler.rendering.listens import write_listens
-from reconciler.rendering.option_parts import write_options
+from reconciler.rendering.option_parts import find_module, write_options
 from reconciler.rendering.path_rules import PathRules
 from reconciler.rendering.quoting import Token, quote
+from reconciler.routing.keys.pod_tls import find_pod_tls
 from reconciler.routing.model import Answer, Host, Location, Match
 from reconciler.settings import Settings
 from reconciler.values.value import Value
@@ -22,12 +23,19 @@ from reconciler.values.value import Value
 _MATCH_LIMIT = "(*NO_JIT)(*LIMIT_MATCH=2000)"
 
 
+class _Pass(Value, frozen=True):
+    """Where requests are passed on to, and by which module of nginx."""
+
+    module: Token
+    url: Token
+
+
 class _Location(Value, frozen=True):
     """A location: what checks its key, and one of what passes it on, what returns a status, and a 503."""
 
     match: Token
     keyed: tuple[Token, ...] = ()
-    passes: tuple[Token, ...] = ()
+    passes: tuple[_Pass, ...] = ()
     returns: tuple[int, ...] = ()
     retry_after: tuple[Token, ...] = ()
     answers: tuple[Token, ...] = ()
@@ -84,7 +92,7 @@ def _view_default(match: Token, path: str, settings: Settings) -> _Location:
         return _Location(match, returns=(answer,))
     # nginx appends the request's path to the URI's path, as it does with a targetPath.
     joined = answer if answer.count("/") == 2 else answer.rstrip("/") + path
-    return _Location(match, passes=(quote(joined),))
+    return _Location(match, passes=(_Pass(quote("proxy"), quote(joined)),))
 
 
 def _view_location(location: Location, settings: Settings) -> _Location:
@@ -107,14 +115,22 @@ def _view_location(location: Location, settings: Settings) -> _Location:
         return _Location(
             match, keyed=keyed, retry_after=retry_after, answers=answers, options=options, header_families=families
         )
-    passes = (quote(f"http://{location.upstream}{location.target or ''}"),)
+    passes = (_view_pass(location),)
     families = tuple(_write_families(location, settings, FAMILIES))
     return _Location(match, keyed=keyed, passes=passes, options=options, header_families=families)
+
+
+def _view_pass(location: Location) -> _Pass:
+    """Give where a location's requests go. An option that takes a target away has refused it before."""
+    module = find_module(location.options)
+    scheme = {"proxy": "http", "grpc": "grpc"}[module] + ("s" if find_pod_tls(location.options) else "")
+    target = location.target if module == "proxy" and location.target else ""
+    return _Pass(quote(module), quote(f"{scheme}://{location.upstream}{target}"))
 
 
 def _write_families(location: Location, settings: Settings, families: Iterable[str]) -> Iterator[Token]:
     """Write those of the families of headers to which an option of a location adds something, each whole."""
     for family in families:
         if parts := write_options(family, location.options, location.upstream):
-            yield write_family(family, settings)
+            yield write_family(family, settings, module=find_module(location.options))
             yield from parts

@@ -8,6 +8,7 @@ from reconciler.rendering.certificate_files import Pair, write_default_pair
 from reconciler.rendering.header_families import FAMILIES, write_family
 from reconciler.rendering.listens import HTTP2_DIRECTIVE, write_listens
 from reconciler.rendering.quoting import Token, quote, words
+from reconciler.routing.keys.protocol import speaks_grpc
 from reconciler.routing.keys.timeouts import RETRY_TIMEOUT
 from reconciler.routing.model import Routes
 from reconciler.routing.server_names import bucket_size, power_of_two
@@ -51,6 +52,11 @@ class _RealIp(Value, frozen=True):
     proxies: tuple[Token, ...]
 
 
+class _GrpcDefaults(Value, frozen=True):
+    header_families: tuple[Token, ...]
+    http2: tuple[Token, ...]
+
+
 class _Trust(Value, frozen=True):
     proxies: tuple[Token, ...]
 
@@ -68,6 +74,7 @@ def render_main(
         worker_connections=settings.worker_connections,
         underscores_in_headers=quote("on" if "_" in settings.api_key_header else "off"),
         header_families=[write_family(family, settings, blanks=4) for family in FAMILIES],
+        grpc_defaults=list(_view_grpc_defaults(routes, settings)),
         max_client_body_size=quote(settings.max_client_body_size),
         connect_timeout=_CONNECT_TIMEOUT,
         tries=_TRIES,
@@ -125,6 +132,15 @@ def _view_tls_defaults(settings: Settings) -> Iterator[_TlsDefaults]:
         session_cache=quote("shared:tls:10m" if safe else "off"),
         http2=(quote("on"),) if settings.http2 and version >= HTTP2_DIRECTIVE else (),
     )
+
+
+def _view_grpc_defaults(routes: Routes, settings: Settings) -> Iterator[_GrpcDefaults]:
+    """Give what all locations for gRPC share, if there are any."""
+    if any(speaks_grpc(upstream.options) for upstream in routes.upstreams if upstream.options and upstream.servers):
+        on = settings.http2 and not settings.ssl_cert and settings.nginx_version >= HTTP2_DIRECTIVE
+        # A header that is added does not depend on the module that passes requests on.
+        families = (write_family(one, settings, module="grpc", blanks=4) for one in FAMILIES if one != "add_header")
+        yield _GrpcDefaults(tuple(families), (quote("on"),) if on else ())
 
 
 def _view_default_servers(settings: Settings) -> Iterator[_Server]:

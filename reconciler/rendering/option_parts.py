@@ -2,15 +2,34 @@
 
 from reconciler.rendering import quoting
 from reconciler.rendering.quoting import Token, View
-from reconciler.routing.options import Options
+from reconciler.routing.keys.protocol import speaks_grpc
+from reconciler.routing.keys.timeouts import Timeouts
+from reconciler.routing.options import Options, find_option
 from reconciler.values.value import Value
+
+# nginx's own, in milliseconds.
+_READ_TIMEOUT = 60_000
 
 
 class _At(Value, frozen=True):
-    """Where an option stands: the name of the upstream, and the nginx module that passes requests on to it."""
+    """Where an option stands: the name of the upstream, the nginx module that passes requests on to it, and `read`.
+
+    That is how many milliseconds may be between two pieces of an answer.
+    """
 
     upstream: str
     module: str
+    read: int
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """The module again, for directives that only ngx_http_proxy_module has."""
+        return (self.module,) if self.module == "proxy" else ()
+
+
+def find_module(options: Options) -> str:
+    """Give the nginx module that passes the requests for a path with these options on, as its directives begin."""
+    return "grpc" if speaks_grpc(options) else "proxy"
 
 
 def write_options(place: str, options: Options, upstream: str) -> tuple[Token, ...]:
@@ -21,6 +40,8 @@ def write_options(place: str, options: Options, upstream: str) -> tuple[Token, .
     """
     if not options:
         return ()
-    at = View(_At(upstream, "proxy"))
+    timeouts = find_option(options, "timeouts")
+    read = (isinstance(timeouts, Timeouts) and timeouts.read) or _READ_TIMEOUT
+    at = View(_At(upstream, find_module(options), read))
     parts = (quoting.render_block(f"options/{one.name}.j2", place, option=View(one.value), at=at) for one in options)
     return tuple(part for part in parts if part)

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 
+from reconciler.routing.grpc_clients import tell_unreachable
 from reconciler.routing.keys.catalogue import filter_podless
 from reconciler.routing.model import Answer, Host, Location, Match, Path, Tenant
 from reconciler.routing.options import Options
 from reconciler.routing.problems import Problem, Reason, problem_of
 from reconciler.routing.server_names import find_slots
 from reconciler.routing.sharing import WELL_KNOWN, Claim, Contest
+from reconciler.settings import Settings
 from reconciler.values.messages import excerpt
 from reconciler.values.value import Value
 
@@ -31,7 +33,7 @@ class _Taken(Value, frozen=True):
     served: bool
 
 
-def build_host(contest: Contest) -> BuiltHost:
+def build_host(contest: Contest, settings: Settings) -> BuiltHost:
     """Build a host of the claims to it, of which the first is the owner's."""
     if not contest.claims:
         return BuiltHost(None, contest.problems)
@@ -53,6 +55,7 @@ def build_host(contest: Contest) -> BuiltHost:
     problems += _tell_missing_keys(name, (one for one in taken.values() if one.tenant.name in closed))
     locations = [_make_location(*item, item[1].tenant.name in closed) for item in taken.items() if item[1].served]
     locations += _reserve_well_known(owner, taken)
+    problems += tell_unreachable(name, locations, settings, tls=wish.tls is not None)
     host = Host(name, find_slots(name), owner.tenant.name, wish.tls, tuple(sorted(locations, key=_serving_order)))
     return BuiltHost(host, tuple(problems))
 

@@ -71,15 +71,22 @@ class _Share:
         return not used or self._left >= 0
 
 
-def limit_options(paths: tuple[Path, ...], hosts: int, settings: Settings, problems: list[Problem]) -> Iterator[Path]:
-    """Keep the options of a Namespace within its shares of zones, ranges of addresses and locations.
+def limit_options(
+    paths: tuple[Path, ...], hosts: tuple[TenantHost, ...], settings: Settings, problems: list[Problem]
+) -> Iterator[Path]:
+    """Keep the options of a Namespace within its shares of zones, ranges of addresses, locations and certificates.
 
     Beyond that, the paths that come last by name lose an option; if it closes the path, nobody may use it.
     """
-    room = settings.max_locations // (2 * max(1, hosts)) - len(paths)
+    locations = 2 * max(1, len(hosts))
+    room = settings.max_locations // locations - len(paths)
+    # nginx loads the certificates of a path for each of its locations.
+    certificates = settings.max_certificates - sum(host.tls.weight for host in hosts if host.tls)
+    few = f"at most {settings.max_certificates} on all hosts and in all locations (MAX_CERTIFICATES_PER_NAMESPACE)"
     shares = (
         _Share(settings.max_zones, f"at most {settings.max_zones} (MAX_ZONES_PER_NAMESPACE)", _count_zones),
         _Share(settings.max_ranges, f"at most {settings.max_ranges} (MAX_RANGES_PER_NAMESPACE)", _count_ranges),
+        _Share(certificates // locations, few, _count_certificates),
         _Share(room, "fewer paths or hosts (MAX_LOCATIONS_PER_NAMESPACE)", lambda one: PATH_KEYS[one.name].weight),
     )
     for path in paths:
@@ -101,3 +108,7 @@ def _count_zones(option: Option) -> int:
 
 def _count_ranges(option: Option) -> int:
     return PATH_KEYS[option.name].count_ranges(option.value)
+
+
+def _count_certificates(option: Option) -> int:
+    return PATH_KEYS[option.name].count_certificates(option.value)

@@ -17,7 +17,8 @@ from reconciler.routing.annotations import (
     read_json,
     show_value,
 )
-from reconciler.routing.keys.catalogue import filter_protections
+from reconciler.routing.keys.catalogue import filter_closing
+from reconciler.routing.keys.protocol import speaks_grpc
 from reconciler.routing.keys.reading import NO_OPTIONS, OPTION_NAMES, OptionReader, is_option
 from reconciler.routing.model import Match
 from reconciler.routing.options import Options
@@ -93,14 +94,19 @@ def _parse_entry(members: Members, what: str, settings: Settings, allow_regex: b
     weight = members.read("weight", _parse_weight, 1)
     read = OptionReader(what, settings).read(members.value) if members.value.keys() - _KEYS else NO_OPTIONS
     members.faults += read.faults
+    closed = read.closed
+    if target is not None and speaks_grpc(read.options):
+        why = "cannot go with protocol grpc: this Pod does not serve the path"
+        members.faults.append(Fault(f"{what}.targetPath", why, "no targetPath: gRPC's paths name its methods"))
+        closed = True
     if base is None or port is None or not members.sound or not read.sound:
         return None
-    return PathEntry(*base, port, target, weight, read.options, read.closed)
+    return PathEntry(*base, port, target, weight, read.options, closed)
 
 
 def _close(first: PathEntry, other: PathEntry) -> PathEntry:
-    """Close the first of two entries of one basePath if the other one would be protected in another way."""
-    protected, others = filter_protections(first.options), filter_protections(other.options)
+    """Close the first of two entries of one basePath if the other one would be protected or spoken to otherwise."""
+    protected, others = filter_closing(first.options), filter_closing(other.options)
     return replace(first, closed=True) if other.closed or protected != others else first
 
 

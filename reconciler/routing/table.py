@@ -7,16 +7,17 @@ from operator import attrgetter
 
 from reconciler.objects.snapshot import PemPair, Snapshot
 from reconciler.routing.hosts import build_host
-from reconciler.routing.model import Host, Routes, RoutingTable, Tenant, Tls
+from reconciler.routing.keys.pod_tls import find_pod_tls
+from reconciler.routing.model import Host, Routes, RoutingTable, Tenant, Tls, Upstream
 from reconciler.routing.operator_problems import tell_default, tell_denied, tell_unlisted
 from reconciler.routing.problems import Problem, Reason, cut_problems, problem_of
 from reconciler.routing.server_names import Named, Slot, find_crowded, find_slots, hash_size
 from reconciler.routing.shadows import find_shadows
 from reconciler.routing.sharing import Contest, settle
 from reconciler.routing.tenant import read_tenant
-from reconciler.routing.validity import list_moments, tell_expiry
+from reconciler.routing.validity import list_moments, tell_expiry, tell_pods_expiry
 from reconciler.settings import Settings
-from reconciler.values.certificates import PemCache
+from reconciler.values.certificates import Chain, PemCache
 from reconciler.values.memo import Memo
 
 
@@ -25,7 +26,7 @@ class TableBuilder:
 
     def __init__(self, settings: Settings, pems: PemCache) -> None:
         self._tenants = Memo(partial(read_tenant, settings=settings, pems=pems))
-        self._hosts = Memo(build_host)
+        self._hosts = Memo(partial(build_host, settings=settings))
         self._pems = pems
         self._settings = settings
 
@@ -51,19 +52,24 @@ class TableBuilder:
         problems += map(tell_unlisted, sorted(unlisted))
         problems += tell_denied(self._settings.denied_options)
         problems += (_tell_crowded(served[name]) for name in crowded if name in served)
-        problems += (problem for host in hosts for problem in tell_expiry(host, now))
         default = self._read_default(snapshot)
         problems += tell_default(default, now)
         used = {location.upstream for host in hosts for location in host.locations}
+        upstreams = tuple(
+            path.upstream for tenant in tenants.values() for path in tenant.paths if path.upstream.name in used
+        )
+        with_options = [upstream for upstream in upstreams if upstream.options]
+        problems += _tell_dates(hosts, with_options, now)
         routes = Routes(
             hosts,
-            tuple(path.upstream for tenant in tenants.values() for path in tenant.paths if path.upstream.name in used),
+            upstreams,
             tuple((tenant.name, tenant.api_key) for tenant in tenants.values() if tenant.api_key),
             size,
             default if snapshot.default_pair else None,
             tuple(shadow for shadow in shadows if shadow.name not in crowded),
         )
-        good_until = min(_find_moments([host.tls for host in hosts] + [default], now), default=math.inf)
+        chains = _list_chains([*(host.tls for host in hosts), default], with_options)
+        good_until = min((one for chain in chains for one in list_moments(chain) if one > now), default=math.inf)
         return RoutingTable(routes, tuple(cut_problems(problems)), good_until)
 
     def settle(self, snapshot: Snapshot) -> dict[str, Contest]:
@@ -100,9 +106,18 @@ def _tell_crowded(host: Host) -> Problem:
     return problem_of(host.namespace, f"host {host.name}", why, "fewer hosts, or other names", Reason.LIMIT)
 
 
-def _find_moments(served: Iterable[Tls | None], now: float) -> Iterator[float]:
-    """List the moments after `now` at which something is to be told of a certificate, or no longer."""
+def _tell_dates(hosts: Iterable[Host], upstreams: Iterable[Upstream], now: float) -> Iterator[Problem]:
+    for host in hosts:
+        yield from tell_expiry(host, now)
+    for upstream in upstreams:
+        yield from tell_pods_expiry(upstream, now)
+
+
+def _list_chains(served: Iterable[Tls | None], upstreams: Iterable[Upstream]) -> Iterator[Chain]:
+    """List all certificates of which something may have to be told as time passes."""
     for tls in served:
-        for chain in (tls.chain, tls.client) if tls else ():
-            if chain:
-                yield from (moment for moment in list_moments(chain) if moment > now)
+        yield from (chain for chain in ((tls.chain, tls.client) if tls else ()) if chain)
+    for upstream in upstreams:
+        pods = find_pod_tls(upstream.options)
+        if pods and pods.chain:
+            yield pods.chain

@@ -29,13 +29,13 @@ def read_tenant(namespace: Namespace, settings: Settings, pems: PemCache) -> Ten
     if namespace.pods and not names and not faults:
         faults = (Fault("", "names no host, so the paths of its Pods are not served", "an object of hosts"),)
     problems += (fault.as_problem(namespace.resource, settings.hosts_annotation) for fault in faults)
-    fields = SecretFields(namespace.secret.data) if namespace.secret else None
+    fields = SecretFields(namespace.secret.data, pems) if namespace.secret else None
     paths = tuple(read_paths(namespace.pods, fields, settings, problems))
     paths = limit_regexes(paths, namespace.name, problems)
-    paths = tuple(limit_options(paths, len(names), settings, problems))
     problems += _tell_lost_key(namespace, names, settings)
     hosts = tuple(_read_host(host, namespace, fields, settings, pems) for host in names)
     hosts = tuple(limit_certificates(hosts, namespace.name, settings))
+    paths = tuple(limit_options(paths, hosts, settings, problems))
     hosts, paths = limit_locations(hosts, paths, namespace.name, settings, problems)
     return Tenant(
         name=namespace.name,

@@ -46,6 +46,9 @@ HOST_NAME = Pattern(
     rf"(?:\*\.)?{_HOST_LABEL}(?:\.{_HOST_LABEL})*",
     "a DNS name of at most 253 characters, '*.' and such a name, or an IP address",
 )
+DNS_NAME = Pattern(
+    rf"(?!(?:.*\.)?[0-9]+\Z){_HOST_LABEL}(?:\.{_HOST_LABEL})*", "a DNS name of at most 253 characters, and no address"
+)
 URL_PATH = Pattern(
     rf"/(?:{_PCHAR}|/)*",
     "an absolute path of URL characters, others percent-encoded, at most 1024 characters",

@@ -28,6 +28,14 @@ EXAMPLES: dict[str, list[Any]] = {
         {"add": {"Set-Cookie": 'a="b\\c"; Path=/'}, "remove": ["X-Powered-By", "Via"]},
         {"set": {"X-Odd": "{}; # ' \\"}},
     ],
+    "buffering": [True, False],
+    "maxResponseHeaders": ["4Ki", "16Ki", "20001", "64Ki"],
+    "protocol": ["http", "grpc", "grpc"],
+    "tls": [
+        {"caCertificate": {"valueFrom": {"secretKeyRef": {"key": "ca.crt"}}}, "hostname": "Web.internal"},
+        {"insecureSkipVerify": True, "hostname": "web.internal"},
+        {"insecureSkipVerify": True},
+    ],
     "timeouts": [{"read": "1h30m"}, {"connect": "10ms", "send": "24h"}, {"connect": "75s", "read": "1s", "send": "1s"}],
 }
 
@@ -35,7 +43,7 @@ EXAMPLES: dict[str, list[Any]] = {
 LINES = (
     # A family of headers is written whole as soon as an option adds to it.
     r"add_header (?!Retry-After \$retry_after ).* always",
-    r"proxy_(set|hide)_header .*",
+    r"(proxy|grpc)_(set|hide)_header .*",
     r"if \$allowed_[0-9a-f]{16} = ",
     r"if \$denied_[0-9a-f]{16}",
     r"limit_req zone=limit1_[-0-9a-z.]+( burst=[0-9]+)? nodelay",
@@ -44,6 +52,12 @@ LINES = (
     r"uninitialized_variable_warn off",
     r"if \$preflight",
     r"client_max_body_size [0-9]+",
-    r"proxy_(connect|read|send)_timeout [0-9]+ms",
-    r"proxy_next_upstream error",
+    r"(proxy|grpc)_(connect|read|send)_timeout [0-9]+ms",
+    r"(proxy|grpc)_next_upstream error",
+    r"(proxy|grpc)_buffer_size [0-9]+",
+    r"proxy_(buffers 8|busy_buffers_size) [0-9]+",
+    r"client_body_timeout [0-9]+ms",
+    r"(proxy|grpc)_ssl_(name [a-z0-9.-]+|server_name on|verify on|verify_depth 4)",
+    r"(proxy|grpc)_ssl_trusted_certificate ssl/_pods/[0-9a-f]{32}\.crt",
+    r"proxy_buffering off",
 )

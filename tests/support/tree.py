@@ -9,6 +9,7 @@ import crossplane
 from support.option_examples import LINES
 
 from reconciler.routing.model import Answer, Location, Match, Routes
+from reconciler.routing.options import find_option
 from reconciler.settings import Settings
 
 
@@ -114,7 +115,10 @@ def expect_location(location: Location) -> str:
     key = f"set $key_of {location.namespace}; auth_request api-key; " if location.api_key else ""
     if location.answer is Answer.UNAVAILABLE:
         return f"{key}add_header Retry-After $retry_after always; try_files /no-ready-pod =503"
-    return f"{key}proxy_pass http://{location.upstream}{location.target or ''}"
+    secure = "s" if find_option(location.options, "tls") else ""
+    if find_option(location.options, "protocol"):
+        return f"{key}grpc_pass grpc{secure}://{location.upstream}"
+    return f"{key}proxy_pass http{secure}://{location.upstream}{location.target or ''}"
 
 
 def parts_of(namespace: str, routes: Routes) -> object:

@@ -2,8 +2,12 @@
 
 from reconciler.routing.keys import (
     address_ranges,
+    buffering,
     cors,
     max_request_body,
+    max_response_headers,
+    pod_tls,
+    protocol,
     rate_limit,
     request_headers,
     response_headers,
@@ -21,6 +25,10 @@ _KEYS = (
     timeouts.KEY,
     request_headers.KEY,
     response_headers.KEY,
+    max_response_headers.KEY,
+    buffering.KEY,
+    protocol.KEY,
+    pod_tls.KEY,
 )
 PATH_KEYS: dict[str, Key] = {key.name: key for key in _KEYS}
 
@@ -35,3 +43,8 @@ def filter_protections(options: Options) -> Options:
 def filter_podless(options: Options) -> Options:
     """Give the options that count on a path without a ready Pod too: who may use it, and what its answers say."""
     return tuple(option for option in options if not PATH_KEYS[option.name].needs_pods)
+
+
+def filter_closing(options: Options) -> Options:
+    """Give the options without which requests could go where they must not."""
+    return tuple(option for option in options if PATH_KEYS[option.name].kind.closes)

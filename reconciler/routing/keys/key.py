@@ -35,17 +35,18 @@ class Kind(Enum):
 class Key:
     """A key of a path's entry; a dot in its name stands for an object around it.
 
-    `parse` gets the value, its place for messages, and the settings; it raises Refused for a bad value. `resolve`
-    replaces a reference by what the routing Secret holds. `check_others` gets the value, its place and the names of all
-    keys of the entry; it raises Refused if the value cannot stand beside another key. `weight` is the number of
-    locations that the key counts as besides the path's own, `zones` that of shared memory zones, and `count_ranges`
-    counts ranges of addresses. `needs_pods` is False for what counts on a path without a ready Pod too. `shape`,
+    `parse` gets the value, its place for messages, and the settings; it raises Refused for a bad value, and gives None
+    for one that says what holds without the key. `resolve` replaces a reference by what the routing Secret holds.
+    `check_others` gets the value, its place and the names of all keys of the entry; it raises Refused if the value
+    cannot stand beside another key. `weight` is the number of locations that the key counts as besides the path's own,
+    `zones` that of shared memory zones; `count_ranges` and `count_certificates` count ranges of addresses, and the
+    certificates of each location. `needs_pods` is False for what counts on a path without a ready Pod too. `shape`,
     `default` and `does` are for the reference.
     """
 
     name: str
     kind: Kind
-    parse: Callable[[Any, str, Settings], Value]
+    parse: Callable[[Any, str, Settings], Value | None]
     shape: str
     default: str
     does: str
@@ -53,6 +54,7 @@ class Key:
     needs_pods: bool = True
     zones: int = 0
     count_ranges: Callable[[Any], int] = lambda _: 0
+    count_certificates: Callable[[Any], int] = lambda _: 0
     resolve: Callable[[Any, str, SecretFields | None], Value] | None = None
     check_others: Callable[[Any, str, Collection[str]], None] = lambda *_: None
 
