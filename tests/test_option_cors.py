@@ -142,9 +142,20 @@ def test_origins_that_match(router: Start, ips: list[str]) -> None:
     """A `*.` stands for one label; a default port is not written by browsers; a long name counts as a short one."""
     here = router()
     long = f"https://{'a' * 60}.{'b' * 60}.example.org"
-    policy = {"allowOrigins": ["https://*.example.net", "HTTPS://Shop.example.org:443", "http://*.dev:8080", long]}
+    # The longest origin that nginx's map holds as it is, and one that it does not.
+    edge = [f"https://{'a' * 60}.{'b' * number}" for number in (31, 32)]
+    assert [len(origin) for origin in edge] == [100, 101]
+    allowed = ["https://*.example.net", "HTTPS://Shop.example.org:443", "http://*.dev:8080", long, *edge]
+    policy = {"allowOrigins": allowed}
     here.serve(*team(ips[0], entry("/", cors=policy)))
-    good = ["https://a.example.net", "https://x-1.example.net", "https://shop.example.org", "http://a.dev:8080", long]
+    good = [
+        "https://a.example.net",
+        "https://x-1.example.net",
+        "https://shop.example.org",
+        "http://a.dev:8080",
+        long,
+        *edge,
+    ]
     assert [says(ask(here, origin)) for origin in good] == [{"allow-origin": origin} for origin in good]
     bad = ["https://shop.example.org:443", "http://a.dev", f"{long}x", long.replace(".", "x", 1)]
     assert [says(ask(here, origin)) for origin in bad] == [{}] * 4

@@ -60,5 +60,6 @@ KEY = Key(
     zones=1,
     needs_pods=False,
     does="How many requests a client may send, and how many more at once. Others get 429 and Retry-After. A client is "
-    "an IPv4 address, or 64 bits of an IPv6 address. Each router counts alone, and all of its hosts together.",
+    "an IPv4 address, or 64 bits of an IPv6 address. Each router counts alone, and all of its hosts together. "
+    "Behind a load balancer TRUSTED_PROXIES must name it, or all clients are one.",
 )
