@@ -28,6 +28,7 @@ from reconciler.rendering import quoting
 from reconciler.rendering.header_families import FAMILIES
 from reconciler.rendering.quoting import Token, join, quote
 from reconciler.routing.keys.address_ranges import AddressRanges
+from reconciler.routing.keys.basic_auth import BasicAuth
 from reconciler.routing.keys.catalogue import PATH_KEYS
 from reconciler.routing.keys.max_request_body import MaxRequestBody
 from reconciler.routing.keys.timeouts import Timeouts
@@ -37,7 +38,8 @@ from reconciler.routing.server_names import Slot
 from reconciler.settings import VARIABLES, Settings
 from reconciler.values.addresses import parse_address, parse_cidrs
 from reconciler.values.certificates import Chain
-from reconciler.values.patterns import DNS_LABEL, DNS_SUBDOMAIN, HOST_NAME, PROBE_PATH, REGEX_PATH, URL_PATH
+from reconciler.values.htpasswd import parse_htpasswd
+from reconciler.values.patterns import DATA_KEY, DNS_LABEL, DNS_SUBDOMAIN, HOST_NAME, PROBE_PATH, REGEX_PATH, URL_PATH
 from reconciler.values.value import Value
 
 PACKAGE = Path(reconciler.__file__).parent
@@ -287,7 +289,7 @@ def test_tokens_that_are_not_quoted() -> None:
 
 
 def test_what_is_written_beside_templates() -> None:
-    """Each file of a release holds a template's output, the routes as JSON, or a PEM that was written anew."""
+    """Each file of a release holds a template's output, the routes as JSON, or a PEM or passwords written anew."""
     found = [
         call for name, tree in MODULES.items() if name.startswith("rendering.") for call in find_calls(tree, "File")
     ]
@@ -296,7 +298,7 @@ def test_what_is_written_beside_templates() -> None:
             "_encode(main)", "_encode(keys)", "self._routes.write(routes)",
             "default.chain.pem if default else settings.ssl_cert", "default.key if default else settings.ssl_key",
             "host.tls.chain.pem", "host.tls.key", "host.tls.client.pem",
-            "_encode(quoting.render('release.conf.j2', **given))",
+            "_encode(quoting.render('release.conf.j2', **given))", "content",
         ]
     )  # fmt: skip
     tokens = ast.unparse(MODULES["rendering.tree"])
@@ -304,7 +306,8 @@ def test_what_is_written_beside_templates() -> None:
     assert "keys = quoting.render('api-keys.conf.j2'" in tokens
     others = {name for name, tree in MODULES.items() if find_calls(tree, "File")}
     assert others == {
-        "rendering.tree", "rendering.certificate_files", "disk.releases", "disk.recorder", "disk.trees",
+        "rendering.tree", "rendering.certificate_files", "rendering.option_files", "disk.carried", "disk.releases",
+        "disk.recorder", "disk.trees",
     }  # fmt: skip
     own = {ast.unparse(call.args[0]) for call in find_calls(MODULES["disk.releases"], "File")}
     assert own == {  # nginx reads none of these
@@ -346,6 +349,11 @@ def is_path(owner: Location | Upstream, path: str) -> bool:
 # The same for the values of options, which templates get as views.
 OPTION_VALUES: dict[type, dict[str, Held]] = {
     AddressRanges: {"ranges": lambda _, ranges: all(parse_cidrs(one)[0].text == one for one in ranges)},
+    BasicAuth: {
+        "field": lambda _, field: DATA_KEY.accepts(field),
+        "file": lambda _, name: _UPSTREAM.fullmatch(name),
+        "passwords": lambda _, lines: parse_htpasswd(lines) == lines,
+    },
     MaxRequestBody: {"bytes": lambda _, size: type(size) is int and 0 < size <= 2**40},
     Timeouts: dict.fromkeys(("connect", "read", "send"), is_number),
 }  # fmt: skip

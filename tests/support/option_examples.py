@@ -2,8 +2,10 @@
 
 from typing import Any
 
+REFERENCE = {"valueFrom": {"secretKeyRef": {"key": "htpasswd"}}}
 EXAMPLES: dict[str, list[Any]] = {
     "access.allow": [["10.0.0.0/8"], ["203.0.113.7", "2001:db8::/32"]],
+    "access.basicAuth": [REFERENCE],
     "access.deny": [["0.0.0.0/0"], ["198.51.100.0/24", "::1"]],
     "maxRequestBody": ["1", "10Mi", "1k"],
     "timeouts": [{"read": "1h30m"}, {"connect": "10ms", "send": "24h"}, {"connect": "75s", "read": "1s", "send": "1s"}],
@@ -13,6 +15,14 @@ EXAMPLES: dict[str, list[Any]] = {
 LINES = (
     r"if \$allowed_[0-9a-f]{16} = ",
     r"if \$denied_[0-9a-f]{16}",
+    r"if \$long_credentials",
+    r"auth_basic protected",
+    r"auth_basic_user_file passwords/[0-9a-f]{32}\.[a-z0-9-]{1,63}",
+    r"error_log stderr crit",
+    # Each family of headers is whole. Retry-After is no option.
+    r"proxy_set_header [A-Za-z0-9-]+ (\$[a-z0-9_]+)?",
+    r"proxy_hide_header [A-Za-z-]+",
+    r"add_header (?!Retry-After )[A-Za-z-]+ \$[a-z0-9_]+ always",
     r"client_max_body_size [0-9]+",
     r"proxy_(connect|read|send)_timeout [0-9]+ms",
     r"proxy_next_upstream error",

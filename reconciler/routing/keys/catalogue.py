@@ -1,12 +1,13 @@
 """Catalogue: all keys of a path's options, in the order in which a request meets them."""
 
-from reconciler.routing.keys import address_ranges, max_request_body, timeouts
+from reconciler.routing.keys import address_ranges, basic_auth, max_request_body, timeouts
 from reconciler.routing.keys.key import Key, Kind
 from reconciler.routing.options import Options
 
 _KEYS = (
     address_ranges.DENY,
     address_ranges.ALLOW,
+    basic_auth.KEY,
     max_request_body.KEY,
     timeouts.KEY,
 )

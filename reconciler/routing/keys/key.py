@@ -1,6 +1,6 @@
 """Key: the declaration of one option, from which everything that knows about options is made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -38,7 +38,8 @@ class Key:
     `parse` gets the value, its place for messages, and the settings; it raises Refused for a bad value. `resolve`
     replaces a reference by what the routing Secret holds. `weight` is the number of locations that the key counts as
     besides the path's own, `zones` that of shared memory zones, and `count_ranges` counts ranges of addresses.
-    `shape`, `default` and `does` are for the reference.
+    `list_secret_files` gives the files that a resolved value needs: their paths in the tree, and what nginx's workers
+    alone may read there. `shape`, `default` and `does` are for the reference.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Key:
     zones: int = 0
     count_ranges: Callable[[Any], int] = lambda _: 0
     resolve: Callable[[Any, str, SecretFields | None], Value] | None = None
+    list_secret_files: Callable[[Any], Iterable[tuple[str, bytes]]] = lambda _: ()
 
     @property
     def outer(self) -> str:
