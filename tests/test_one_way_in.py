@@ -30,6 +30,7 @@ from reconciler.rendering.quoting import Token, join, quote
 from reconciler.routing.keys.address_ranges import AddressRanges
 from reconciler.routing.keys.basic_auth import BasicAuth
 from reconciler.routing.keys.catalogue import PATH_KEYS
+from reconciler.routing.keys.external_auth import Authoriser, ExternalAuth, Identity, SignIn
 from reconciler.routing.keys.max_request_body import MaxRequestBody
 from reconciler.routing.keys.timeouts import Timeouts
 from reconciler.routing.model import Answer, ApiKey, Host, Location, Match, Routes, Server, Shadow, Tls, Upstream
@@ -38,8 +39,18 @@ from reconciler.routing.server_names import Slot
 from reconciler.settings import VARIABLES, Settings
 from reconciler.values.addresses import parse_address, parse_cidrs
 from reconciler.values.certificates import Chain
+from reconciler.values.header_names import is_of_requests
 from reconciler.values.htpasswd import parse_htpasswd
-from reconciler.values.patterns import DATA_KEY, DNS_LABEL, DNS_SUBDOMAIN, HOST_NAME, PROBE_PATH, REGEX_PATH, URL_PATH
+from reconciler.values.patterns import (
+    DATA_KEY,
+    DNS_LABEL,
+    DNS_SUBDOMAIN,
+    HEADER_NAME,
+    HOST_NAME,
+    PROBE_PATH,
+    REGEX_PATH,
+    URL_PATH,
+)
 from reconciler.values.value import Value
 
 PACKAGE = Path(reconciler.__file__).parent
@@ -50,7 +61,7 @@ MODULES = {
 # The modules that write an nginx configuration, and therefore use quoting.py.
 RENDERING = (
     "tree", "nginx_conf", "host_conf", "upstreams_conf", "listens", "certificate_files", "access_log", "option_parts",
-    "header_families",
+    "header_families", "external_checks", "key_checks",
 )  # fmt: skip
 ENVIRONMENT = quoting._ENVIRONMENT
 TEMPLATES = {name: ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0] for name in ENVIRONMENT.list_templates(["j2"])}
@@ -276,6 +287,8 @@ def test_tokens_that_are_not_quoted() -> None:
         "quoting.variable('forwarded_proto' if believed else 'scheme')",
         "quoting.variable('forwarded_host' if believed else 'sent_host')",
         "quoting.variable('retry_after')",
+        "quoting.variable('sent_upgrade')",
+        "quoting.variable('sent_connection')",
         "quoting.variable('client_verify')",
         "quoting.variable('request_id')",
         "quoting.variable('namespace')",
@@ -353,6 +366,20 @@ OPTION_VALUES: dict[type, dict[str, Held]] = {
         "field": lambda _, field: DATA_KEY.accepts(field),
         "file": lambda _, name: _UPSTREAM.fullmatch(name),
         "passwords": lambda _, lines: parse_htpasswd(lines) == lines,
+    },
+    ExternalAuth: dict.fromkeys(("path", "sign_in"), lambda _, path: path == "" or is_text(path)),
+    Authoriser: {
+        "upstream": lambda _, name: _UPSTREAM.fullmatch(name),
+        "uri": lambda _, uri: is_target(uri),
+    },
+    SignIn: {
+        "upstream": lambda _, name: _UPSTREAM.fullmatch(name),
+        "uri": lambda _, uri: re.fullmatch(r"/[A-Za-z0-9._~%/-]*", uri),
+    },
+    Identity: {
+        "number": lambda _, number: 1 <= number <= 8,
+        "header": lambda _, name: HEADER_NAME.accepts(name) and not is_of_requests(name),
+        "spellings": lambda one, names: all(name.replace("_", "-") == one.header for name in names),
     },
     MaxRequestBody: {"bytes": lambda _, size: type(size) is int and 0 < size <= 2**40},
     Timeouts: dict.fromkeys(("connect", "read", "send"), is_number),

@@ -192,6 +192,15 @@ def test_checks_come_in_order(here: Router, ips: list[str]) -> None:
     assert [here.ask(HOST, "/", **headers).status for headers in asked] == [401, 401, 403, 503]
 
 
+def test_too_many_paths(router: Start, ips: list[str]) -> None:
+    """A password takes as much of a Namespace's share as three more paths; beyond it, the last paths are closed."""
+    here = router(MAX_LOCATIONS_PER_NAMESPACE="10")
+    paths = [entry("/a", access=BY_PASSWORD), entry("/b", access=BY_PASSWORD)]
+    here.serve(*team(ips[0], *paths), secret("a", htpasswd=GOOD))
+    assert [ask(here, "/a"), ask(here, "/b")] == [401, 403]
+    assert "path '/b' access.basicAuth is beyond the Namespace's share: all requests get 403" in told(here)
+
+
 def test_the_file(here: Router, ips: list[str]) -> None:
     """Only nginx reads the file; its name is the same whatever the passwords are, and paths share one file."""
     first = here.serve(

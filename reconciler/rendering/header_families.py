@@ -13,8 +13,13 @@ from reconciler.settings import Settings
 FAMILIES = ("hide_header", "add_header", "set_header")
 
 
-def write_family(family: str, settings: Settings, *, module: str = "proxy", blanks: int = 12) -> Token:
-    """Write the directives of one family for the nginx module that passes requests on, with `blanks` in front."""
+def write_family(
+    family: str, settings: Settings, *, module: str = "proxy", blanks: int = 12, upgrades: bool = True
+) -> Token:
+    """Write the directives of one family for the nginx module that passes requests on, with `blanks` in front.
+
+    With `upgrades`, a client's connection can become a WebSocket.
+    """
     # A proxy that uses the PROXY protocol writes no headers: all headers are the client's.
     believed = settings.trusted_proxies and not settings.proxy_protocol
     logging = view_logging(settings)
@@ -22,6 +27,8 @@ def write_family(family: str, settings: Settings, *, module: str = "proxy", blan
         "headers.j2",
         family,
         module=quote(module),
+        upgrade=quoting.variable("sent_upgrade") if upgrades else quote(""),
+        connection=quoting.variable("sent_connection") if upgrades else quote(""),
         forwarded_proto=quoting.variable("forwarded_proto" if believed else "scheme"),
         forwarded_host=quoting.variable("forwarded_host" if believed else "sent_host"),
         identities=(quoting.variable("client_verify"),) if settings.ssl_cert else (),

@@ -36,10 +36,12 @@ class Key:
     """A key of a path's entry; a dot in its name stands for an object around it.
 
     `parse` gets the value, its place for messages, and the settings; it raises Refused for a bad value. `resolve`
-    replaces a reference by what the routing Secret holds. `weight` is the number of locations that the key counts as
+    replaces a reference by what the routing Secret holds. `passing` is True if the key says how nginx talks to Pods,
+    which then holds also for what nginx asks them itself. `weight` is the number of locations that the key counts as
     besides the path's own, `zones` that of shared memory zones, and `count_ranges` counts ranges of addresses.
-    `list_secret_files` gives the files that a resolved value needs: their paths in the tree, and what nginx's workers
-    alone may read there. `shape`, `default` and `does` are for the reference.
+    `list_headers` gives the headers of answers for which nginx needs a variable. `list_secret_files` gives the files
+    that a resolved value needs: their paths in the tree, and what nginx's workers alone may read there. `shape`,
+    `default` and `does` are for the reference.
     """
 
     name: str
@@ -48,10 +50,12 @@ class Key:
     shape: str
     default: str
     does: str
+    passing: bool = False
     weight: int = 0
     zones: int = 0
     count_ranges: Callable[[Any], int] = lambda _: 0
     resolve: Callable[[Any, str, SecretFields | None], Value] | None = None
+    list_headers: Callable[[Any], Iterable[str]] = lambda _: ()
     list_secret_files: Callable[[Any], Iterable[tuple[str, bytes]]] = lambda _: ()
 
     @property
