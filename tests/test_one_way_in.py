@@ -17,7 +17,7 @@ from jinja2 import meta, nodes
 from markupsafe import Markup
 from support import hostile
 from support.authority import Authority
-from support.objects import namespace, secret, tls, web
+from support.objects import namespace, pod, secret, tls, web
 from support.option_examples import EXAMPLES
 from support.stages import build_table, normalise
 from test_properties import CHECKS, REGEX
@@ -28,9 +28,11 @@ from reconciler.rendering import quoting
 from reconciler.rendering.header_families import FAMILIES
 from reconciler.rendering.quoting import Token, join, quote
 from reconciler.routing.keys.address_ranges import AddressRanges
+from reconciler.routing.keys.basic_auth import BasicAuth
 from reconciler.routing.keys.buffering import Unbuffered
 from reconciler.routing.keys.catalogue import PATH_KEYS
 from reconciler.routing.keys.cors import Cors
+from reconciler.routing.keys.external_auth import Authoriser, ExternalAuth, Identity, SignIn
 from reconciler.routing.keys.header_changes import Header
 from reconciler.routing.keys.max_request_body import MaxRequestBody
 from reconciler.routing.keys.max_response_headers import MaxResponseHeaders
@@ -46,6 +48,8 @@ from reconciler.routing.server_names import Slot
 from reconciler.settings import VARIABLES, Settings
 from reconciler.values.addresses import parse_address, parse_cidrs
 from reconciler.values.certificates import Chain
+from reconciler.values.header_names import is_of_requests
+from reconciler.values.htpasswd import parse_htpasswd
 from reconciler.values.patterns import (
     DATA_KEY,
     DNS_LABEL,
@@ -70,7 +74,7 @@ MODULES = {
 # The modules that write an nginx configuration, and therefore use quoting.py.
 RENDERING = (
     "tree", "nginx_conf", "host_conf", "upstreams_conf", "listens", "certificate_files", "access_log", "option_parts",
-    "header_families",
+    "header_families", "external_checks", "key_checks",
 )  # fmt: skip
 ENVIRONMENT = quoting._ENVIRONMENT
 TEMPLATES = {name: ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0] for name in ENVIRONMENT.list_templates(["j2"])}
@@ -297,6 +301,7 @@ def test_tokens_that_are_not_quoted() -> None:
         "quoting.variable('forwarded_host' if believed else 'sent_host')",
         "quoting.variable('retry_after')",
         "quoting.variable('sent_upgrade')",
+        "quoting.variable('sent_connection')",
         "quoting.variable('client_verify')",
         "quoting.variable('request_id')",
         "quoting.variable('namespace')",
@@ -310,7 +315,7 @@ def test_tokens_that_are_not_quoted() -> None:
 
 
 def test_what_is_written_beside_templates() -> None:
-    """Each file of a release holds a template's output, the routes as JSON, or a PEM that was written anew."""
+    """Each file of a release holds a template's output, the routes as JSON, or a PEM or passwords written anew."""
     found = [
         call for name, tree in MODULES.items() if name.startswith("rendering.") for call in find_calls(tree, "File")
     ]
@@ -319,7 +324,7 @@ def test_what_is_written_beside_templates() -> None:
             "_encode(main)", "_encode(keys)", "self._routes.write(routes)",
             "default.chain.pem if default else settings.ssl_cert", "default.key if default else settings.ssl_key",
             "host.tls.chain.pem", "host.tls.key", "host.tls.client.pem", "tls.chain.pem",
-            "_encode(quoting.render('release.conf.j2', **given))",
+            "_encode(quoting.render('release.conf.j2', **given))", "content",
         ]
     )  # fmt: skip
     tokens = ast.unparse(MODULES["rendering.tree"])
@@ -327,7 +332,8 @@ def test_what_is_written_beside_templates() -> None:
     assert "keys = quoting.render('api-keys.conf.j2'" in tokens
     others = {name for name, tree in MODULES.items() if find_calls(tree, "File")}
     assert others == {
-        "rendering.tree", "rendering.certificate_files", "disk.releases", "disk.recorder", "disk.trees",
+        "rendering.tree", "rendering.certificate_files", "rendering.option_files", "disk.carried", "disk.releases",
+        "disk.recorder", "disk.trees",
     }  # fmt: skip
     own = {ast.unparse(call.args[0]) for call in find_calls(MODULES["disk.releases"], "File")}
     assert own == {  # nginx reads none of these
@@ -384,6 +390,25 @@ OPTION_VALUES: dict[type, dict[str, Held]] = {
     RateLimit: {
         **dict.fromkeys(("requests", "burst"), is_number),
         "unit": lambda _, unit: unit in ("second", "minute"),
+    },
+    BasicAuth: {
+        "field": lambda _, field: DATA_KEY.accepts(field),
+        "file": lambda _, name: _UPSTREAM.fullmatch(name),
+        "passwords": lambda _, lines: parse_htpasswd(lines) == lines,
+    },
+    ExternalAuth: dict.fromkeys(("path", "sign_in"), lambda _, path: path == "" or is_text(path)),
+    Authoriser: {
+        "upstream": lambda _, name: _UPSTREAM.fullmatch(name),
+        "uri": lambda _, uri: is_target(uri),
+    },
+    SignIn: {
+        "upstream": lambda _, name: _UPSTREAM.fullmatch(name),
+        "uri": lambda _, uri: re.fullmatch(r"/[A-Za-z0-9._~%/-]*", uri),
+    },
+    Identity: {
+        "number": lambda _, number: 1 <= number <= 8,
+        "header": lambda _, name: HEADER_NAME.accepts(name) and not is_of_requests(name),
+        "spellings": lambda one, names: all(name.replace("_", "-") == one.header for name in names),
     },
     MaxRequestBody: {"bytes": lambda _, size: type(size) is int and 0 < size <= 2**40},
     Header: {
@@ -510,10 +535,12 @@ def test_what_is_held_holds(how: Settings, authority: Authority) -> None:
     met: set[type] = set()
     certificate, key = authority.issue("secure.dev")
     how = replace(how, ssl_cert=certificate, ssl_key=key)
+    asking = {"basePath": "/app", "containerPort": 3000, "access": {"externalAuth": {"path": "/", "signInPath": "/"}}}
     secure = [
         namespace("secure", {"secure.dev": tls(client="ca.crt")}),
         secret("secure", ssl_crt=certificate, ssl_key=key, ca_crt=authority.pem),
         web("secure", 3000, tls=EXAMPLES["tls"][0]),
+        pod("secure", "app-0", "10.0.0.9", [asking], [{"containerPort": 3000}]),
     ]
 
     @given(hostile.clusters)

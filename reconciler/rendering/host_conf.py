@@ -7,7 +7,9 @@ from msgspec.structs import replace
 from reconciler.rendering import quoting
 from reconciler.rendering.access_log import view_labels, view_request_id
 from reconciler.rendering.certificate_files import write_client_path, write_pair
+from reconciler.rendering.external_checks import find_external_auth, view_asks, view_external_checks, view_sign_ins
 from reconciler.rendering.header_families import FAMILIES, write_family
+from reconciler.rendering.key_checks import KeyCheck, write_key_header
 from reconciler.rendering.listens import write_listens
 from reconciler.rendering.option_parts import find_module, write_options
 from reconciler.rendering.path_rules import PathRules
@@ -35,6 +37,7 @@ class _Location(Value, frozen=True):
 
     match: Token
     keyed: tuple[Token, ...] = ()
+    asks: tuple[Token, ...] = ()
     passes: tuple[_Pass, ...] = ()
     returns: tuple[int, ...] = ()
     retry_after: tuple[Token, ...] = ()
@@ -42,13 +45,6 @@ class _Location(Value, frozen=True):
     labels: tuple[Token, ...] = ()
     options: tuple[Token, ...] = ()
     header_families: tuple[Token, ...] = ()
-
-
-class _KeyCheck(Value, frozen=True):
-    """The check of API keys: the variable with the request's key, and a number for each key besides the first one."""
-
-    header: Token
-    others: tuple[int, ...]
 
 
 def render_host(host: Host, settings: Settings) -> Token:
@@ -69,20 +65,23 @@ def render_host(host: Host, settings: Settings) -> Token:
         clients=(write_client_path(host.name, settings),) if host.tls and host.tls.client else (),
         too_long=(414,) if any(location.match.is_regex for location in host.locations) else (),
         key_checks=_view_key_check(host, settings),
+        external_checks=view_external_checks(host.locations, settings),
+        sign_ins=view_sign_ins(host.locations),
         locations=locations,
     )
 
 
-def _view_key_check(host: Host, settings: Settings) -> tuple[_KeyCheck, ...]:
+def _view_key_check(host: Host, settings: Settings) -> tuple[KeyCheck, ...]:
     """Give the host's check of API keys, if it needs one.
 
     It compares as many keys as the Namespace with the most keys has.
     """
     more = [
-        location.more_keys for location in host.locations if location.api_key and location.answer is not Answer.CLOSED
+        location.more_keys
+        for location in host.locations
+        if location.api_key and location.answer is not Answer.CLOSED and not find_external_auth(location)
     ]
-    header = quoting.variable("http_" + settings.api_key_header.lower().replace("-", "_"))
-    return (_KeyCheck(header, tuple(range(max(more)))),) if more else ()
+    return (KeyCheck(write_key_header(settings), tuple(range(max(more)))),) if more else ()
 
 
 def _view_default(match: Token, path: str, settings: Settings) -> _Location:
@@ -104,20 +103,25 @@ def _view_location(location: Location, settings: Settings) -> _Location:
     if location.answer is Answer.CLOSED:
         return _Location(match, returns=(403,))
     keyed = (quote(location.namespace),) if location.api_key else ()
+    asks = view_asks(location)
     options = tuple(
         part for place in ("first", "location") for part in write_options(place, location.options, location.upstream)
     )
     if location.answer is Answer.UNAVAILABLE:
         families = tuple(_write_families(location, settings, ("add_header",)))
-        # A location with a header of its own does not inherit others.
-        answers = () if families else view_request_id(settings)
-        retry_after = (quoting.variable("retry_after"),)
         return _Location(
-            match, keyed=keyed, retry_after=retry_after, answers=answers, options=options, header_families=families
+            match,
+            keyed=keyed,
+            asks=asks,
+            retry_after=(quoting.variable("retry_after"),),
+            # A location with a header of its own does not inherit others.
+            answers=() if families else view_request_id(settings),
+            options=options,
+            header_families=families,
         )
     passes = (_view_pass(location),)
     families = tuple(_write_families(location, settings, FAMILIES))
-    return _Location(match, keyed=keyed, passes=passes, options=options, header_families=families)
+    return _Location(match, keyed=keyed, asks=asks, passes=passes, options=options, header_families=families)
 
 
 def _view_pass(location: Location) -> _Pass:

@@ -10,6 +10,7 @@ from reconciler.rendering.certificate_files import collect_certificates
 from reconciler.rendering.host_conf import render_host
 from reconciler.rendering.kept_connections import share_room
 from reconciler.rendering.nginx_conf import render_main
+from reconciler.rendering.option_files import collect_option_files
 from reconciler.rendering.option_parts import write_options
 from reconciler.rendering.quoting import Token, quote
 from reconciler.rendering.routes_file import API_KEYS_FILE, ROUTES_FILE, RoutesWriter
@@ -59,7 +60,8 @@ class TreeRenderer:
             ROUTES_FILE: File(self._routes.write(routes)),
             API_KEYS_FILE: File(_encode(keys), SECRET),
         }
-        return dict(sorted({**files, **collect_certificates(routes, self._settings)}.items()))
+        more = collect_certificates(routes, self._settings) | collect_option_files(routes.upstreams)
+        return dict(sorted({**files, **more}.items()))
 
 
 def render_release(name: str, socket: str, *, counts: bool = False) -> File:

@@ -1,7 +1,10 @@
 """From the claims to a host: its locations in serving order, and every conflict about them as a problem."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
+from reconciler.routing.annotations import Refused
+from reconciler.routing.authorisers import appoint
 from reconciler.routing.grpc_clients import tell_unreachable
 from reconciler.routing.keys.catalogue import filter_podless
 from reconciler.routing.model import Answer, Host, Location, Match, Path, Tenant
@@ -53,7 +56,10 @@ def build_host(contest: Contest, settings: Settings) -> BuiltHost:
     # The owner decides for all, and a guest for its own paths.
     closed = {claim.tenant.name for claim in contest.claims if wish.require_api_key or claim.wish.require_api_key}
     problems += _tell_missing_keys(name, (one for one in taken.values() if one.tenant.name in closed))
-    locations = [_make_location(*item, item[1].tenant.name in closed) for item in taken.items() if item[1].served]
+    appointed = _appoint_authorisers(name, taken, problems)
+    locations = [
+        _make_location(*item, appointed, item[1].tenant.name in closed) for item in taken.items() if item[1].served
+    ]
     locations += _reserve_well_known(owner, taken)
     problems += tell_unreachable(name, locations, settings, tls=wish.tls is not None)
     host = Host(name, find_slots(name), owner.tenant.name, wish.tls, tuple(sorted(locations, key=_serving_order)))
@@ -129,10 +135,39 @@ def _serving_order(location: Location) -> tuple[bool, str, str]:
     return location.match.is_regex, location.path, location.match.value
 
 
-def _make_location(name: _LocationName, taken: _Taken, needs_key: bool) -> Location:
+def _appoint_authorisers(
+    host: str, taken: dict[_LocationName, _Taken], problems: list[Problem]
+) -> dict[str, Options | None]:
+    """Give the options of each upstream on a host, with the authorisers of its paths; None if nobody can decide."""
+    appointed: dict[str, Options | None] = {}
+    for one in taken.values():
+        upstream = one.path.upstream
+        if upstream.name in appointed:
+            continue
+        try:
+            appointed[upstream.name] = appoint(upstream.options, one.path, partial(_find_path, taken, one.tenant.name))
+        except Refused as refused:
+            appointed[upstream.name] = None
+            fault = refused.fault
+            what = f"host {host} path {excerpt(upstream.match.value + upstream.path)} {fault.what}"
+            why = f"{fault.why}: all requests get 403"
+            problems.append(problem_of(one.tenant.name, what, why, fault.expected, Reason.OPTION))
+    return appointed
+
+
+def _find_path(taken: dict[_LocationName, _Taken], namespace: str, path: str) -> Path | None:
+    """Find the path of a Namespace with this basePath among the locations of a host."""
+    found = taken.get(("=", path))
+    return found.path if found and found.tenant.name == namespace and found.path.path == path else None
+
+
+def _make_location(
+    name: _LocationName, taken: _Taken, appointed: dict[str, Options | None], needs_key: bool
+) -> Location:
     modifier, path = name
     key = taken.tenant.api_key
-    answer = _choose_answer(taken, needs_key)
+    options = appointed[taken.path.upstream.name]
+    answer = Answer.CLOSED if options is None else _choose_answer(taken, needs_key)
     return Location(
         match=Match(modifier),
         path=path,
@@ -142,7 +177,7 @@ def _make_location(name: _LocationName, taken: _Taken, needs_key: bool) -> Locat
         answer=answer,
         api_key=key is not None,
         more_keys=len(key.values[1:]) if key else 0,
-        options=_choose_options(taken.path.upstream.options, answer),
+        options=_choose_options(options or (), answer),
     )
 
 

@@ -12,6 +12,7 @@ from reconciler.settings import Settings
 from reconciler.values.messages import excerpt
 
 MOST_REGEXES = 20  # nginx tries them one after the other for each request
+MOST_HEADERS = 20  # nginx has a variable for each, which takes memory in all requests
 
 
 def limit_regexes(paths: tuple[Path, ...], namespace: str, problems: list[Problem]) -> tuple[Path, ...]:
@@ -71,6 +72,22 @@ class _Share:
         return not used or self._left >= 0
 
 
+class _HeaderShare(_Share):
+    """A Namespace's share of different headers."""
+
+    def __init__(self) -> None:
+        super().__init__(MOST_HEADERS, f"at most {MOST_HEADERS} different responseHeaders", lambda _: 0)
+        self._taken: set[str] = set()
+
+    def take(self, option: Option) -> bool:
+        """Take the headers that an option names; False if they are more than what is left."""
+        wanted = self._taken.union(PATH_KEYS[option.name].list_headers(option.value))
+        if len(wanted) > MOST_HEADERS:
+            return False
+        self._taken = wanted
+        return True
+
+
 def limit_options(
     paths: tuple[Path, ...], hosts: tuple[TenantHost, ...], settings: Settings, problems: list[Problem]
 ) -> Iterator[Path]:
@@ -88,6 +105,7 @@ def limit_options(
         _Share(settings.max_ranges, f"at most {settings.max_ranges} (MAX_RANGES_PER_NAMESPACE)", _count_ranges),
         _Share(certificates // locations, few, _count_certificates),
         _Share(room, "fewer paths or hosts (MAX_LOCATIONS_PER_NAMESPACE)", lambda one: PATH_KEYS[one.name].weight),
+        _HeaderShare(),
     )
     for path in paths:
         upstream = path.upstream

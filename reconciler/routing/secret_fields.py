@@ -9,10 +9,14 @@ NOT_THERE = "refers to a Secret that does not exist"
 
 
 class SecretFields(dict[str, bytes | None]):
-    """The fields of a routing Secret by name, and what parses PEMs in them. A value that is not base64 is None."""
+    """The fields of a Namespace's routing Secret by name, and what parses PEMs in them.
 
-    def __init__(self, fields: Iterable[tuple[str, bytes | None]], pems: PemCache) -> None:
-        super().__init__(fields)
+    A value that is not base64 is None.
+    """
+
+    def __init__(self, data: Iterable[tuple[str, bytes | None]], namespace: str, pems: PemCache) -> None:
+        super().__init__(data)
+        self.namespace = namespace
         self.pems = pems
 
     def __repr__(self) -> str:

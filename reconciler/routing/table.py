@@ -69,8 +69,7 @@ class TableBuilder:
             tuple(shadow for shadow in shadows if shadow.name not in crowded),
         )
         chains = _list_chains([*(host.tls for host in hosts), default], with_options)
-        good_until = min((one for chain in chains for one in list_moments(chain) if one > now), default=math.inf)
-        return RoutingTable(routes, tuple(cut_problems(problems)), good_until)
+        return RoutingTable(routes, tuple(cut_problems(problems)), _find_next(chains, now))
 
     def settle(self, snapshot: Snapshot) -> dict[str, Contest]:
         """Settle who serves each host that a Snapshot's Namespaces name, sorted by host."""
@@ -84,6 +83,11 @@ class TableBuilder:
         settings = self._settings
         pair = snapshot.default_pair or PemPair(settings.ssl_cert, settings.ssl_key)
         return Tls(self._pems.parse_chain(pair.certificate), pair.key, None) if pair.certificate else None
+
+
+def _find_next(chains: Iterable[Chain], now: float) -> float:
+    """Give the next moment at which something else is to be told of certificates; infinite if there is none."""
+    return min((one for chain in chains for one in list_moments(chain) if one > now), default=math.inf)
 
 
 def _find_crowded(names: Mapping[str, tuple[Slot, ...]], contests: dict[str, Contest]) -> tuple[int, frozenset[str]]:

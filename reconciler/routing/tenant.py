@@ -29,7 +29,7 @@ def read_tenant(namespace: Namespace, settings: Settings, pems: PemCache) -> Ten
     if namespace.pods and not names and not faults:
         faults = (Fault("", "names no host, so the paths of its Pods are not served", "an object of hosts"),)
     problems += (fault.as_problem(namespace.resource, settings.hosts_annotation) for fault in faults)
-    fields = SecretFields(namespace.secret.data, pems) if namespace.secret else None
+    fields = SecretFields(namespace.secret.data, namespace.name, pems) if namespace.secret else None
     paths = tuple(read_paths(namespace.pods, fields, settings, problems))
     paths = limit_regexes(paths, namespace.name, problems)
     problems += _tell_lost_key(namespace, names, settings)

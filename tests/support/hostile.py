@@ -146,7 +146,15 @@ probes = st.fixed_dictionaries(
     optional={"periodSeconds": seconds, "timeoutSeconds": seconds, "failureThreshold": seconds},
 )
 secret_names = st.sampled_from(["api_key", "api-key.next", "api-key.x", "ssl_crt", "x"])
-secret_fields = st.dictionaries(secret_names, st.binary(max_size=60))
+passwords = mostly(
+    st.sampled_from([b"alice:$apr1$saltsalt$" + b"./09AZaz" * 2 + b"abcdef\n", b"bob:{SSHA}" + b"A" * 32]),
+    st.binary(max_size=60) | st.sampled_from([b"a:$apr1$s$short", b"a:$2y$12$" + b"a" * 53, b"#c\n\n", b"a" * 70_000]),
+)
+secret_fields = st.builds(
+    lambda some, one: some | one,
+    st.dictionaries(secret_names, st.binary(max_size=60)),
+    st.fixed_dictionaries({}, optional={"htpasswd": passwords}),
+)
 
 
 # What a kubelet, or the control plane for a node that is lost, writes into a Pod's status. Most Pods are ready.

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+REFERENCE = {"valueFrom": {"secretKeyRef": {"key": "htpasswd"}}}
 EXAMPLES: dict[str, list[Any]] = {
     "access.allow": [["10.0.0.0/8"], ["203.0.113.7", "2001:db8::/32"]],
+    "access.basicAuth": [REFERENCE],
     "access.deny": [["0.0.0.0/0"], ["198.51.100.0/24", "::1"]],
     "access.rateLimit": [{"requests": 1, "unit": "minute"}, {"requests": 10000, "unit": "second", "burst": 0}],
     "cors": [
@@ -16,6 +18,11 @@ EXAMPLES: dict[str, list[Any]] = {
             "allowCredentials": True,
         },
         {"allowOrigins": [f"https://{'a' * 60}.{'b' * 60}.example.org"]},
+    ],
+    "access.externalAuth": [
+        {"path": "/"},
+        {"path": "/a", "responseHeaders": ["Authorization"]},
+        {"path": "/", "signInPath": "/", "responseHeaders": ["X-Auth-Request-User", "X-Team"]},
     ],
     "maxRequestBody": ["1", "10Mi", "1k"],
     "requestHeaders": [
@@ -51,7 +58,13 @@ LINES = (
     r"set \$cors_[a-z]+ .*",
     r"uninitialized_variable_warn off",
     r"if \$preflight",
-    r"client_max_body_size [0-9]+",
+    r"if \$long_credentials",
+    r"auth_basic protected",
+    r"auth_basic_user_file passwords/[0-9a-f]{32}\.[a-z0-9-]{1,63}",
+    r"error_log stderr crit",
+    r"error_page 401 = @sign-in-[0-9a-f]{32}\.[a-z0-9-]{1,63}",
+    r"auth_request_set \$(authoriser_status|identity_[1-8]) \$upstream_(status|http_[a-z0-9_]{1,64})",
+    r"client_max_body_size [1-9][0-9]*",
     r"(proxy|grpc)_(connect|read|send)_timeout [0-9]+ms",
     r"(proxy|grpc)_next_upstream error",
     r"(proxy|grpc)_buffer_size [0-9]+",

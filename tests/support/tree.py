@@ -8,6 +8,8 @@ from typing import Any
 import crossplane
 from support.option_examples import LINES
 
+from reconciler.rendering.external_checks import find_external_auth
+from reconciler.routing.keys.external_auth import ExternalAuth
 from reconciler.routing.model import Answer, Location, Match, Routes
 from reconciler.routing.options import find_option
 from reconciler.settings import Settings
@@ -92,12 +94,37 @@ def expect_servers(routes: Routes, how: Settings) -> dict[str, Server]:
         if not any(location.match is Match.PREFIX and location.path == "/" for location in host.locations):
             here["/",] = "return 404"
         if checked := [
-            location for location in host.locations if location.api_key and location.answer is not Answer.CLOSED
+            location
+            for location in host.locations
+            if location.api_key and location.answer is not Answer.CLOSED and not find_external_auth(location)
         ]:
             more = "if $http_x_routing_api_key = $api_key; set $key_of $key_of/; "
             most = max(location.more_keys for location in checked)
             here["=", "api-key"] = f"internal; {more * most}if $http_x_routing_api_key != $api_key; return 204"
+        for location in host.locations:
+            if auth := find_external_auth(location):
+                here |= expect_external_auth(auth, location)
     return servers
+
+
+def expect_external_auth(auth: ExternalAuth, location: Location) -> Server:
+    """Write what asks an authoriser, and what sends clients to sign in."""
+    (authoriser,) = auth.authorisers
+    more = "if $http_x_routing_api_key = $api_key; set $key_of $key_of/; " * location.more_keys
+    key = f"{more}if $http_x_routing_api_key != $api_key; " if location.api_key else ""
+    secure = "s" if find_option(authoriser.options, "tls") else ""
+    what = (
+        f"proxy_pass_request_body off; proxy_pass http{secure}://{authoriser.upstream}{authoriser.uri}"
+        if authoriser.ready
+        else "return 503"
+    )
+    pages = {
+        (f"@sign-in-{page.upstream}",): "absolute_redirect off; if $authoriser_status !~ 401$; "
+        f"set $sign_in {page.uri}; return 302 $sign_in?rd=$request_uri"
+        for page in auth.pages
+    }
+    name = f"external-{authoriser.upstream}"
+    return {("=", name): f"internal; client_max_body_size 0; {key}{what}"} | pages
 
 
 def expect_place(location: Location) -> tuple[str, ...]:
@@ -112,7 +139,12 @@ def expect_location(location: Location) -> str:
         return "return 403"
     if location.answer is Answer.RESERVED:
         return "return 404"
-    key = f"set $key_of {location.namespace}; auth_request api-key; " if location.api_key else ""
+    key = f"set $key_of {location.namespace}; " if location.api_key else ""
+    auth = find_external_auth(location)
+    if auth:
+        key += f"auth_request external-{auth.authorisers[0].upstream}; "
+    elif location.api_key:
+        key += "auth_request api-key; "
     if location.answer is Answer.UNAVAILABLE:
         return f"{key}add_header Retry-After $retry_after always; try_files /no-ready-pod =503"
     secure = "s" if find_option(location.options, "tls") else ""

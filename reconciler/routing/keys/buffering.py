@@ -22,6 +22,7 @@ def _parse(value: Any, what: str, _: Settings) -> Unbuffered | None:
 KEY = Key(
     name="buffering",
     kind=Kind.FUNCTION,
+    passing=True,
     parse=_parse,
     shape="boolean",
     default="true",

@@ -2,8 +2,10 @@
 
 from reconciler.routing.keys import (
     address_ranges,
+    basic_auth,
     buffering,
     cors,
+    external_auth,
     max_request_body,
     max_response_headers,
     pod_tls,
@@ -21,6 +23,8 @@ _KEYS = (
     address_ranges.ALLOW,
     cors.KEY,
     rate_limit.KEY,
+    basic_auth.KEY,
+    external_auth.KEY,
     max_request_body.KEY,
     timeouts.KEY,
     request_headers.KEY,
@@ -48,3 +52,8 @@ def filter_podless(options: Options) -> Options:
 def filter_closing(options: Options) -> Options:
     """Give the options without which requests could go where they must not."""
     return tuple(option for option in options if PATH_KEYS[option.name].kind.closes)
+
+
+def filter_passing(options: Options) -> Options:
+    """Give the options that say how nginx talks to the Pods."""
+    return tuple(option for option in options if PATH_KEYS[option.name].passing)

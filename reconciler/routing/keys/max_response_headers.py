@@ -38,6 +38,7 @@ def _parse(value: Any, what: str, _: Settings) -> MaxResponseHeaders | None:
 KEY = Key(
     name="maxResponseHeaders",
     kind=Kind.FUNCTION,
+    passing=True,
     parse=_parse,
     shape='size such as "32Ki", 4Ki-64Ki',
     default="16Ki",

@@ -55,6 +55,7 @@ def _parse(value: Any, what: str, settings: Settings) -> Timeouts:
 KEY = Key(
     name="timeouts",
     kind=Kind.FUNCTION,
+    passing=True,
     parse=_parse,
     shape='{"connect": duration, "read": duration, "send": duration}; connect 10ms-75s, others 1s-MAX_TIMEOUT',
     default="connect 2s, read 60s, send 60s",
