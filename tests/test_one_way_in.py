@@ -29,7 +29,12 @@ from reconciler.rendering.header_families import FAMILIES
 from reconciler.rendering.quoting import Token, join, quote
 from reconciler.routing.keys.address_ranges import AddressRanges
 from reconciler.routing.keys.catalogue import PATH_KEYS
+from reconciler.routing.keys.load_balancing import LoadBalancing
 from reconciler.routing.keys.max_request_body import MaxRequestBody
+from reconciler.routing.keys.redirect import Redirect
+from reconciler.routing.keys.retry import Retry
+from reconciler.routing.keys.session_persistence import SessionPersistence
+from reconciler.routing.keys.share import Shares
 from reconciler.routing.keys.timeouts import Timeouts
 from reconciler.routing.model import Answer, ApiKey, Host, Location, Match, Routes, Server, Shadow, Tls, Upstream
 from reconciler.routing.options import Option
@@ -348,6 +353,21 @@ OPTION_VALUES: dict[type, dict[str, Held]] = {
     AddressRanges: {"ranges": lambda _, ranges: all(parse_cidrs(one)[0].text == one for one in ranges)},
     MaxRequestBody: {"bytes": lambda _, size: type(size) is int and 0 < size <= 2**40},
     Timeouts: dict.fromkeys(("connect", "read", "send"), is_number),
+    LoadBalancing: {"method": lambda _, method: method == "least_conn"},
+    Retry: {
+        "attempts": lambda _, number: type(number) is int and 0 <= number <= 3,
+        "codes": lambda _, codes: {*codes} <= {429, 500, 502, 503, 504},
+    },
+    SessionPersistence: {
+        "cookie": lambda _, name: re.fullmatch(r"([A-Za-z][A-Za-z0-9._-]{0,63})?", name),
+        "lasts": is_number,
+        "path": lambda _, path: re.fullmatch(r"/[A-Za-z0-9._~@:+=/-]*", path),
+    },
+    Shares: {"told": lambda _, told: all(isinstance(one, str) and re.search(r" [0-9.]+ %\Z", one) for one in told)},
+    Redirect: {
+        "path": lambda _, path: URL_PATH.accepts(path) and "$" not in path and not path.startswith("//"),
+        "status": lambda _, status: status in (301, 302, 303, 307, 308),
+    },
 }  # fmt: skip
 
 

@@ -96,17 +96,19 @@ def _view_location(location: Location, settings: Settings) -> _Location:
     if location.answer is Answer.CLOSED:
         return _Location(match, returns=(403,))
     keyed = (quote(location.namespace),) if location.api_key else ()
-    options = write_options("location", location.options, location.upstream)
+    options = write_options("location", location.options, location.upstream, settings)
     if location.answer is Answer.UNAVAILABLE:
         return _Location(match, keyed=keyed, retry_after=(quoting.variable("retry_after"),), options=options)
-    passes = (quote(f"http://{location.upstream}{location.target or ''}"),)
     families = tuple(_write_families(location, settings))
+    if location.answer is Answer.REDIRECT:
+        return _Location(match, keyed=keyed, options=options, header_families=families)
+    passes = (quote(f"http://{location.upstream}{location.target or ''}"),)
     return _Location(match, keyed=keyed, passes=passes, options=options, header_families=families)
 
 
 def _write_families(location: Location, settings: Settings) -> Iterator[Token]:
     """Write the families of headers to which an option of a location adds something, each whole."""
     for family in FAMILIES:
-        if parts := write_options(family, location.options, location.upstream):
+        if parts := write_options(family, location.options, location.upstream, settings):
             yield write_family(family, settings)
             yield from parts

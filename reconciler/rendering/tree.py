@@ -36,7 +36,7 @@ class TreeRenderer:
         self._settings = settings
         self._upstreams = Memo(partial(render_upstreams, settings=settings))
         self._hosts = Memo(partial(render_host, settings=settings))
-        self._shared = Memo(_write_shared)
+        self._shared = Memo(partial(_write_shared, settings=settings))
         self._routes = RoutesWriter()
 
     def render(self, routes: Routes) -> Files:
@@ -78,9 +78,9 @@ def _list_optioned(routes: Routes) -> dict[str, Upstream]:
     return {upstream.name: upstream for upstream in routes.upstreams if upstream.options and not upstream.closed}
 
 
-def _write_shared(upstream: Upstream) -> tuple[Token, ...]:
+def _write_shared(upstream: Upstream, settings: Settings) -> tuple[Token, ...]:
     """Write what the options of an upstream need outside of servers. Equal options share it."""
-    return write_options("http", upstream.options, upstream.name)
+    return write_options("http", upstream.options, upstream.name, settings)
 
 
 def _encode(text: Token) -> bytes:

@@ -53,6 +53,8 @@ def tell_outcome(explanation: Explanation, settings: Settings) -> str:
             return _tell_pods(explanation)
         case Outcome.UNAVAILABLE:
             return "503: the path is known, and no Pod of it gets traffic"
+        case Outcome.REDIRECT:
+            return f"a redirect: {path.redirect if path else ''}, and no Pod is asked"
         case Outcome.CLOSED:
             return f"403 to everyone: Namespace {path.namespace if path else ''} has no API key that opens the path"
         case Outcome.REFUSED:

@@ -81,6 +81,9 @@ def _list_path(path: FoundPath, settings: Settings) -> Iterator[Line]:
         yield Line("API key", f"needed in the header {settings.api_key_header}, else 403{keys}")
     elif path.api_key is not None:
         yield Line("API key", "none is needed")
+    if path.redirect is not None:
+        yield Line("redirect", path.redirect)
+        return
     target = f", by targetPath {path.target}" if path.target is not None else ""
     yield Line("Pod gets", f"{path.sent}{target}")
     yield Line("upstream", path.upstream)

@@ -8,7 +8,9 @@ from typing import Any
 import crossplane
 from support.option_examples import LINES
 
+from reconciler.routing.keys.redirect import Redirect
 from reconciler.routing.model import Answer, Location, Match, Routes
+from reconciler.routing.options import find_option
 from reconciler.settings import Settings
 
 
@@ -35,7 +37,12 @@ def read_upstreams(http: list[dict[str, Any]]) -> dict[str, list[list[str]]]:
 def expect_upstreams(routes: Routes) -> dict[str, list[list[str]]]:
     return {
         upstream.name: [
-            [server.address, *([f"weight={server.weight}"] if server.weight > 1 else []), "max_fails=0"]
+            [
+                server.address,
+                *([f"weight={server.weight}"] if server.weight > 1 else []),
+                "max_fails=0",
+                *(["backup"] if server.backup else []),
+            ]
             for server in upstream.servers
         ]
         for upstream in routes.upstreams
@@ -112,6 +119,11 @@ def expect_location(location: Location) -> str:
     if location.answer is Answer.RESERVED:
         return "return 404"
     key = f"set $key_of {location.namespace}; auth_request api-key; " if location.api_key else ""
+    if location.answer is Answer.REDIRECT:
+        wanted = find_option(location.options, "redirect")
+        assert isinstance(wanted, Redirect)
+        redirect = f"try_files /no-pod-is-asked ={wanted.status}; add_header Location {wanted.path}"
+        return f"{redirect}; {key}".rstrip("; ")
     if location.answer is Answer.UNAVAILABLE:
         return f"{key}add_header Retry-After $retry_after always; try_files /no-ready-pod =503"
     return f"{key}proxy_pass http://{location.upstream}{location.target or ''}"

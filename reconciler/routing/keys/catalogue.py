@@ -1,6 +1,16 @@
 """Catalogue: all keys of a path's options, in the order in which a request meets them."""
 
-from reconciler.routing.keys import address_ranges, max_request_body, timeouts
+from reconciler.routing.keys import (
+    address_ranges,
+    backup,
+    load_balancing,
+    max_request_body,
+    redirect,
+    retry,
+    session_persistence,
+    share,
+    timeouts,
+)
 from reconciler.routing.keys.key import Key, Kind
 from reconciler.routing.options import Options
 
@@ -8,7 +18,13 @@ _KEYS = (
     address_ranges.DENY,
     address_ranges.ALLOW,
     max_request_body.KEY,
+    redirect.KEY,
+    session_persistence.KEY,
+    share.KEY,
+    backup.KEY,
+    load_balancing.KEY,
     timeouts.KEY,
+    retry.KEY,
 )
 PATH_KEYS: dict[str, Key] = {key.name: key for key in _KEYS}
 

@@ -35,20 +35,22 @@ class Kind(Enum):
 class Key:
     """A key of a path's entry; a dot in its name stands for an object around it.
 
-    `parse` gets the value, its place for messages, and the settings; it raises Refused for a bad value. `resolve`
-    replaces a reference by what the routing Secret holds. `weight` is the number of locations that the key counts as
-    besides the path's own, `zones` that of shared memory zones, and `count_ranges` counts ranges of addresses.
+    `parse` gets the value, its place for messages, and the settings; it raises Refused for a bad value, and gives None
+    for one that says what holds without the key. `resolve` replaces a reference by what the routing Secret holds.
+    `weight` is the number of locations that the key counts as besides the path's own, `zones` that of shared memory
+    zones, and `count_ranges` counts ranges of addresses. If it `hashes`, each Pod costs memory by its weight.
     `shape`, `default` and `does` are for the reference.
     """
 
     name: str
     kind: Kind
-    parse: Callable[[Any, str, Settings], Value]
+    parse: Callable[[Any, str, Settings], Value | None]
     shape: str
     default: str
     does: str
     weight: int = 0
     zones: int = 0
+    hashes: bool = False
     count_ranges: Callable[[Any], int] = lambda _: 0
     resolve: Callable[[Any, str, SecretFields | None], Value] | None = None
 

@@ -87,9 +87,12 @@ class OptionReader:
             self._spoil(key.kind, fault)
             return
         try:
-            self._options.append(Option(key.name, key.parse(value, what, self._settings)))
+            parsed = key.parse(value, what, self._settings)
         except Refused as refused:
             self._spoil(key.kind, refused.fault)
+        else:
+            # A Pod that names what holds anyway agrees with one that does not.
+            self._options += () if parsed is None else (Option(key.name, parsed),)
 
     def _spoil(self, kind: Kind, fault: Fault) -> None:
         self._faults.append(Fault(fault.what, f"{fault.why}: {kind.effect}", fault.expected))
