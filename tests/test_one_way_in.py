@@ -34,13 +34,18 @@ from reconciler.routing.keys.catalogue import PATH_KEYS
 from reconciler.routing.keys.cors import Cors
 from reconciler.routing.keys.external_auth import Authoriser, ExternalAuth, Identity, SignIn
 from reconciler.routing.keys.header_changes import Header
+from reconciler.routing.keys.load_balancing import LoadBalancing
 from reconciler.routing.keys.max_request_body import MaxRequestBody
 from reconciler.routing.keys.max_response_headers import MaxResponseHeaders
 from reconciler.routing.keys.pod_tls import PodTls
 from reconciler.routing.keys.protocol import Grpc
 from reconciler.routing.keys.rate_limit import RateLimit
+from reconciler.routing.keys.redirect import Redirect
 from reconciler.routing.keys.request_headers import RequestHeaders
 from reconciler.routing.keys.response_headers import ResponseHeaders
+from reconciler.routing.keys.retry import Retry
+from reconciler.routing.keys.session_persistence import SessionPersistence
+from reconciler.routing.keys.share import Shares
 from reconciler.routing.keys.timeouts import Timeouts
 from reconciler.routing.model import Answer, ApiKey, Host, Location, Match, Routes, Server, Shadow, Tls, Upstream
 from reconciler.routing.options import Option
@@ -430,6 +435,21 @@ OPTION_VALUES: dict[type, dict[str, Held]] = {
         "field": lambda _, name: name == "" or DATA_KEY.accepts(name),
     },
     Timeouts: dict.fromkeys(("connect", "read", "send"), is_number),
+    LoadBalancing: {"method": lambda _, method: method == "least_conn"},
+    Retry: {
+        "attempts": lambda _, number: type(number) is int and 0 <= number <= 3,
+        "codes": lambda _, codes: {*codes} <= {429, 500, 502, 503, 504},
+    },
+    SessionPersistence: {
+        "cookie": lambda _, name: re.fullmatch(r"([A-Za-z][A-Za-z0-9._-]{0,63})?", name),
+        "lasts": is_number,
+        "path": lambda _, path: re.fullmatch(r"/[A-Za-z0-9._~@:+=/-]*", path),
+    },
+    Shares: {"told": lambda _, told: all(isinstance(one, str) and re.search(r" [0-9.]+ %\Z", one) for one in told)},
+    Redirect: {
+        "path": lambda _, path: URL_PATH.accepts(path) and "$" not in path and not path.startswith("//"),
+        "status": lambda _, status: status in (301, 302, 303, 307, 308),
+    },
 }  # fmt: skip
 
 

@@ -52,6 +52,7 @@ REACHED: dict[str, Callable[[Location], bool]] = {
     "several API keys": lambda place: place.more_keys == 2,
     "a closed path": lambda place: place.answer is Answer.CLOSED,
     "a path without a ready Pod": lambda place: place.answer is Answer.UNAVAILABLE,
+    "a redirect": lambda place: place.answer is Answer.REDIRECT,
     "a regular expression": lambda place: place.match is Match.IREGEX,
     "a target with a dollar": lambda place: "%24" in (place.target or ""),
     "a path of bytes that are not UTF-8": lambda place: "\udcff" in place.path,

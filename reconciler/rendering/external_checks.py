@@ -70,6 +70,6 @@ def _view_check(location: Location, authoriser: Authoriser, settings: Settings) 
         return _ExternalCheck(*check, returns=(_DEAD,))
     scheme = "https" if find_pod_tls(authoriser.options) else "http"
     passes = (quote(f"{scheme}://{authoriser.upstream}{authoriser.uri}"),)
-    options = write_options("location", authoriser.options, authoriser.upstream)
+    options = write_options("location", authoriser.options, authoriser.upstream, settings)
     families = (write_family("set_header", settings, upgrades=False),)
     return _ExternalCheck(*check, header_families=families, options=options, passes=passes)

@@ -7,6 +7,7 @@ https://nginx.org/en/docs/http/ngx_http_headers_module.html#add_header
 from reconciler.rendering import quoting
 from reconciler.rendering.access_log import view_logging
 from reconciler.rendering.headers import find_hidden
+from reconciler.rendering.option_parts import name_scheme
 from reconciler.rendering.quoting import Token, quote
 from reconciler.settings import Settings
 from reconciler.values.value import Value
@@ -43,7 +44,7 @@ def write_family(
         module=quote(module),
         # HTTP/2 has no upgrades, and no headers about a connection.
         connections=(connection,) if module == "proxy" else (),
-        forwarded_proto=quoting.variable("forwarded_proto" if believed else "scheme"),
+        forwarded_proto=name_scheme(settings),
         forwarded_host=quoting.variable("forwarded_host" if believed else "sent_host"),
         identities=(quoting.variable("client_verify"),) if settings.ssl_cert else (),
         hidden_headers=[quote(header) for header in find_hidden(settings)],

@@ -104,9 +104,8 @@ def _view_location(location: Location, settings: Settings) -> _Location:
         return _Location(match, returns=(403,))
     keyed = (quote(location.namespace),) if location.api_key else ()
     asks = view_asks(location)
-    options = tuple(
-        part for place in ("first", "location") for part in write_options(place, location.options, location.upstream)
-    )
+    parts = (write_options(place, location.options, location.upstream, settings) for place in ("first", "location"))
+    options = tuple(part for some in parts for part in some)
     if location.answer is Answer.UNAVAILABLE:
         families = tuple(_write_families(location, settings, ("add_header",)))
         return _Location(
@@ -119,7 +118,7 @@ def _view_location(location: Location, settings: Settings) -> _Location:
             options=options,
             header_families=families,
         )
-    passes = (_view_pass(location),)
+    passes = () if location.answer is Answer.REDIRECT else (_view_pass(location),)
     families = tuple(_write_families(location, settings, FAMILIES))
     return _Location(match, keyed=keyed, asks=asks, passes=passes, options=options, header_families=families)
 
@@ -135,6 +134,6 @@ def _view_pass(location: Location) -> _Pass:
 def _write_families(location: Location, settings: Settings, families: Iterable[str]) -> Iterator[Token]:
     """Write those of the families of headers to which an option of a location adds something, each whole."""
     for family in families:
-        if parts := write_options(family, location.options, location.upstream):
+        if parts := write_options(family, location.options, location.upstream, settings):
             yield write_family(family, settings, module=find_module(location.options))
             yield from parts

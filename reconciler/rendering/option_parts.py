@@ -5,6 +5,7 @@ from reconciler.rendering.quoting import Token, View
 from reconciler.routing.keys.protocol import speaks_grpc
 from reconciler.routing.keys.timeouts import Timeouts
 from reconciler.routing.options import Options, find_option
+from reconciler.settings import Settings
 from reconciler.values.value import Value
 
 # nginx's own, in milliseconds.
@@ -32,7 +33,14 @@ def find_module(options: Options) -> str:
     return "grpc" if speaks_grpc(options) else "proxy"
 
 
-def write_options(place: str, options: Options, upstream: str) -> tuple[Token, ...]:
+def name_scheme(settings: Settings) -> Token:
+    """Name the variable with the scheme that a client uses."""
+    # A proxy that uses the PROXY protocol writes no headers: all headers are the client's.
+    believed = settings.trusted_proxies and not settings.proxy_protocol
+    return quoting.variable("forwarded_proto" if believed else "scheme")
+
+
+def write_options(place: str, options: Options, upstream: str, settings: Settings) -> tuple[Token, ...]:
     """Write the parts of options that stand in one place, most of which have only one.
 
     The places are `shared`, which is the same for all values of a key, `http`, `upstream`, `first` (what must
@@ -43,5 +51,9 @@ def write_options(place: str, options: Options, upstream: str) -> tuple[Token, .
     timeouts = find_option(options, "timeouts")
     read = (isinstance(timeouts, Timeouts) and timeouts.read) or _READ_TIMEOUT
     at = View(_At(upstream, find_module(options), read))
-    parts = (quoting.render_block(f"options/{one.name}.j2", place, option=View(one.value), at=at) for one in options)
+    scheme = name_scheme(settings)
+    parts = (
+        quoting.render_block(f"options/{one.name}.j2", place, option=View(one.value), at=at, scheme=scheme)
+        for one in options
+    )
     return tuple(part for part in parts if part)

@@ -1,12 +1,13 @@
 """The routes file: routes as lines of JSON that people, scripts and git can compare. It holds no secret."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
 from reconciler.rendering.path_rules import PathRules, show_path
 from reconciler.routing.keys.catalogue import filter_protections
-from reconciler.routing.model import Answer, Host, Location, Routes, Size, Upstream
+from reconciler.routing.model import Answer, Host, Location, Routes, Server, Size, Upstream
 from reconciler.routing.options import tell_options
 from reconciler.values.files import Files
 from reconciler.values.memo import Memo
@@ -88,8 +89,13 @@ def show_access(location: Location) -> str:
 
 
 def _write_upstream(upstream: Upstream) -> bytes:
-    pods = {server.pod: {"address": server.address, "weight": server.weight} for server in upstream.servers}
+    pods = {server.pod: _write_server(server) for server in upstream.servers}
     check = upstream.check and msgspec.structs.asdict(upstream.check)
     path = show_path(upstream.match, upstream.path)
     record = {"upstream": upstream.name, "namespace": upstream.namespace, "path": path, "check": check, "pods": pods}
     return msgspec.json.encode(record) + b"\n"
+
+
+def _write_server(server: Server) -> dict[str, Any]:
+    backup = {"use": "backup"} if server.backup else {}
+    return {"address": server.address, "weight": server.weight, **backup}

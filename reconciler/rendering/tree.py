@@ -45,7 +45,7 @@ class TreeRenderer:
         self._settings = settings
         self._upstreams = Memo(partial(render_upstreams, settings=settings))
         self._hosts = Memo(partial(render_host, settings=settings))
-        self._shared = Memo(_write_shared)
+        self._shared = Memo(partial(_write_shared, settings=settings))
         self._routes = RoutesWriter()
 
     def render(self, routes: Routes) -> Files:
@@ -93,9 +93,10 @@ def _list_optioned(routes: Routes) -> dict[str, _Optioned]:
     }
 
 
-def _write_shared(one: _Optioned) -> tuple[Token, ...]:
+def _write_shared(one: _Optioned, settings: Settings) -> tuple[Token, ...]:
     """Write what the options of an upstream need outside of servers. Equal options share it."""
-    return tuple(part for place in ("shared", "http") for part in write_options(place, one.options, one.upstream))
+    parts = (write_options(place, one.options, one.upstream, settings) for place in ("shared", "http"))
+    return tuple(part for some in parts for part in some)
 
 
 def _encode(text: Token) -> bytes:

@@ -6,9 +6,10 @@ from functools import partial
 from reconciler.routing.annotations import Refused
 from reconciler.routing.authorisers import appoint
 from reconciler.routing.grpc_clients import tell_unreachable
+from reconciler.routing.keys import redirect
 from reconciler.routing.keys.catalogue import filter_podless
 from reconciler.routing.model import Answer, Host, Location, Match, Path, Tenant
-from reconciler.routing.options import Options
+from reconciler.routing.options import Options, find_option
 from reconciler.routing.problems import Problem, Reason, problem_of
 from reconciler.routing.server_names import find_slots
 from reconciler.routing.sharing import WELL_KNOWN, Claim, Contest
@@ -185,12 +186,14 @@ def _choose_answer(taken: _Taken, needs_key: bool) -> Answer:
     key = taken.tenant.api_key
     if (key is None and needs_key) or (key is not None and not key.values) or taken.path.upstream.closed:
         return Answer.CLOSED
+    if find_option(taken.path.upstream.options, redirect.KEY.name):
+        return Answer.REDIRECT
     return Answer.PODS if taken.path.upstream.servers else Answer.UNAVAILABLE
 
 
 def _choose_options(options: Options, answer: Answer) -> Options:
     """Choose the options that a location has: of a closed one nobody gets more than a 403."""
-    if answer is Answer.PODS:
+    if answer in (Answer.PODS, Answer.REDIRECT):
         return options
     return filter_podless(options) if answer is Answer.UNAVAILABLE else ()
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from msgspec.structs import replace
 
 from reconciler.routing.keys.catalogue import PATH_KEYS
-from reconciler.routing.model import Path, TenantHost
+from reconciler.routing.model import Path, TenantHost, Upstream
 from reconciler.routing.options import Option
 from reconciler.routing.problems import Problem, Reason, problem_of
 from reconciler.settings import Settings
@@ -60,14 +60,14 @@ def limit_locations(
 class _Share:
     """A Namespace's share of something that options use."""
 
-    def __init__(self, most: int, expected: str, count: Callable[[Option], int]) -> None:
+    def __init__(self, most: int, expected: str, count: Callable[[Option, Upstream], int]) -> None:
         self.expected = expected
         self._left = most
         self._count = count
 
-    def take(self, option: Option) -> bool:
-        """Take what an option uses; False if that is more than what is left."""
-        used = self._count(option)
+    def take(self, option: Option, upstream: Upstream) -> bool:
+        """Take what an option of an upstream uses; False if that is more than what is left."""
+        used = self._count(option, upstream)
         self._left -= used
         return not used or self._left >= 0
 
@@ -76,10 +76,10 @@ class _HeaderShare(_Share):
     """A Namespace's share of different headers."""
 
     def __init__(self) -> None:
-        super().__init__(MOST_HEADERS, f"at most {MOST_HEADERS} different responseHeaders", lambda _: 0)
+        super().__init__(MOST_HEADERS, f"at most {MOST_HEADERS} different responseHeaders", lambda *_: 0)
         self._taken: set[str] = set()
 
-    def take(self, option: Option) -> bool:
+    def take(self, option: Option, _: Upstream) -> bool:
         """Take the headers that an option names; False if they are more than what is left."""
         wanted = self._taken.union(PATH_KEYS[option.name].list_headers(option.value))
         if len(wanted) > MOST_HEADERS:
@@ -104,12 +104,13 @@ def limit_options(
         _Share(settings.max_zones, f"at most {settings.max_zones} (MAX_ZONES_PER_NAMESPACE)", _count_zones),
         _Share(settings.max_ranges, f"at most {settings.max_ranges} (MAX_RANGES_PER_NAMESPACE)", _count_ranges),
         _Share(certificates // locations, few, _count_certificates),
-        _Share(room, "fewer paths or hosts (MAX_LOCATIONS_PER_NAMESPACE)", lambda one: PATH_KEYS[one.name].weight),
+        _Share(room, "fewer paths or hosts (MAX_LOCATIONS_PER_NAMESPACE)", lambda one, _: PATH_KEYS[one.name].weight),
+        _Share(settings.max_locations, "fewer Pods, or smaller weights (MAX_LOCATIONS_PER_NAMESPACE)", _count_hashed),
         _HeaderShare(),
     )
     for path in paths:
         upstream = path.upstream
-        over = {one: share for one in upstream.options for share in shares if not share.take(one)}
+        over = {one: share for one in upstream.options for share in shares if not share.take(one, upstream)}
         for option, share in over.items():
             what = f"path {excerpt(upstream.match.value + upstream.path)} {option.name}"
             effect = "all requests get 403" if PATH_KEYS[option.name].kind.closes else "it is left out"
@@ -120,13 +121,18 @@ def limit_options(
         yield replace(path, upstream=replace(upstream, options=kept, closed=closed)) if over else path
 
 
-def _count_zones(option: Option) -> int:
+def _count_zones(option: Option, _: Upstream) -> int:
     return PATH_KEYS[option.name].zones
 
 
-def _count_ranges(option: Option) -> int:
+def _count_ranges(option: Option, _: Upstream) -> int:
     return PATH_KEYS[option.name].count_ranges(option.value)
 
 
-def _count_certificates(option: Option) -> int:
+def _count_certificates(option: Option, _: Upstream) -> int:
     return PATH_KEYS[option.name].count_certificates(option.value)
+
+
+def _count_hashed(option: Option, upstream: Upstream) -> int:
+    """Count the weights for which nginx has 160 points each in memory, which are about 4 kB."""
+    return sum(server.weight for server in upstream.servers) if PATH_KEYS[option.name].hashes else 0

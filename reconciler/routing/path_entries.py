@@ -4,6 +4,7 @@ import re
 import warnings
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 from msgspec.structs import replace
 
@@ -17,11 +18,12 @@ from reconciler.routing.annotations import (
     read_json,
     show_value,
 )
+from reconciler.routing.keys import redirect
 from reconciler.routing.keys.catalogue import filter_closing
 from reconciler.routing.keys.protocol import speaks_grpc
 from reconciler.routing.keys.reading import NO_OPTIONS, OPTION_NAMES, OptionReader, is_option
 from reconciler.routing.model import Match
-from reconciler.routing.options import Options
+from reconciler.routing.options import Options, find_option
 from reconciler.settings import Settings
 from reconciler.values.messages import excerpt
 from reconciler.values.patterns import EXACT_PATH, LONGEST_LOCATION, REGEX_PATH, URL_PATH, decode_path
@@ -40,13 +42,14 @@ _MOST_WAYS = 30
 class PathEntry(Value, frozen=True):
     """One entry of a Pod's paths. `path` is decoded as nginx matches it, or a regular expression.
 
-    `port` is a number or a port's name; `target` is sent as it is, and None leaves the request's URI as it is. The Pod
-    of a `closed` entry must not serve the path, because what protects it cannot be honoured.
+    `port` is a number or a port's name, and None if the path redirects; `target` is sent as it is, and None leaves the
+    request's URI as it is. The Pod of a `closed` entry must not serve the path, because what protects it cannot be
+    honoured.
     """
 
     match: Match
     path: str
-    port: int | str
+    port: int | str | None
     target: str | None
     weight: int
     options: Options = ()
@@ -86,7 +89,8 @@ def parse_paths(
 def _parse_entry(members: Members, what: str, settings: Settings, allow_regex: bool) -> PathEntry | None:
     """Parse an entry; None if any of its members is bad, except for options that leave the entry as it is."""
     base = members.require("basePath", partial(_parse_base, allow_regex=allow_regex), _PATH)
-    port = members.require("containerPort", _parse_port, _PORT)
+    redirects = members.value.get(redirect.KEY.name) is not None
+    port = None if redirects else members.require("containerPort", _parse_port, _PORT)
     is_regex = base is not None and base[0].is_regex
     target = members.read("targetPath", partial(_parse_target, is_regex=is_regex), None)
     if target is not None and base == (Match.PREFIX, target):
@@ -95,13 +99,30 @@ def _parse_entry(members: Members, what: str, settings: Settings, allow_regex: b
     read = OptionReader(what, settings).read(members.value) if members.value.keys() - _KEYS else NO_OPTIONS
     members.faults += read.faults
     closed = read.closed
-    if target is not None and speaks_grpc(read.options):
+    if redirects:
+        _check_redirect(members, what, base, read.options)
+    elif target is not None and speaks_grpc(read.options):
         why = "cannot go with protocol grpc: this Pod does not serve the path"
         members.faults.append(Fault(f"{what}.targetPath", why, "no targetPath: gRPC's paths name its methods"))
         closed = True
-    if base is None or port is None or not members.sound or not read.sound:
+    if base is None or (port is None and not redirects) or not members.sound or not read.sound:
         return None
     return PathEntry(*base, port, target, weight, read.options, closed)
+
+
+def _check_redirect(members: Members, what: str, base: tuple[Match, str] | None, options: Options) -> None:
+    """Spoil an entry that redirects to itself, or that says what only Pods need."""
+    for key in ("containerPort", "targetPath"):
+        if members.value.get(key) is not None:
+            members.spoil(Fault(f"{what}.{key}", "cannot go with a redirect", "one of them"))
+    wanted = find_option(options, redirect.KEY.name)
+    if base and isinstance(wanted, redirect.Redirect) and _covers_itself(*base, wanted.path):
+        members.spoil(Fault(f"{what}.redirect.path", f"{excerpt(wanted.path)} is the path itself", "another path"))
+
+
+def _covers_itself(match: Match, path: str, target: str) -> bool:
+    decoded = unquote(target, errors="surrogateescape")
+    return not match.is_regex and (decoded if match is Match.EXACT else decoded.rstrip("/") or "/") == path
 
 
 def _close(first: PathEntry, other: PathEntry) -> PathEntry:

@@ -55,6 +55,8 @@ def tell_outcome(explanation: Explanation, settings: Settings) -> str:
             return _tell_pods(explanation)
         case Outcome.UNAVAILABLE:
             return "503: the path is known, and no Pod of it gets traffic"
+        case Outcome.REDIRECT:
+            return f"a redirect: {path.redirect if path else ''}, and no Pod is asked"
         case Outcome.CLOSED:
             whose = path.namespace if path else ""
             return f"403 to everyone: Namespace {whose} has no API key that opens it, or an option of it cannot be used"

@@ -84,6 +84,9 @@ def _list_path(path: FoundPath, settings: Settings) -> Iterator[Line]:
         yield Line("API key", "none is needed")
     for number, (name, text) in enumerate(tell_options(path.options).items()):
         yield Line("" if number else "options", f"{name}: {text}")
+    if path.redirect is not None:
+        yield Line("redirect", path.redirect)
+        return
     target = f", by targetPath {path.target}" if path.target is not None else ""
     yield Line("Pod gets", f"{path.sent}{target}")
     yield Line("upstream", path.upstream)

@@ -43,6 +43,16 @@ EXAMPLES: dict[str, list[Any]] = {
         {"insecureSkipVerify": True, "hostname": "web.internal"},
         {"insecureSkipVerify": True},
     ],
+    "backup": [True, False],
+    "loadBalancing": ["least_conn", "round_robin"],
+    "redirect": [{"path": "/elsewhere"}, {"path": "/a'b;c%22", "statusCode": 308}],
+    "retry": [{"attempts": 0}, {"attempts": 3, "codes": [503, 429]}, {"codes": [500, 502, 504]}],
+    "sessionPersistence": [
+        {"type": "ClientIP"},
+        {"type": "Cookie"},
+        {"type": "Cookie", "sessionName": "my.app_sid-1", "absoluteTimeout": "1h30m"},
+    ],
+    "share": [0, 1, 20, 100],
     "timeouts": [{"read": "1h30m"}, {"connect": "10ms", "send": "24h"}, {"connect": "75s", "read": "1s", "send": "1s"}],
 }
 
@@ -73,4 +83,10 @@ LINES = (
     r"(proxy|grpc)_ssl_(name [a-z0-9.-]+|server_name on|verify on|verify_depth 4)",
     r"(proxy|grpc)_ssl_trusted_certificate ssl/_pods/[0-9a-f]{32}\.crt",
     r"proxy_buffering off",
+    r"client_max_body_size [0-9]+",
+    r"proxy_(connect|read|send)_timeout [0-9]+ms",
+    r"proxy_next_upstream (off|error( timeout)?( http_(429|500|502|503|504))*)",
+    r"proxy_next_upstream_tries [2-4]",
+    r"add_header Upgrade \$switched_protocol always",
+    r"add_header Set-Cookie \$new_session_[0-9a-f]{16} always",
 )

@@ -10,6 +10,7 @@ from support.option_examples import LINES
 
 from reconciler.rendering.external_checks import find_external_auth
 from reconciler.routing.keys.external_auth import ExternalAuth
+from reconciler.routing.keys.redirect import Redirect
 from reconciler.routing.model import Answer, Location, Match, Routes
 from reconciler.routing.options import find_option
 from reconciler.settings import Settings
@@ -38,7 +39,12 @@ def read_upstreams(http: list[dict[str, Any]]) -> dict[str, list[list[str]]]:
 def expect_upstreams(routes: Routes) -> dict[str, list[list[str]]]:
     return {
         upstream.name: [
-            [server.address, *([f"weight={server.weight}"] if server.weight > 1 else []), "max_fails=0"]
+            [
+                server.address,
+                *([f"weight={server.weight}"] if server.weight > 1 else []),
+                "max_fails=0",
+                *(["backup"] if server.backup else []),
+            ]
             for server in upstream.servers
         ]
         for upstream in routes.upstreams
@@ -145,6 +151,11 @@ def expect_location(location: Location) -> str:
         key += f"auth_request external-{auth.authorisers[0].upstream}; "
     elif location.api_key:
         key += "auth_request api-key; "
+    if location.answer is Answer.REDIRECT:
+        wanted = find_option(location.options, "redirect")
+        assert isinstance(wanted, Redirect)
+        redirect = f"try_files /no-pod-is-asked ={wanted.status}; add_header Location {wanted.path}"
+        return f"{redirect}; {key}".rstrip("; ")
     if location.answer is Answer.UNAVAILABLE:
         return f"{key}add_header Retry-After $retry_after always; try_files /no-ready-pod =503"
     secure = "s" if find_option(location.options, "tls") else ""

@@ -2,17 +2,23 @@
 
 from reconciler.routing.keys import (
     address_ranges,
+    backup,
     basic_auth,
     buffering,
     cors,
     external_auth,
+    load_balancing,
     max_request_body,
     max_response_headers,
     pod_tls,
     protocol,
     rate_limit,
+    redirect,
     request_headers,
     response_headers,
+    retry,
+    session_persistence,
+    share,
     timeouts,
 )
 from reconciler.routing.keys.key import Key, Kind
@@ -26,6 +32,11 @@ _KEYS = (
     basic_auth.KEY,
     external_auth.KEY,
     max_request_body.KEY,
+    redirect.KEY,
+    session_persistence.KEY,
+    share.KEY,
+    backup.KEY,
+    load_balancing.KEY,
     timeouts.KEY,
     request_headers.KEY,
     response_headers.KEY,
@@ -33,6 +44,7 @@ _KEYS = (
     buffering.KEY,
     protocol.KEY,
     pod_tls.KEY,
+    retry.KEY,
 )
 PATH_KEYS: dict[str, Key] = {key.name: key for key in _KEYS}
 
