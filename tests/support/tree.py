@@ -130,7 +130,7 @@ def expect_external_auth(auth: ExternalAuth, location: Location) -> Server:
         for page in auth.pages
     }
     name = f"external-{authoriser.upstream}"
-    return {("=", name): f"internal; client_max_body_size 0; {key}{what}"} | pages
+    return {("=", name): f"internal; {key}{what}"} | pages
 
 
 def expect_place(location: Location) -> tuple[str, ...]:
