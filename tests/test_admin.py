@@ -90,8 +90,11 @@ def test_status(daemon: RunningDaemon, server: ApiServer, port: int) -> None:
     (name,) = status["upstreams"]
     pods = [{"name": "web-2", "address": f"127.0.0.2:{port}", "weight": 1}]
     assert host["paths"] == [
-        {"path": "/", "namespace": "a", "access": "with API key", "target": None, "answer": "Pods", "upstream": name}
-    ]
+        {
+            "path": "/", "namespace": "a", "access": "with API key", "target": None, "answer": "Pods",
+            "upstream": name, "options": {},
+        }
+    ]  # fmt: skip
     assert status["upstreams"] == {name: pods}
     assert {one["resource"] for one in status["source"]["answers"]} == {"namespaces", "pods", "secrets"}
     assert all(one["code"] == 200 and one["number"] and one["bytes"] for one in status["source"]["answers"])

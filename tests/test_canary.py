@@ -7,6 +7,7 @@ is printed and written for these values.
 import base64
 import itertools
 import json
+import re
 import signal
 import textwrap
 import time
@@ -23,7 +24,8 @@ from support import command, faults
 from support.apiserver import TOKEN, USER, ApiServer
 from support.authority import Authority
 from support.canaries import Canaries, find_in_processes, find_leaks
-from support.objects import Object, listing, namespace, pod, secret, tls, web
+from support.objects import PATHS, Object, listing, namespace, pod, secret, tls, web
+from support.passwords import BY_PASSWORD, FIELD, write_apr1, write_ssha
 from support.ports import free_port
 from support.reporters import TimedReporter, make_connection, read_events
 from support.running_daemon import RunningDaemon
@@ -129,16 +131,34 @@ def applied(what: str, item: Object, scene: Scene) -> Object:
     return item
 
 
+def make_passwords(canaries: Canaries) -> bytes:
+    """Make a file of users and passwords, and watch its lines, the users and the passwords' hashes."""
+    user = canaries.mint("a user of htpasswd")
+    lines = write_apr1(**{user: canaries.mint("a password")}) + write_ssha(bob=canaries.mint("another password"))
+    for line in lines.splitlines():
+        canaries.watch("a line of htpasswd", line)
+        canaries.watch("a hash of htpasswd", line.partition(b":")[2])
+        canaries.watch("a part of htpasswd", re.split(rb"[}$]", line)[-1])
+    return lines
+
+
 def team(scene: Scene, port: int) -> list[Object]:
     """Make a Namespace with every kind of secret; some of them are in use, and some are not."""
     canaries = scene.canaries
     certificate, key = scene.authority.issue("tls.dev")
     canaries.watch_key("a host's key", key)
     one = applied("a Pod", web("team", port), scene)
+    one["metadata"]["annotations"][PATHS] = json.dumps(
+        [
+            {"basePath": "/", "containerPort": port},
+            {"basePath": "/private", "containerPort": port, "access": BY_PASSWORD},
+        ]
+    )
     one["spec"]["containers"][0]["env"] = [{"name": "PASSWORD", "value": canaries.mint("a Pod's environment")}]
     fields = {
         "api_key": canaries.mint("an API key"), "ssl_crt": certificate + key, "ssl_key": key,
         "clients_crt": scene.authority.pem, "password": canaries.mint("a field that is no key"),
+        FIELD: make_passwords(canaries),
     }  # fmt: skip
     held = applied("a Secret", secret("team", **fields), scene)
     held["metadata"]["labels"] = {"note": canaries.mint("a Secret's label")}
@@ -164,6 +184,11 @@ def broken(scene: Scene) -> Iterator[Object]:
         "long": (certificate, key + mint("beside a key that is too long").encode() * 3000),
         "binary": (b"\0\xff" + mint("binary").encode(), b"\0" + key), "zero": (certificate, key.replace(b"M", b"\0")),
     }  # fmt: skip
+    files = {"cut-htpasswd": make_passwords(scene.canaries)[:-5], "other-htpasswd": mint("no htpasswd").encode()}
+    for name, passwords in files.items():
+        yield namespace(name, {f"{name}.dev": {}})
+        yield pod(name, "web", "127.9.9.9", [{"basePath": "/", "containerPort": 3000, "access": BY_PASSWORD}])
+        yield secret(name, htpasswd=passwords)
     for number, (name, (chain, private)) in enumerate(pairs.items()):
         yield namespace(name, {f"{name}.dev": tls(client="ssl.crt" if number % 2 else None)})
         yield secret(name, ssl_crt=chain, ssl_key=private)
@@ -311,6 +336,10 @@ def test_in_a_pod(scene: Scene, server: ApiServer, serving: Launch, form: str) -
     )  # fmt: skip
     daemon.wait_for(lambda: daemon.ask("plain.dev", f"/?{scene.canaries.mint('a query')}") == 403)
     daemon.wait_for_line('"status":403')
+    # Root's nginx has workers that cannot enter the folder of this test: they answer 500.
+    guess = (scene.canaries.mint("a guessed user"), scene.canaries.mint("a guessed password"))
+    url = f"http://127.0.0.1:{daemon.port}/private"
+    assert httpx.get(url, headers={"Host": "plain.dev"}, auth=guess).status_code in (401, 500)
     server.put(secret("team", api_key=scene.canaries.mint("a second API key")))
     daemon.wait_for_line("of Namespace team")
     for fault, told in ((faults.HTML, "not JSON"), (faults.CUT, "list"), (faults.MALFORMED, "left out")):

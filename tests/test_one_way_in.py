@@ -17,7 +17,7 @@ from jinja2 import meta, nodes
 from markupsafe import Markup
 from support import hostile
 from support.authority import Authority
-from support.objects import namespace, secret, tls
+from support.objects import namespace, pod, secret, tls, web
 from support.option_examples import EXAMPLES, HOST_EXAMPLES
 from support.stages import build_table, normalise
 from test_properties import CHECKS, REGEX
@@ -28,12 +28,28 @@ from reconciler.rendering import quoting
 from reconciler.rendering.header_families import FAMILIES
 from reconciler.rendering.quoting import Token, join, quote
 from reconciler.routing.keys.address_ranges import AddressRanges
+from reconciler.routing.keys.basic_auth import BasicAuth
+from reconciler.routing.keys.buffering import Unbuffered
 from reconciler.routing.keys.catalogue import HOST_KEYS, PATH_KEYS
+from reconciler.routing.keys.cors import Cors
+from reconciler.routing.keys.external_auth import Authoriser, ExternalAuth, Identity, SignIn
+from reconciler.routing.keys.header_changes import Header
 from reconciler.routing.keys.host_redirect import HostRedirect
 from reconciler.routing.keys.hsts import Hsts
 from reconciler.routing.keys.http import Http
+from reconciler.routing.keys.load_balancing import LoadBalancing
 from reconciler.routing.keys.maintenance import Maintenance
 from reconciler.routing.keys.max_request_body import MaxRequestBody
+from reconciler.routing.keys.max_response_headers import MaxResponseHeaders
+from reconciler.routing.keys.pod_tls import PodTls
+from reconciler.routing.keys.protocol import Grpc
+from reconciler.routing.keys.rate_limit import RateLimit
+from reconciler.routing.keys.redirect import Redirect
+from reconciler.routing.keys.request_headers import RequestHeaders
+from reconciler.routing.keys.response_headers import ResponseHeaders
+from reconciler.routing.keys.retry import Retry
+from reconciler.routing.keys.session_persistence import SessionPersistence
+from reconciler.routing.keys.share import Shares
 from reconciler.routing.keys.timeouts import Timeouts
 from reconciler.routing.model import Answer, ApiKey, Host, Location, Match, Routes, Server, Shadow, Tls, Upstream
 from reconciler.routing.options import Option
@@ -41,7 +57,22 @@ from reconciler.routing.server_names import Slot
 from reconciler.settings import VARIABLES, Settings
 from reconciler.values.addresses import parse_address, parse_cidrs
 from reconciler.values.certificates import Chain
-from reconciler.values.patterns import DNS_LABEL, DNS_SUBDOMAIN, HOST_NAME, PROBE_PATH, REGEX_PATH, URL_PATH
+from reconciler.values.header_names import is_of_requests
+from reconciler.values.htpasswd import parse_htpasswd
+from reconciler.values.patterns import (
+    DATA_KEY,
+    DNS_LABEL,
+    DNS_NAME,
+    DNS_SUBDOMAIN,
+    HEADER_NAME,
+    HEADER_VALUE,
+    HOST_NAME,
+    HTTP_METHOD,
+    ORIGIN,
+    PROBE_PATH,
+    REGEX_PATH,
+    URL_PATH,
+)
 from reconciler.values.value import Value
 
 PACKAGE = Path(reconciler.__file__).parent
@@ -52,7 +83,7 @@ MODULES = {
 # The modules that write an nginx configuration, and therefore use quoting.py.
 RENDERING = (
     "tree", "nginx_conf", "host_conf", "upstreams_conf", "listens", "certificate_files", "access_log", "option_parts",
-    "header_families",
+    "header_families", "external_checks", "key_checks",
 )  # fmt: skip
 ENVIRONMENT = quoting._ENVIRONMENT
 TEMPLATES = {name: ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0] for name in ENVIRONMENT.list_templates(["j2"])}
@@ -63,7 +94,7 @@ TEMPLATES = {name: ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0] for name 
 # thought: a filter, a test, an expression, a call, an assignment, a condition, a macro, another file.
 ALLOWED = {nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.For}
 # The template of an option is made of blocks, one for each place.
-PLACES = {"http", "upstream", "begin", "server", "location", "default", *FAMILIES}
+PLACES = {"shared", "http", "first", "upstream", "begin", "server", "location", "default", *FAMILIES}
 
 
 def find_nodes(node: nodes.Node) -> Iterator[nodes.Node]:
@@ -280,6 +311,8 @@ def test_tokens_that_are_not_quoted() -> None:
         "quoting.variable('forwarded_proto' if believed else 'scheme')",
         "quoting.variable('forwarded_host' if believed else 'sent_host')",
         "quoting.variable('retry_after')",
+        "quoting.variable('sent_upgrade')",
+        "quoting.variable('sent_connection')",
         "quoting.variable('client_verify')",
         "quoting.variable('request_id')",
         "quoting.variable('namespace')",
@@ -293,7 +326,7 @@ def test_tokens_that_are_not_quoted() -> None:
 
 
 def test_what_is_written_beside_templates() -> None:
-    """Each file of a release holds a template's output, the routes as JSON, or a PEM that was written anew."""
+    """Each file of a release holds a template's output, the routes as JSON, or a PEM or passwords written anew."""
     found = [
         call for name, tree in MODULES.items() if name.startswith("rendering.") for call in find_calls(tree, "File")
     ]
@@ -301,8 +334,8 @@ def test_what_is_written_beside_templates() -> None:
         [
             "_encode(main)", "_encode(keys)", "self._routes.write(routes)",
             "default.chain.pem if default else settings.ssl_cert", "default.key if default else settings.ssl_key",
-            "host.tls.chain.pem", "host.tls.key", "host.tls.client.pem",
-            "_encode(quoting.render('release.conf.j2', **given))",
+            "host.tls.chain.pem", "host.tls.key", "host.tls.client.pem", "tls.chain.pem",
+            "_encode(quoting.render('release.conf.j2', **given))", "content",
         ]
     )  # fmt: skip
     tokens = ast.unparse(MODULES["rendering.tree"])
@@ -310,7 +343,8 @@ def test_what_is_written_beside_templates() -> None:
     assert "keys = quoting.render('api-keys.conf.j2'" in tokens
     others = {name for name, tree in MODULES.items() if find_calls(tree, "File")}
     assert others == {
-        "rendering.tree", "rendering.certificate_files", "disk.releases", "disk.recorder", "disk.trees",
+        "rendering.tree", "rendering.certificate_files", "rendering.option_files", "disk.carried", "disk.releases",
+        "disk.recorder", "disk.trees",
     }  # fmt: skip
     own = {ast.unparse(call.args[0]) for call in find_calls(MODULES["disk.releases"], "File")}
     assert own == {  # nginx reads none of these
@@ -349,11 +383,79 @@ def is_path(owner: Location | Upstream, path: str) -> bool:
     return REGEX_PATH.accepts(f"{owner.match.value}{path}") if regex else is_text(path)
 
 
+def is_origin(text: str) -> bool:
+    return text == "*" or (ORIGIN.accepts(text) and text == text.lower())
+
+
 # The same for the values of options, which templates get as views.
 OPTION_VALUES: dict[type, dict[str, Held]] = {
     AddressRanges: {"ranges": lambda _, ranges: all(parse_cidrs(one)[0].text == one for one in ranges)},
+    Cors: {
+        "origins": lambda _, origins: all(map(is_origin, origins)),
+        "methods": lambda _, methods: all(one == "*" or HTTP_METHOD.accepts(one) for one in methods),
+        **dict.fromkeys(
+            ("headers", "exposed"), lambda _, names: all(one == "*" or HEADER_NAME.accepts(one) for one in names)
+        ),
+        "max_age": lambda _, age: age is None or is_number(_, age),
+    },
+    RateLimit: {
+        **dict.fromkeys(("requests", "burst"), is_number),
+        "unit": lambda _, unit: unit in ("second", "minute"),
+    },
+    BasicAuth: {
+        "field": lambda _, field: DATA_KEY.accepts(field),
+        "file": lambda _, name: _UPSTREAM.fullmatch(name),
+        "passwords": lambda _, lines: parse_htpasswd(lines) == lines,
+    },
+    ExternalAuth: dict.fromkeys(("path", "sign_in"), lambda _, path: path == "" or is_text(path)),
+    Authoriser: {
+        "upstream": lambda _, name: _UPSTREAM.fullmatch(name),
+        "uri": lambda _, uri: is_target(uri),
+    },
+    SignIn: {
+        "upstream": lambda _, name: _UPSTREAM.fullmatch(name),
+        "uri": lambda _, uri: re.fullmatch(r"/[A-Za-z0-9._~%/-]*", uri),
+    },
+    Identity: {
+        "number": lambda _, number: 1 <= number <= 8,
+        "header": lambda _, name: HEADER_NAME.accepts(name) and not is_of_requests(name),
+        "spellings": lambda one, names: all(name.replace("_", "-") == one.header for name in names),
+    },
     MaxRequestBody: {"bytes": lambda _, size: type(size) is int and 0 < size <= 2**40},
+    Header: {
+        "name": lambda _, name: HEADER_NAME.accepts(name),
+        "value": lambda _, value: HEADER_VALUE.accepts(value),
+    },
+    RequestHeaders: {
+        "remove": lambda _, names: all(map(HEADER_NAME.accepts, names)),
+        "spellings": lambda _, names: all(HEADER_NAME.accepts(name.replace("_", "-")) for name in names),
+    },
+    ResponseHeaders: {
+        "remove": lambda _, names: all(map(HEADER_NAME.accepts, names)),
+    },
+    MaxResponseHeaders: {"bytes": lambda _, size: type(size) is int and 4096 <= size <= 65536},
+    Unbuffered: {},
+    Grpc: {},
+    PodTls: {
+        "hostname": lambda _, name: name == "" or (DNS_NAME.accepts(name) and name == name.lower()),
+        "field": lambda _, name: name == "" or DATA_KEY.accepts(name),
+    },
     Timeouts: dict.fromkeys(("connect", "read", "send"), is_number),
+    LoadBalancing: {"method": lambda _, method: method == "least_conn"},
+    Retry: {
+        "attempts": lambda _, number: type(number) is int and 0 <= number <= 3,
+        "codes": lambda _, codes: {*codes} <= {429, 500, 502, 503, 504},
+    },
+    SessionPersistence: {
+        "cookie": lambda _, name: re.fullmatch(r"([A-Za-z][A-Za-z0-9._-]{0,63})?", name),
+        "lasts": is_number,
+        "path": lambda _, path: re.fullmatch(r"/[A-Za-z0-9._~@:+=/-]*", path),
+    },
+    Shares: {"told": lambda _, told: all(isinstance(one, str) and re.search(r" [0-9.]+ %\Z", one) for one in told)},
+    Redirect: {
+        "path": lambda _, path: URL_PATH.accepts(path) and "$" not in path and not path.startswith("//"),
+        "status": lambda _, status: status in (301, 302, 303, 307, 308),
+    },
     Http: {"mode": lambda _, mode: mode == "redirect"},
     Maintenance: {
         "retry_after": is_number,
@@ -472,9 +574,12 @@ def test_what_is_held_holds(how: Settings, authority: Authority) -> None:
     met: set[type] = set()
     certificate, key = authority.issue("secure.dev")
     how = replace(how, ssl_cert=certificate, ssl_key=key, trusted_proxies=parse_cidrs("127.0.0.1"))
+    asking = {"basePath": "/app", "containerPort": 3000, "access": {"externalAuth": {"path": "/", "signInPath": "/"}}}
     secure = [
         namespace("secure", {"secure.dev": tls(client="ca.crt")}),
         secret("secure", ssl_crt=certificate, ssl_key=key, ca_crt=authority.pem),
+        web("secure", 3000, tls=EXAMPLES["tls"][0]),
+        pod("secure", "app-0", "10.0.0.9", [asking], [{"containerPort": 3000}]),
     ]
 
     @given(hostile.clusters)

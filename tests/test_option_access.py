@@ -98,12 +98,13 @@ def test_repeated_protection_closes(router: Start, ips: list[str]) -> None:
 
 def test_denied_by_the_operator(router: Start, ips: list[str]) -> None:
     """A protection that the operator turned off closes; another option is left out."""
-    here = router(DENIED_OPTIONS="access.allow,timeouts")
+    here = router(DENIED_OPTIONS="access.allow,timeouts,colour")
     allowed = {"allow": ["127.0.0.1"]}
     here.serve(*team(ips[0], entry("/admin", access=allowed), entry("/slow", timeouts={"read": "1s"})))
     assert [here.ask(HOST, uri).status for uri in ("/admin", "/slow")] == [403, 200]
     assert "[0].access.allow is turned off by DENIED_OPTIONS: this Pod does not serve the path" in told(here)
     assert "[1].timeouts is turned off by DENIED_OPTIONS: the key is left out" in told(here)
+    assert "Setting DENIED_OPTIONS: colour is no option; expected: one of access.deny, access.allow" in told(here)
 
 
 def test_a_good_pod_serves_beside_a_bad_one(router: Start, ips: list[str]) -> None:
@@ -152,6 +153,14 @@ def test_checks_come_in_order(router: Start, ips: list[str]) -> None:
     host, only = team(ips[0], entry("/", access={"allow": ["127.0.0.1"]}))
     here.serve(host, unready(only))
     assert here.ask(HOST, "/").status == 503
+
+
+def test_thousands_of_keys_cost_little(router: Start, ips: list[str]) -> None:
+    """An entry with thousands of unknown keys is left out without comparing each with the known ones."""
+    here = router()
+    here.serve(*team(ips[0], entry("/"), entry("/x", **{f"accex{number}": 1 for number in range(20_000)})))
+    assert "[1] has 20002 keys; expected: at most 500 keys" in told(here)
+    assert here.ask(HOST, "/x").status == 200
 
 
 def test_too_many_ranges(router: Start, ips: list[str]) -> None:

@@ -18,16 +18,20 @@ def test_the_wheel_is_what_is_tested() -> None:
 def test_templates_are_in_the_wheel() -> None:
     """The wheel holds the templates, and py.typed for programs that import it."""
     files = {str(path) for path in distribution("dispatcher").files or ()}
-    shipped = {f"reconciler/templates/{path.name}" for path in (TOP / "templates").glob("*.j2")}
-    assert len(shipped) == 5
+    folder = TOP / "templates"
+    shipped = {f"reconciler/templates/{path.relative_to(folder)}" for path in folder.rglob("*.j2")}
+    assert len(shipped) > 6
     assert shipped | {"reconciler/py.typed"} <= files
 
 
 def test_templates_hold_no_decisions() -> None:
     """Templates only loop, and print names or their attributes; they decide nothing."""
-    for path in (TOP / "templates").glob("*.j2"):
+    for path in (TOP / "templates").rglob("*.j2"):
         text = path.read_text()
         for statement in re.findall(r"{%-?\s*(.*?)\s*-?%}", text):
-            assert re.fullmatch(r"for [a-z0-9]+ in [a-z0-9_.]+|endfor", statement), (path.name, statement)
+            assert re.fullmatch(r"for [a-z0-9]+ in [a-z0-9_.]+|endfor|block [a-z_]+|endblock", statement), (
+                path.name,
+                statement,
+            )
         for printed in re.findall(r"{{-?\s*(.*?)\s*-?}}", text):
             assert re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)?", printed), (path.name, printed)

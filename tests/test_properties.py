@@ -54,6 +54,7 @@ REACHED: dict[str, Callable[[Location], bool]] = {
     "several API keys": lambda place: place.more_keys == 2,
     "a closed path": lambda place: place.answer is Answer.CLOSED,
     "a path without a ready Pod": lambda place: place.answer is Answer.UNAVAILABLE,
+    "a redirect": lambda place: place.answer is Answer.REDIRECT,
     "a regular expression": lambda place: place.match is Match.IREGEX,
     "a target with a dollar": lambda place: "%24" in (place.target or ""),
     "a path of bytes that are not UTF-8": lambda place: "\udcff" in place.path,
@@ -183,7 +184,9 @@ def test_health_checks_hold_no_text_of_a_tenant(cluster: list[objects.Object]) -
         http = read_http(Path(folder))
     assert read_upstreams(http) == expect_upstreams(table.routes)
     inside = {each["directive"] for one in http if one["directive"] == "upstream" for each in one["block"]}
-    assert inside <= {"server", "keepalive", "check", "check_http_send", "check_http_expect_alive"}
+    checks = {"check", "check_http_send", "check_http_expect_alive"}
+    # The module takes Pods that fail their checks out of these methods, and not out of `random`.
+    assert inside <= {"server", "keepalive", "least_conn", "hash"} | checks
 
 
 VICTIM = [item for item in COUNTED if item["metadata"].get("namespace", item["metadata"]["name"]) == "test-namespace"]

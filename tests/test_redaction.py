@@ -33,6 +33,7 @@ from reconciler.values.certificates import (
     parse_chain,
     parse_key,
 )
+from reconciler.values.htpasswd import HtpasswdError, parse_htpasswd
 
 SALT = bytes(range(32))
 SETTINGS = read_settings({})
@@ -283,6 +284,35 @@ def test_what_is_not_served(stand_ins, keys):
             parse_chain(pem)
         with pytest.raises(CertificateError, match="is not a PEM of a private key"):
             parse_key(pem, chain)
+
+
+GOOD = [f"user-{number}:$apr1$saltsalt${'x' * 22}" for number in range(120)]
+HTPASSWDS = {
+    "good": [*GOOD[:3], f"bob:{{SSHA}}{'A' * 32}"],
+    "as many as there may be": GOOD[:100],
+    "too many": GOOD,
+    "a bad line": [*GOOD[:3], "carol:$2y$05$secret", GOOD[5]],
+    "a long line": [GOOD[0], "x" * 70_000],
+}
+
+
+@pytest.mark.parametrize("name", HTPASSWDS)
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_passwords(name, end):
+    """A file of passwords has a stand-in with as many users, which is refused in the same words if it is refused."""
+    value = ("\n".join(HTPASSWDS[name]) + end).encode()
+    stand_in = replace(StandIns(SALT, "api-key"), value, "htpasswd")
+    told = []
+    for one in (value, stand_in):
+        try:
+            told.append(str(len(parse_htpasswd(one).splitlines())))
+        except HtpasswdError as refused:
+            told.append(str(refused))
+    assert told[0] == told[1]
+    assert not set(value.split()) & set(stand_in.split())
+    assert b"user-" not in stand_in
+    assert stand_in == replace(StandIns(SALT, "api-key"), value, "htpasswd")
+    assert stand_in != replace(StandIns(SALT, "api-key"), value.replace(b"salt", b"tlas"), "htpasswd")
 
 
 def test_a_pem_as_api_key(keys):

@@ -9,8 +9,10 @@ from support.pages import DOCS
 
 from reconciler.modes import arguments
 from reconciler.routing import host_options, path_entries
+from reconciler.routing.keys.catalogue import PATH_KEYS
 from reconciler.settings import VARIABLES
 
+_OPTIONS_MARKER = "<!-- What follows is written by `make fixtures`, from the declarations. -->\n"
 _MARKER = "<!-- What follows is written by `make fixtures`, from --help. -->\n"
 
 
@@ -83,6 +85,36 @@ def test_commands_are_what_help_says(request: pytest.FixtureRequest) -> None:
         page.write_text(before + marker + write_commands())
         return
     assert written.split() == write_commands().split()
+
+
+def write_options() -> str:
+    """Write the table of options, from their declarations."""
+    rows = (
+        f"| `{key.name}` | {key.shape} | {key.default} | {key.kind.value} | {key.does} |" for key in PATH_KEYS.values()
+    )
+    return "\n".join(
+        ["", "| key | value | without it | kind | what it does |", "| --- | --- | --- | --- | --- |", *rows, ""]
+    )
+
+
+def test_options_are_what_is_declared(request: pytest.FixtureRequest) -> None:
+    """The page has all options as they are declared, in the order in which a request meets them."""
+    page = DOCS / "options.md"
+    before, marker, written = page.read_text().partition(_OPTIONS_MARKER)
+    if request.config.getoption("--rewrite"):
+        page.write_text(before + marker + write_options())
+        return
+    assert written == write_options()
+
+
+def test_annotations_of_others_have_a_place() -> None:
+    """The page for who comes from ingress-nginx names only options and settings that exist."""
+    rows = read_rows("how-to/from-ingress-nginx.md", "annotation | here | differs in")
+    known = {*PATH_KEYS, *(key.outer for key in PATH_KEYS.values()), *host_options._KEYS, *path_entries._KEYS}
+    for _, here, _ in rows:
+        name = re.findall(r"`([^`]+)`", here)[0]
+        assert name in known or name in {variable.names[0] for variable in VARIABLES.values()}, name
+    assert len(rows) > 3
 
 
 def test_files_of_the_tree(tmp_path: Path) -> None:

@@ -238,6 +238,9 @@ def test_regular_expressions_are_for_the_host_s_owner(router: Start, ips: list[s
         ("=/foo", "/bar", "/foo?q", "/bar?q"),
         ("/foo", None, "/foo//a%2e/...//b%2Fc;d?x=%20/../", "/foo//a%2e/...//b%2Fc;d?x=%20/../"),
         ("/foo", None, "/foo", "/foo"),
+        ("/foo", "/foo", "/foo/a%2Fb//c%2B", "/foo/a%2Fb//c%2B"),
+        ("/foo", "/foo/", "/foo", "/foo/"),
+        ("/", "/", "/a%2Fb//c%2B", "/a%2Fb//c%2B"),
     ],
 )
 def test_target_path(router: Start, ips: list[str], base: str, target: str | None, uri: str, sent: str) -> None:

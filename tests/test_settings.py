@@ -27,6 +27,8 @@ PATH = "an absolute path of URL characters, others percent-encoded, at most 1024
 NO_PATH = "has a control character, '//', '/./' or '/../' in some spelling: no such request is served"
 PORT, SSL_PORT = "1-65535", "1-65535, and not PORT"
 HEALTH_PORT = "0-65535, and neither PORT nor SSL_PORT"
+TIMES = "1s-168h, such as 90s, 30m or 24h"
+OPTIONS = "names of options such as timeouts,access.basicAuth, each once"
 ADMIN_PORT = "0-65535, and none of PORT, SSL_PORT and HEALTH_PORT"
 ADMIN_HOSTS = "DNS names with commas between, each once"
 DENIED = "ranges of IP addresses such as 10.0.0.0/8 with commas between, or none"
@@ -103,6 +105,10 @@ def refuse(environment):
         ("MAX_LOCATIONS_PER_NAMESPACE", 4000),
         ("MAX_CERTIFICATES_PER_NAMESPACE", 2000),
         ("MAX_CHANGES_PER_NAMESPACE", 12),
+        ("MAX_ZONES_PER_NAMESPACE", 20),
+        ("MAX_RANGES_PER_NAMESPACE", 500),
+        ("MAX_TIMEOUT", 86400),
+        ("DENIED_OPTIONS", ()),
         ("NGINX_WORKER_PROCESSES", 0),
         ("NGINX_WORKER_CONNECTIONS", 16384),
         ("WORKER_SHUTDOWN_TIMEOUT", "240s"),
@@ -182,6 +188,12 @@ def test_default_ciphers():
         ("MAX_LOCATIONS_PER_NAMESPACE", "100000", 100_000),
         ("MAX_CERTIFICATES_PER_NAMESPACE", "1", 1),
         ("MAX_CHANGES_PER_NAMESPACE", "0", 0),
+        ("MAX_ZONES_PER_NAMESPACE", "0", 0),
+        ("MAX_RANGES_PER_NAMESPACE", "100000", 100_000),
+        ("MAX_TIMEOUT", "90", 90),
+        ("MAX_TIMEOUT", "30m", 1800),
+        ("MAX_TIMEOUT", "168h", 604_800),
+        ("DENIED_OPTIONS", "timeouts, access.basicAuth", ("timeouts", "access.basicAuth")),
         ("NGINX_WORKER_PROCESSES", "512", 512),
         ("NGINX_WORKER_CONNECTIONS", "1000000", 1_000_000),
         ("WORKER_SHUTDOWN_TIMEOUT", "500ms", "500ms"),
@@ -326,6 +338,10 @@ REFUSALS = [
     *[("MAX_LOCATIONS_PER_NAMESPACE", text, "", "2-100000") for text in ("1", "100001", "1e3")],
     *[("MAX_CERTIFICATES_PER_NAMESPACE", text, "", "1-100000") for text in ("0", "100001", "-1")],
     *[("MAX_CHANGES_PER_NAMESPACE", text, "", "0-3600 a minute, 0 for any") for text in ("3601", "-1", "any")],
+    *[("MAX_ZONES_PER_NAMESPACE", text, "", "0-1000") for text in ("1001", "-1", "all")],
+    *[("MAX_RANGES_PER_NAMESPACE", text, "", "0-100000") for text in ("100001", "-1", "1e3")],
+    *[("MAX_TIMEOUT", text, "", TIMES) for text in ("0", "169h", "500ms", "1d", "1 h", "-1s", "1h30m", "1s\n")],
+    *[("DENIED_OPTIONS", text, "", OPTIONS) for text in ("a,", "a,a", "a b", "a.b.c", "a;b", "a" * 41)],
     *[("NGINX_WORKER_CONNECTIONS", text, "", "64-1000000") for text in ("63", "1000001", "auto")],
     *[("NGINX_WORKER_PROCESSES", text, "", "auto, or 1-512") for text in ("0", "513", "Auto", "2.5")],
     *[("WORKER_SHUTDOWN_TIMEOUT", text, "", TIME) for text in ("s", "-1", "1w", "1 s", "1.5s", "1m30s", "1s\n")],

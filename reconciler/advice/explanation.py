@@ -22,8 +22,10 @@ from reconciler.advice.rules import Loser, find_losers, tell_host_rule, tell_pat
 from reconciler.objects.listing import Pod
 from reconciler.objects.readiness import find_unreadiness
 from reconciler.objects.snapshot import Resource
+from reconciler.routing.keys import backup, redirect, share
 from reconciler.routing.model import Answer, Host, Location, Match, Tls, Upstream
-from reconciler.routing.path_entries import parse_paths
+from reconciler.routing.options import Options, find_option
+from reconciler.routing.path_entries import PathEntry, parse_paths
 from reconciler.routing.problems import Problem, Reason
 from reconciler.settings import Settings
 from reconciler.values.value import Value
@@ -34,12 +36,13 @@ class Outcome(Enum):
 
     PODS = "Pods"
     UNAVAILABLE = "503"  # the path is known, and no Pod of it is ready
-    CLOSED = "403"  # no API key opens the path
+    REDIRECT = "redirect"  # to another path of the host
+    CLOSED = "403"  # no API key opens the path, or an option that protects it cannot be used
     DEFAULT = "DEFAULT_LOCATION_RETURN"  # no Namespace has the path
     REFUSED = "400"  # a Pod could read the path differently from nginx
     TOO_LONG = "414"
     MOVED = "308"  # to https, by the plain port
-    REDIRECTED = "redirect"  # by the host's options
+    HOST_REDIRECT = "host redirect"  # by the host's options
     MAINTENANCE = "maintenance"  # 503 by the host's options
     WAITING = "no certificate"  # 503: the host's certificate cannot be served
     UNKNOWN = "closed"  # the connection is closed: the host is unknown on this port
@@ -48,12 +51,13 @@ class Outcome(Enum):
 _OUTCOMES = {
     Answer.PODS: Outcome.PODS,
     Answer.UNAVAILABLE: Outcome.UNAVAILABLE,
+    Answer.REDIRECT: Outcome.REDIRECT,
     Answer.CLOSED: Outcome.CLOSED,
     Answer.RESERVED: Outcome.DEFAULT,
 }
 _OF_HOSTS = {
     HostAnswer.MOVED: Outcome.MOVED,
-    HostAnswer.REDIRECTED: Outcome.REDIRECTED,
+    HostAnswer.REDIRECTED: Outcome.HOST_REDIRECT,
     HostAnswer.MAINTENANCE: Outcome.MAINTENANCE,
     HostAnswer.WAITING: Outcome.WAITING,
     HostAnswer.CLOSED: Outcome.UNKNOWN,
@@ -82,8 +86,9 @@ class FoundHost(Value, frozen=True):
 class FoundPath(Value, frozen=True):
     """The path that takes the request, its Namespace, and the rule that chose it.
 
-    `sent` is the URI that a Pod gets. `upstream` is empty if the path is kept for the host's owner. `api_key` is None
-    if it is not known whether one is needed; `keys` counts the valid ones.
+    `sent` is the URI that a Pod gets; it is empty if none gets it. `upstream` is empty if the path is kept for the
+    host's owner. `api_key` is None if it is not known whether one is needed; `keys` counts the valid ones. `redirect`
+    is a status and a path.
     """
 
     match: Match
@@ -95,6 +100,8 @@ class FoundPath(Value, frozen=True):
     sent: str
     api_key: bool | None
     keys: int
+    options: Options = ()
+    redirect: str | None = None
 
 
 class Explanation(Value, frozen=True):
@@ -126,7 +133,8 @@ def explain(question: Question, evidence: Evidence, settings: Settings) -> Expla
     refused = _refuse(question, host, bool(tls))
     location = find_location(host, decode_uri(question.uri)) if host and not refused else None
     upstream = evidence.find_upstream(location.upstream) if location else None
-    backends = tuple(_find_backends(upstream, evidence, settings)) if upstream else ()
+    asks = location is not None and location.answer is not Answer.REDIRECT
+    backends = tuple(_find_backends(upstream, evidence, settings)) if upstream and asks else ()
     losers = tuple(find_losers(host.name if host else question.host, evidence))
     misses = find_path_misses(question, host, location, evidence, settings) if host and not refused else ()
     misses = misses if host or refused else find_host_misses(question, evidence, settings)
@@ -166,6 +174,7 @@ def _view_host(host: Host, question: Question, evidence: Evidence, settings: Set
 def _view_path(location: Location, host: Host, question: Question, evidence: Evidence) -> FoundPath:
     upstream = evidence.find_upstream(location.upstream)
     match, path = (upstream.match, upstream.path) if upstream else (location.match, location.path)
+    redirects = location.answer is Answer.REDIRECT
     return FoundPath(
         match=match,
         path=path,
@@ -173,10 +182,17 @@ def _view_path(location: Location, host: Host, question: Question, evidence: Evi
         rule=tell_path_rule(location, host, upstream, evidence),
         upstream=location.upstream,
         target=_show_target(location),
-        sent=write_sent(location, question.uri, decode_uri(question.uri)) if upstream else "",
+        sent=write_sent(location, question.uri, decode_uri(question.uri)) if upstream and not redirects else "",
         api_key=location.api_key if evidence.has_secrets else None,
         keys=location.more_keys + 1 if location.api_key else 0,
+        options=location.options,
+        redirect=_show_redirect(location) if redirects else None,
     )
+
+
+def _show_redirect(location: Location) -> str:
+    """Give the status and the path of a redirect; a router's status has neither."""
+    return str(find_option(location.options, redirect.KEY.name) or "to another path")
 
 
 def _show_target(location: Location) -> str | None:
@@ -200,16 +216,25 @@ def _find_backends(upstream: Upstream, evidence: Evidence, settings: Settings) -
         entries, _ = parse_paths(text, settings) if text else ((), ())
         for entry in entries:
             if (entry.match, entry.path) == (upstream.match, upstream.path):
-                yield Backend(upstream.namespace, metadata.name, None, entry.weight, _tell_why(pod, evidence, settings))
+                why = _tell_why(pod, evidence, settings) or _tell_idle(entry, upstream)
+                yield Backend(upstream.namespace, metadata.name, None, entry.weight, why)
 
 
 def _tell_why(pod: Pod, evidence: Evidence, settings: Settings) -> str:
-    """Say why a Pod that names a path gets no traffic."""
+    """Say why a Pod that names a path gets no traffic; nothing if nothing is wrong."""
     if why := find_unreadiness(pod, ignore_condition=settings.ignore_pod_readiness):
         return why
     resource = Resource("Pod", pod.metadata.namespace or "", pod.metadata.name)
     told = (f"{one.what} {one.why}" for one in evidence.table.problems if one.resource == resource)
-    return next(told, "it is left out")
+    return next(told, "")
+
+
+def _tell_idle(entry: PathEntry, upstream: Upstream) -> str:
+    """Say why a path asks other Pods than one that is ready."""
+    if find_option(entry.options, backup.KEY.name):
+        return "it is a backup, and others are ready"
+    shared = find_option(entry.options, share.KEY.name) or find_option(upstream.options, share.KEY.name)
+    return "no share of the requests is left for it" if shared else "it is left out"
 
 
 def _find_problems(

@@ -13,7 +13,7 @@ class HostAnswer(Enum):
     """What a host answers to all requests that are no challenges of its owner."""
 
     MOVED = "308"
-    REDIRECTED = "redirect"
+    REDIRECTED = "host redirect"
     MAINTENANCE = "maintenance"
     WAITING = "no certificate"
     CLOSED = "closed"

@@ -21,6 +21,7 @@ from reconciler.objects.workloads import WORKLOADS, OtherObject, Workload
 from reconciler.routing.hosts import build_host
 from reconciler.routing.model import ApiKey, Tenant
 from reconciler.routing.problems import Problem, Reason
+from reconciler.routing.secret_fields import NOT_THERE
 from reconciler.routing.sharing import settle
 from reconciler.routing.tenant import read_tenant
 from reconciler.routing.validity import tell_expiry
@@ -121,7 +122,7 @@ def _find_problems(
     for tenant in tenants:
         yield from tenant.problems
     for contest in contests.values():
-        built = build_host(contest)
+        built = build_host(contest, settings)
         yield from built.problems
         if built.host:
             yield from tell_expiry(built.host, now)
@@ -142,4 +143,5 @@ def _assume_secret(tenant: Tenant, namespace: Namespace) -> Tenant:
     if namespace.secret:
         return tenant
     hosts = tuple(replace(host, served=True, problems=()) if host.problems else host for host in tenant.hosts)
-    return replace(tenant, hosts=hosts, api_key=tenant.api_key or _UNKNOWN)
+    problems = tuple(problem for problem in tenant.problems if not problem.why.startswith(NOT_THERE))
+    return replace(tenant, hosts=hosts, api_key=tenant.api_key or _UNKNOWN, problems=problems)

@@ -26,10 +26,10 @@ def find_path_misses(
 ) -> tuple[NearMiss, ...]:
     """Find what nearly serves a path of a host that is served, the most likely cause first.
 
-    If Pods answer, only what names a longer path, or the path exactly, is a near miss.
+    If Pods or a redirect answer, only what names a longer path, or the path exactly, is a near miss.
     """
     path = decode_uri(question.uri)
-    answered = location is not None and location.answer is Answer.PODS
+    answered = location is not None and location.answer in (Answer.PODS, Answer.REDIRECT)
     upstream = evidence.find_upstream(location.upstream) if location else None
     taken = (upstream.match, upstream.path) if upstream else None
     wanted = Wanted(path, taken, answered, find_wanting({host.name, question.host}, evidence, settings))

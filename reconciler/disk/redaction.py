@@ -21,6 +21,7 @@ from reconciler.objects.listing import Secret
 from reconciler.routing.api_keys import LONGEST_KEY, is_key_field
 from reconciler.values.certificates import LONGEST_PEM, CertificateError, parse_chain
 from reconciler.values.decoding import decode_base64
+from reconciler.values.htpasswd import LONGEST_HTPASSWD, MOST_USERS, is_htpasswd, is_user, split_lines
 from reconciler.values.value import Value
 
 _BROKEN = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -86,8 +87,19 @@ class StandIns:
             pem = self._replace_pem(value) + end
             if not is_key_field(field, self._key_field) or (len(pem) > LONGEST_KEY) is too_long:
                 return pem
+        if is_htpasswd(value) and not is_key_field(field, self._key_field):
+            return self._replace_htpasswd(value)
         text = self._digest(value, b"text").hex().encode()
         return (text.ljust(LONGEST_KEY + 1, b".") if too_long else text) + end
+
+    def _replace_htpasswd(self, value: bytes) -> bytes:
+        """Write a file of passwords with as many users. A line that is no user has a stand-in that is none either."""
+        made = b"\n".join(map(self._replace_user, split_lines(value)[: MOST_USERS + 1])) + b"\n"
+        return made.ljust(LONGEST_HTPASSWD + 1, b".") if len(value) > LONGEST_HTPASSWD else made
+
+    def _replace_user(self, line: bytes) -> bytes:
+        digest = self._digest(line, b"text").hex().encode()
+        return b"%s:$apr1$%s$%s" % (digest[:8], digest[8:16], digest[10:]) if is_user(line) else digest
 
     def _replace_pem(self, value: bytes) -> bytes:
         digest = self._digest(value, b"pem")

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import msgspec
 
+from reconciler.disk.carried import carry, read_carried
 from reconciler.disk.trees import read_file, replace_file, try_lock, write_files
 from reconciler.objects.snapshot import NOTHING, Snapshot
-from reconciler.values.files import SECRET, File, Files, name_release
+from reconciler.values.files import PASSWORDS, SECRET, File, Files, name_release
 from reconciler.values.value import Value
 
 CURRENT = "current"
@@ -36,10 +37,14 @@ class Release(Value, frozen=True):
 
 
 class Releases:
-    """`folder` holds `releases/<name>/`, the symbolic link `current` to the live one, and `run/` with lock and salt."""
+    """`folder` holds `releases/<name>/`, the symbolic link `current` to the live one, and `run/` with lock and salt.
 
-    def __init__(self, folder: Path) -> None:
+    `reader` is the user of nginx's workers, if they have another one than this process.
+    """
+
+    def __init__(self, folder: Path, reader: int | None = None) -> None:
         self._folder = folder
+        self._reader = reader
         (folder / "run").mkdir(parents=True, exist_ok=True)
         self._lock = os.open(folder / "run", os.O_RDONLY | os.O_DIRECTORY)
         self.mine = try_lock(self._lock)
@@ -78,10 +83,19 @@ class Releases:
             tree = {path: file for path, file in inside.items() if not path.startswith(_OWN)}
             own = {_DIGEST: File(self.name(tree).encode()), _SNAPSHOT: kept}
             write_files(inside | own, staged)
+            if self._reader is not None:
+                for path in (staged / PASSWORDS).glob("*"):
+                    os.chown(path, self._reader, -1)
             staged.chmod(0o755)
             os.rename(staged, release)
         finally:
             shutil.rmtree(staged, ignore_errors=True)  # does nothing after the move
+
+    def carry(self, name: str, seconds: float) -> None:
+        """Give a release what workers of the live one may still read within `seconds` after it."""
+        live = self.live
+        if live and live != name:
+            carry(self.path(live), self.path(name), seconds)
 
     def swap(self, name: str | None) -> None:
         """Make a release the live one, in one step; with None no release is live."""
@@ -145,9 +159,12 @@ class Releases:
         return False
 
     def _read(self, release: Path) -> Files:
+        carried = read_carried(release)
         paths = (path for path in release.rglob("*") if path.is_file())
         found = {str(path.relative_to(release)): read_file(path) for path in paths}
-        return {path: file for path, file in found.items() if file and not path.startswith(_OWN)}
+        return {
+            path: file for path, file in found.items() if file and not path.startswith(_OWN) and path not in carried
+        }
 
     def _read_snapshot(self, release: Path) -> Snapshot:
         with suppress(OSError, msgspec.MsgspecError):

@@ -2,13 +2,14 @@
 
 import errno
 import os
+import pwd
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reconciler.loop.events import NginxSaid
@@ -71,6 +72,19 @@ def check_modules(binary: str, settings: Settings, hidden: tuple[str, ...] = ())
 def has_module(binary: str, module: str, hidden: tuple[str, ...] = ()) -> bool:
     """Tell whether nginx was built with a module, such as http_stub_status."""
     return f"--with-{module}_module" in _run(binary, hidden, "-V").stderr
+
+
+def find_reader(binary: str, hidden: tuple[str, ...] = ()) -> int | None:
+    """Find the user of nginx's workers, if that is not this process's: only root's workers have one of their own.
+
+    https://nginx.org/en/docs/ngx_core_module.html#user
+    """
+    if os.geteuid():
+        return None
+    built = re.search(r"--user=(\S+)", _run(binary, hidden, "-V").stderr)
+    with suppress(KeyError):
+        return pwd.getpwnam(built[1] if built else "nobody").pw_uid
+    return None
 
 
 def check_tree(binary: str, tree: Path, hidden: tuple[str, ...] = ()) -> None:

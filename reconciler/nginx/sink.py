@@ -24,9 +24,9 @@ from reconciler.nginx.figures import read_figures
 from reconciler.nginx.logs import NginxLogs
 from reconciler.nginx.memory import CGROUP, is_short
 from reconciler.nginx.process import Process
-from reconciler.nginx.program import NginxError, check_modules, has_module, run_test
+from reconciler.nginx.program import NginxError, check_modules, find_reader, has_module, run_test
 from reconciler.nginx.proof import SOCKET
-from reconciler.nginx.workers import reap_orphans
+from reconciler.nginx.workers import find_patience, reap_orphans
 from reconciler.objects.snapshot import NOTHING, Snapshot
 from reconciler.rendering.routes_file import ROUTES_FILE
 from reconciler.rendering.tree import render_release
@@ -67,7 +67,7 @@ class NginxSink:
         try:
             if (self._folder / ROUTES_FILE).exists():
                 raise NginxError(f"{self._folder}: holds an artefact; releases need a folder of their own")
-            self._releases = Releases(self._folder)
+            self._releases = Releases(self._folder, find_reader(settings.nginx_binary, hidden))
         except OSError as error:
             raise NginxError(f"{self._folder}: cannot be used: {error.strerror}") from None
         if not self._releases.mine:
@@ -161,6 +161,7 @@ class NginxSink:
         written = time.monotonic()
         try:
             self._test(name)
+            self._releases.carry(name, find_patience(self._settings) + self._find_timeout(name))
             self._releases.swap(name)
             loading = time.monotonic()
             self._load(name)
@@ -206,17 +207,20 @@ class NginxSink:
             raise RefusedError(f"nginx refuses release {name}: {refusals[0]}", tested=True)
 
     def _load(self, name: str) -> None:
-        """Make nginx serve the live release. A release that takes long to test may take as long to load."""
-        timeout = self._settings.reload_timeout + 2 * self._took.get(name, 0.0)
+        """Make nginx serve the live release."""
         running = self._process.pid
         old = self._process.load()
         try:
-            self._process.prove(name, old, timeout)
+            self._process.prove(name, old, self._find_timeout(name))
         except NginxError as error:
             raise RefusedError(str(error), tested=False) from None
         if not running:
             self._tell(NginxStarted(name, again=self._ended))
             self._ended = False
+
+    def _find_timeout(self, name: str) -> float:
+        """Give the time that a reload may take. A release that takes long to test may take as long to load."""
+        return self._settings.reload_timeout + 2 * self._took.get(name, 0.0)
 
     def _roll_back(self, before: str | None, failed: str) -> None:
         """Serve the release `before` again, perhaps one of a former process, and remove the failed one."""

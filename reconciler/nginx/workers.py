@@ -7,8 +7,16 @@ from pathlib import Path
 
 import psutil
 
+from reconciler.settings import Settings
+from reconciler.values.parsers import count_seconds
+
 # nginx writes the role of a process into its title, which replaces its command line.
 _MASTER, _WORKER, _LEAVING = "nginx: master process", "nginx: worker process", "shutting down"
+
+
+def find_patience(settings: Settings) -> float:
+    """Find for how many seconds a worker may finish its requests. Without a limit it is a day."""
+    return count_seconds(settings.worker_shutdown_timeout) or 86400.0
 
 
 def find_workers(master: int) -> set[psutil.Process]:

@@ -1,6 +1,10 @@
 """Where certificates and keys are written: in the tree itself, or below SSL_CERT_DIR."""
 
+from collections.abc import Iterator
+from operator import attrgetter
+
 from reconciler.rendering.quoting import Token, quote
+from reconciler.routing.keys.pod_tls import find_pod_tls
 from reconciler.routing.model import Routes
 from reconciler.settings import Settings
 from reconciler.values.files import SECRET, File
@@ -8,6 +12,8 @@ from reconciler.values.value import Value
 
 # The folder of the default server's certificate. No host has this name, because an underscore is not legal in one.
 DEFAULT_SERVER = "_default"
+# The folder of the certificates that verify Pods. templates/options/tls.j2 names it too.
+_PODS = "_pods"
 CERTIFICATE, KEY, CLIENT_CERTIFICATE = "certificate.crt", "certificate.key", "clientCertificate.crt"
 
 
@@ -50,7 +56,15 @@ def collect_certificates(routes: Routes, settings: Settings) -> dict[str, File]:
             files[f"{folder}/{KEY}"] = File(host.tls.key, SECRET)
             if host.tls.client:
                 files[f"{folder}/{CLIENT_CERTIFICATE}"] = File(host.tls.client.pem)
-    return files
+    return files | dict(_collect_for_pods(routes))
+
+
+def _collect_for_pods(routes: Routes) -> Iterator[tuple[str, File]]:
+    """Collect the files of the certificates that verify Pods; paths with the same ones share a file."""
+    for upstream in filter(attrgetter("options"), routes.upstreams):
+        tls = find_pod_tls(upstream.options)
+        if tls and tls.chain:
+            yield from ((f"ssl/{_PODS}/{digest}.crt", File(tls.chain.pem)) for digest in tls.digests)
 
 
 def _find_folder(host: str, settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""What differs between two trees, in routing terms: hosts, paths, Pods, keys and certificates."""
+"""What differs between two trees, in routing terms: hosts, paths, Pods, keys, certificates and passwords."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -6,15 +6,16 @@ from typing import Any
 
 import msgspec
 from deepdiff import DeepDiff
+from deepdiff.helper import notpresent
 
 from reconciler.rendering.certificate_files import CERTIFICATE, CLIENT_CERTIFICATE, DEFAULT_SERVER, KEY
 from reconciler.rendering.routes_file import API_KEYS_FILE, ROUTES_FILE, RoutesError
-from reconciler.values.files import Files
+from reconciler.values.files import PASSWORDS, Files
 from reconciler.values.patterns import DNS_LABEL
 from reconciler.values.value import Value
 
 _PEM_FILES = (CERTIFICATE, KEY, CLIENT_CERTIFICATE)
-_SECRETS = ("key", "certificate")
+_SECRETS = ("key", "certificate", "passwords")
 _KEY_LINE = re.compile(rf'"?/({DNS_LABEL.expression})(/*)"? "?[A-Za-z0-9+/]+={{0,2}}"?;')
 # An item's kind and name. The details of items are in _Items.
 _Item = tuple[str, str]
@@ -22,7 +23,7 @@ _Items = dict[_Item, dict[str, Any]]
 
 
 class RouteChange(Value, frozen=True, order=True):
-    """One thing that changed in routing: a host, path, pod, key or certificate; `sign` is `+`, `-` or `~`."""
+    """One thing that changed in routing: a host, path, pod, key, certificate or passwords; `sign` is +, - or ~."""
 
     kind: str
     name: str
@@ -78,6 +79,9 @@ def _read_secrets(tree: Files) -> _Items:
         items.setdefault(("key", f"of Namespace {found[1]}"), {})[found[2]] = hash(line)
     for path, file in tree.items():
         folder, _, name = path.rpartition("/")
+        if folder == PASSWORDS:
+            digest, _, namespace = name.partition(".")
+            items.setdefault(("passwords", f"of Namespace {namespace}"), {})[digest] = hash(file.content)
         if name in _PEM_FILES:
             host = folder.rpartition("/")[2]
             owner = "the default server" if host == DEFAULT_SERVER else f"host {host}"
@@ -110,4 +114,4 @@ def _explain(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 
 def _show(value: object) -> str:
-    return "nothing" if value is None else str(value)
+    return "nothing" if value is None or value is notpresent else str(value)

@@ -1,20 +1,30 @@
 """The servers of one host, as host.conf.j2 writes them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
 from reconciler.rendering import quoting
 from reconciler.rendering.access_log import view_labels, view_request_id
 from reconciler.rendering.certificate_files import Pair, write_client_path, write_pair
+from reconciler.rendering.external_checks import (
+    ExternalCheck,
+    find_external_auth,
+    view_asks,
+    view_external_checks,
+    view_sign_ins,
+)
 from reconciler.rendering.header_families import FAMILIES, write_family
+from reconciler.rendering.key_checks import KeyCheck, write_key_header
 from reconciler.rendering.listens import Move, view_move, write_listens
-from reconciler.rendering.option_parts import write_host_options, write_options
+from reconciler.rendering.option_parts import find_module, write_host_options, write_options
 from reconciler.rendering.path_rules import PathRules
-from reconciler.rendering.quoting import Token, join, quote
-from reconciler.routing.keys import maintenance
+from reconciler.rendering.quoting import Token, View, join, quote
+from reconciler.routing.keys import hsts, maintenance
+from reconciler.routing.keys.pod_tls import find_pod_tls
+from reconciler.routing.keys.response_headers import ResponseHeaders
 from reconciler.routing.model import Answer, Host, Location, Match, Plain
-from reconciler.routing.options import find_option
+from reconciler.routing.options import Option, find_option
 from reconciler.settings import Settings
 from reconciler.values.value import Value
 
@@ -24,33 +34,35 @@ from reconciler.values.value import Value
 _MATCH_LIMIT = "(*NO_JIT)(*LIMIT_MATCH=2000)"
 
 
+class _Pass(Value, frozen=True):
+    """Where requests are passed on to, and by which module of nginx."""
+
+    module: Token
+    url: Token
+
+
 class _Location(Value, frozen=True):
     """A location: what checks its key, and one of what passes it on, returns a status, fails, and moves to https.
 
-    `headers` are those of a failure.
+    `headers` are those of a failure, and `more` those that the host's options add to it.
     """
 
     match: Token
     keyed: tuple[Token, ...] = ()
-    passes: tuple[Token, ...] = ()
+    asks: tuple[Token, ...] = ()
+    passes: tuple[_Pass, ...] = ()
     returns: tuple[int, ...] = ()
     fails: tuple[int, ...] = ()
     headers: tuple[Token, ...] = ()
+    more: tuple[Token, ...] = ()
     moves: tuple[Move, ...] = ()
     labels: tuple[Token, ...] = ()
     options: tuple[Token, ...] = ()
     header_families: tuple[Token, ...] = ()
 
 
-class _KeyCheck(Value, frozen=True):
-    """The check of API keys: the variable with the request's key, and a number for each key besides the first one."""
-
-    header: Token
-    others: tuple[int, ...]
-
-
 class _Server(Value, frozen=True):
-    """A server of a host. `more` are the headers that options add."""
+    """A server of a host."""
 
     listens: tuple[Token, ...]
     name: Token
@@ -61,8 +73,9 @@ class _Server(Value, frozen=True):
     begins: tuple[Token, ...] = ()
     options: tuple[Token, ...] = ()
     header_families: tuple[Token, ...] = ()
-    key_checks: tuple[_KeyCheck, ...] = ()
-    more: tuple[Token, ...] = ()
+    key_checks: tuple[KeyCheck, ...] = ()
+    external_checks: tuple[ExternalCheck, ...] = ()
+    sign_ins: tuple[View, ...] = ()
 
 
 def render_host(host: Host, settings: Settings) -> Token:
@@ -70,7 +83,7 @@ def render_host(host: Host, settings: Settings) -> Token:
     servers = [_view_server(host, settings)]
     if host.tls and host.plain is not Plain.SERVES and host.challenges:
         servers.append(_view_plain(host, settings))
-    return quoting.render("host.conf.j2", servers=servers, answers=view_request_id(settings))
+    return quoting.render("host.conf.j2", servers=servers)
 
 
 def _view_server(host: Host, settings: Settings) -> _Server:
@@ -87,7 +100,8 @@ def _view_server(host: Host, settings: Settings) -> _Server:
         options=write_host_options("server", host.options, settings, 8),
         header_families=tuple(_write_server_families(host, settings)),
         key_checks=_view_key_check(host, settings),
-        more=write_host_options("add_header", host.options, settings, 12),
+        external_checks=tuple(view_external_checks(host.locations, settings)),
+        sign_ins=tuple(view_sign_ins(host.locations)),
     )
 
 
@@ -96,16 +110,20 @@ def _view_plain(host: Host, settings: Settings) -> _Server:
     bare = replace(host, options=(), locations=host.challenges)
     move = view_move(settings) if host.plain is Plain.REDIRECTS else Move(closes=(444,))
     rest = _Location(quote("/"), moves=(move,), labels=view_labels(host.namespace, "", settings))
-    return _Server(write_listens(settings, tls=False), quote(host.name), (*_view_locations(bare, settings), rest))
+    return _Server(
+        listens=write_listens(settings, tls=False),
+        name=quote(host.name),
+        locations=(*_view_locations(bare, settings), rest),
+        external_checks=tuple(view_external_checks(bare.locations, settings)),
+        sign_ins=tuple(view_sign_ins(bare.locations)),
+    )
 
 
 def _view_locations(host: Host, settings: Settings) -> Iterator[_Location]:
     rules = PathRules(host.locations)
-    in_each = write_host_options("location", host.options, settings, 12)
     for one in host.locations:
-        view = _view_location(one, host, settings)
-        options = view.options if one.is_challenge else (*in_each, *view.options)
-        yield replace(view, options=options, labels=view_labels(one.namespace, rules.show(one), settings))
+        labels = view_labels(one.namespace, rules.show(one), settings)
+        yield replace(_view_location(one, host, settings), labels=labels)
 
 
 def _view_rest(host: Host, settings: Settings) -> Iterator[_Location]:
@@ -122,16 +140,17 @@ def _view_rest(host: Host, settings: Settings) -> Iterator[_Location]:
         yield _Location(quote("/"), returns=(503 if host.plain is Plain.WAITS else 444,), labels=labels)
 
 
-def _view_key_check(host: Host, settings: Settings) -> tuple[_KeyCheck, ...]:
+def _view_key_check(host: Host, settings: Settings) -> tuple[KeyCheck, ...]:
     """Give the host's check of API keys, if it needs one.
 
     It compares as many keys as the Namespace with the most keys has.
     """
     more = [
-        location.more_keys for location in host.locations if location.api_key and location.answer is not Answer.CLOSED
+        location.more_keys
+        for location in host.locations
+        if location.api_key and location.answer is not Answer.CLOSED and not find_external_auth(location)
     ]
-    header = quoting.variable("http_" + settings.api_key_header.lower().replace("-", "_"))
-    return (_KeyCheck(header, tuple(range(max(more)))),) if more else ()
+    return (KeyCheck(write_key_header(settings), tuple(range(max(more)))),) if more else ()
 
 
 def _view_default(match: Token, path: str, settings: Settings) -> _Location:
@@ -141,35 +160,85 @@ def _view_default(match: Token, path: str, settings: Settings) -> _Location:
         return _Location(match, returns=(answer,))
     # nginx appends the request's path to the URI's path, as it does with a targetPath.
     joined = answer if answer.count("/") == 2 else answer.rstrip("/") + path
-    return _Location(match, passes=(quote(joined),))
+    return _Location(match, passes=(_Pass(quote("proxy"), quote(joined)),))
 
 
 def _view_location(location: Location, host: Host, settings: Settings) -> _Location:
     limit = _MATCH_LIMIT if location.match.is_regex else ""
     path = quote(f"{limit}{location.path}", expands_variables=False)
     match = quoting.join(quote(location.match.value), path) if location.match.value else path
+    location = _leave_to_host(location, host)
+    options = _write_checks(location, host, settings)
     if location.answer is Answer.RESERVED:
-        return _view_default(match, location.path, settings)
+        return replace(_view_default(match, location.path, settings), options=options)
     if location.answer is Answer.CLOSED:
-        return _Location(match, returns=(403,))
-    keyed = (quote(location.namespace),) if location.api_key else ()
-    options = write_options("location", location.options, location.upstream)
+        return _Location(match, returns=(403,), options=options)
+    view = _Location(
+        match,
+        keyed=(quote(location.namespace),) if location.api_key else (),
+        asks=view_asks(location),
+        options=options,
+    )
     if location.answer is Answer.UNAVAILABLE:
-        # Maintenance has a header of its own for this.
-        rests = find_option(host.options, maintenance.KEY.name)
-        headers = () if rests else (join(quote("Retry-After"), quoting.variable("retry_after")),)
-        return _Location(match, keyed=keyed, fails=(503,), headers=headers, options=options)
-    passes = (quote(f"http://{location.upstream}{location.target or ''}"),)
-    families = tuple(_write_families(location, host, settings))
-    return _Location(match, keyed=keyed, passes=passes, options=options, header_families=families)
+        return _view_unavailable(view, location, host, settings)
+    passes = () if location.answer is Answer.REDIRECT else (_view_pass(location),)
+    return replace(view, passes=passes, header_families=tuple(_write_families(location, host, settings, FAMILIES)))
 
 
-def _write_families(location: Location, host: Host, settings: Settings) -> Iterator[Token]:
-    """Write the families of headers to which an option of a location adds something, each whole."""
-    for family in FAMILIES:
-        if parts := write_options(family, location.options, location.upstream):
-            yield write_family(family, settings)
-            yield from write_host_options(family, host.options, settings, 12)
+def _view_unavailable(view: _Location, location: Location, host: Host, settings: Settings) -> _Location:
+    """Give the location of a path without a ready Pod."""
+    families = tuple(_write_families(location, host, settings, ("add_header",)))
+    # Maintenance has a header of its own for this.
+    rests = find_option(host.options, maintenance.KEY.name)
+    after = () if rests else (join(quote("Retry-After"), quoting.variable("retry_after")),)
+    return replace(
+        view,
+        fails=(503,),
+        # A location with a header of its own does not inherit others.
+        headers=after if families else (*after, *view_request_id(settings)),
+        more=() if families else write_host_options("add_header", host.options, settings, 12),
+        header_families=families,
+    )
+
+
+def _leave_to_host(location: Location, host: Host) -> Location:
+    """Leave the header that a host writes itself out of what a location says about headers: nobody gets two."""
+    if not find_option(host.options, hsts.KEY.name):
+        return location
+    options = tuple(
+        Option(one.name, one.value.leave_out(hsts.HEADER)) if isinstance(one.value, ResponseHeaders) else one
+        for one in location.options
+    )
+    return replace(location, options=options)
+
+
+def _write_checks(location: Location, host: Host, settings: Settings) -> tuple[Token, ...]:
+    """Write what the options of a location and of its host say about requests. The host holds up no challenge."""
+    first, own = (
+        write_options(place, location.options, location.upstream, settings) for place in ("first", "location")
+    )
+    of_host = () if location.is_challenge else write_host_options("location", host.options, settings, 12)
+    return (*first, *of_host, *own)
+
+
+def _view_pass(location: Location) -> _Pass:
+    """Give where a location's requests go. An option that takes a target away has refused it before."""
+    module = find_module(location.options)
+    scheme = {"proxy": "http", "grpc": "grpc"}[module] + ("s" if find_pod_tls(location.options) else "")
+    target = location.target if module == "proxy" and location.target else ""
+    return _Pass(quote(module), quote(f"{scheme}://{location.upstream}{target}"))
+
+
+def _write_families(location: Location, host: Host, settings: Settings, families: Iterable[str]) -> Iterator[Token]:
+    """Write those of the families of headers to which an option of a location adds something, each whole."""
+    module = find_module(location.options)
+    for family in families:
+        parts = write_options(family, location.options, location.upstream, settings)
+        of_host = write_host_options(family, host.options, settings, 12, module)
+        # The server hides headers with the module proxy alone.
+        if parts or (of_host and family == "hide_header" and module != "proxy"):
+            yield write_family(family, settings, module=module)
+            yield from of_host
             yield from parts
 
 

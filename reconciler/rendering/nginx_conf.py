@@ -1,6 +1,6 @@
 """The main file, as nginx.conf.j2 writes it around all upstreams and hosts."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from reconciler.rendering import quoting
 from reconciler.rendering.access_log import view_logging
@@ -8,6 +8,7 @@ from reconciler.rendering.certificate_files import Pair, write_default_pair
 from reconciler.rendering.header_families import FAMILIES, write_family
 from reconciler.rendering.listens import HTTP2_DIRECTIVE, Move, view_move, write_listens
 from reconciler.rendering.quoting import Token, quote, words
+from reconciler.routing.keys.protocol import speaks_grpc
 from reconciler.routing.keys.timeouts import RETRY_TIMEOUT
 from reconciler.routing.model import Plain, Routes
 from reconciler.routing.server_names import bucket_size, power_of_two
@@ -57,16 +58,19 @@ class _RealIp(Value, frozen=True):
     proxies: tuple[Token, ...]
 
 
+class _GrpcDefaults(Value, frozen=True):
+    header_families: tuple[Token, ...]
+    http2: tuple[Token, ...]
+
+
 class _Trust(Value, frozen=True):
     proxies: tuple[Token, ...]
 
 
 def render_main(
-    routes: Routes, settings: Settings, shared: Iterable[Token], upstreams: Iterable[Token], hosts: Iterable[Token]
+    routes: Routes, settings: Settings, shared: Collection[Token], upstreams: Iterable[Token], hosts: Iterable[Token]
 ) -> Token:
     """Render nginx.conf around what is rendered already: what options share, upstreams, and hosts."""
-    # A proxy that uses the PROXY protocol writes no headers: all headers are the client's.
-    believed = settings.trusted_proxies and not settings.proxy_protocol
     return quoting.render(
         "nginx.conf.j2",
         worker_processes=settings.worker_processes or quote("auto"),
@@ -74,6 +78,7 @@ def render_main(
         worker_connections=settings.worker_connections,
         underscores_in_headers=quote("on" if "_" in settings.api_key_header else "off"),
         header_families=[write_family(family, settings, blanks=4) for family in FAMILIES],
+        grpc_defaults=list(_view_grpc_defaults(routes, settings)),
         max_client_body_size=quote(settings.max_client_body_size),
         connect_timeout=_CONNECT_TIMEOUT,
         tries=_TRIES,
@@ -87,9 +92,10 @@ def render_main(
         server_names_hash_max_size=routes.names_hash_size,
         server_names_hash_bucket_size=bucket_size(max(map(len, routes.names), default=0)),
         map_hash_max_size=power_of_two(2 * sum(len(key.values) for _, key in routes.api_keys), 2048),
+        variables_hash_max_sizes=(power_of_two(8 * len(shared), 1024),) if shared else (),
         real_ips=list(_view_real_ip(settings)),
         too_long=(414,) if settings.allow_regex_paths else (),
-        trusts=[_Trust(_write_proxies(settings))] if believed else [],
+        trusts=list(_view_trusts(settings)),
         tls_defaults=list(_view_tls_defaults(settings)),
         logging=view_logging(settings),
         default_servers=list(_view_default_servers(settings)),
@@ -133,11 +139,26 @@ def _view_tls_defaults(settings: Settings) -> Iterator[_TlsDefaults]:
     )
 
 
+def _view_grpc_defaults(routes: Routes, settings: Settings) -> Iterator[_GrpcDefaults]:
+    """Give what all locations for gRPC share, if there are any."""
+    if any(speaks_grpc(upstream.options) for upstream in routes.upstreams if upstream.options and upstream.servers):
+        on = settings.http2 and not settings.ssl_cert and settings.nginx_version >= HTTP2_DIRECTIVE
+        # A header that is added does not depend on the module that passes requests on.
+        families = (write_family(one, settings, module="grpc", blanks=4) for one in FAMILIES if one != "add_header")
+        yield _GrpcDefaults(tuple(families), (quote("on"),) if on else ())
+
+
 def _view_default_servers(settings: Settings) -> Iterator[_Server]:
     yield _Server(write_listens(settings, tls=False, options=("default_server",)), ())
     if settings.ssl_cert:
         listens = write_listens(settings, tls=True, options=("default_server",))
         yield _Server(listens, (write_default_pair(),))
+
+
+def _view_trusts(settings: Settings) -> Iterator[_Trust]:
+    # A proxy that uses the PROXY protocol writes no headers: all headers are the client's.
+    if settings.trusted_proxies and not settings.proxy_protocol:
+        yield _Trust(_write_proxies(settings))
 
 
 def _view_moved(routes: Routes, settings: Settings) -> Iterator[_Moved]:

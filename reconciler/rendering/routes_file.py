@@ -1,11 +1,14 @@
 """The routes file: routes as lines of JSON that people, scripts and git can compare. It holds no secret."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
 from reconciler.rendering.path_rules import PathRules, show_path
-from reconciler.routing.model import Answer, Host, Location, Routes, Size, Upstream
+from reconciler.routing.keys.catalogue import filter_protections
+from reconciler.routing.model import Answer, Host, Location, Routes, Server, Size, Upstream
+from reconciler.routing.options import tell_options
 from reconciler.values.files import Files
 from reconciler.values.memo import Memo
 
@@ -76,21 +79,28 @@ def _list_paths(locations: tuple[Location, ...]) -> Iterator[tuple[str, dict[str
                 "target": location.target,
                 "waits for": "a ready Pod" if location.answer is Answer.UNAVAILABLE else None,
                 "upstream": location.upstream,
-                **{option.name: str(option.value) for option in location.options},
+                **tell_options(location.options),
             },
         )
 
 
 def show_access(location: Location) -> str:
-    """Say who may use a location: open, with API key, closed, or reserved."""
+    """Say who may use a location: open, with API key, restricted by options, closed, or reserved."""
     if location.answer in (Answer.CLOSED, Answer.RESERVED):
         return "closed" if location.answer is Answer.CLOSED else "reserved"
-    return "with API key" if location.api_key else "open"
+    if location.api_key:
+        return "with API key"
+    return "restricted" if filter_protections(location.options) else "open"
 
 
 def _write_upstream(upstream: Upstream) -> bytes:
-    pods = {server.pod: {"address": server.address, "weight": server.weight} for server in upstream.servers}
+    pods = {server.pod: _write_server(server) for server in upstream.servers}
     check = upstream.check and msgspec.structs.asdict(upstream.check)
     path = show_path(upstream.match, upstream.path)
     record = {"upstream": upstream.name, "namespace": upstream.namespace, "path": path, "check": check, "pods": pods}
     return msgspec.json.encode(record) + b"\n"
+
+
+def _write_server(server: Server) -> dict[str, Any]:
+    backup = {"use": "backup"} if server.backup else {}
+    return {"address": server.address, "weight": server.weight, **backup}

@@ -10,11 +10,14 @@ from reconciler.rendering.certificate_files import collect_certificates
 from reconciler.rendering.host_conf import render_host
 from reconciler.rendering.kept_connections import share_room
 from reconciler.rendering.nginx_conf import render_main
+from reconciler.rendering.option_files import collect_option_files
 from reconciler.rendering.option_parts import write_host_options, write_options
 from reconciler.rendering.quoting import Token, quote
 from reconciler.rendering.routes_file import API_KEYS_FILE, ROUTES_FILE, RoutesWriter
 from reconciler.rendering.upstreams_conf import Group, render_upstreams
-from reconciler.routing.model import Host, Routes, Upstream
+from reconciler.routing.keys.external_auth import list_asked
+from reconciler.routing.model import Host, Routes
+from reconciler.routing.options import Options
 from reconciler.settings import Settings
 from reconciler.values.files import SECRET, File, Files
 from reconciler.values.memo import Memo
@@ -29,6 +32,13 @@ class _ApiKey(Value, frozen=True):
         return f"_ApiKey({self.namespace})"
 
 
+class _Optioned(Value, frozen=True):
+    """The options of the locations that go to one upstream; they are the same on all hosts."""
+
+    upstream: str
+    options: Options
+
+
 class TreeRenderer:
     """Renders trees for one loop. An upstream or host that did not change is not rendered again."""
 
@@ -36,7 +46,7 @@ class TreeRenderer:
         self._settings = settings
         self._upstreams = Memo(partial(render_upstreams, settings=settings))
         self._hosts = Memo(partial(render_host, settings=settings))
-        self._shared = Memo(_write_shared)
+        self._shared = Memo(partial(_write_shared, settings=settings))
         self._shared_of_hosts = Memo(partial(_write_shared_of_host, settings=settings))
         self._routes = RoutesWriter()
 
@@ -54,7 +64,8 @@ class TreeRenderer:
             ROUTES_FILE: File(self._routes.write(routes)),
             API_KEYS_FILE: File(_encode(keys), SECRET),
         }
-        return dict(sorted({**files, **collect_certificates(routes, self._settings)}.items()))
+        more = collect_certificates(routes, self._settings) | collect_option_files(routes.upstreams)
+        return dict(sorted({**files, **more}.items()))
 
 
 def render_release(name: str, socket: str, *, counts: bool = False) -> File:
@@ -76,14 +87,18 @@ def _group(routes: Routes, settings: Settings) -> dict[str, Group]:
     return {namespace: Group(group, kept[namespace]) for namespace, group in groups.items()}
 
 
-def _list_optioned(routes: Routes) -> dict[str, Upstream]:
-    """Give the upstreams with options."""
-    return {upstream.name: upstream for upstream in routes.upstreams if upstream.options and not upstream.closed}
+def _list_optioned(routes: Routes) -> dict[str, _Optioned]:
+    """Give the options that some location has, or what such a location asks. What all hosts close declares nothing."""
+    located = [location for host in routes.hosts for location in host.locations if location.options]
+    asked = (one for location in located for one in list_asked(location.options) if one.options)
+    needed = {one.upstream: _Optioned(one.upstream, one.options) for one in asked}
+    return needed | {one.upstream: _Optioned(one.upstream, one.options) for one in located}
 
 
-def _write_shared(upstream: Upstream) -> tuple[Token, ...]:
+def _write_shared(one: _Optioned, settings: Settings) -> tuple[Token, ...]:
     """Write what the options of an upstream need outside of servers. Equal options share it."""
-    return write_options("http", upstream.options, upstream.name)
+    parts = (write_options(place, one.options, one.upstream, settings) for place in ("shared", "http"))
+    return tuple(part for some in parts for part in some)
 
 
 def _write_shared_of_host(host: Host, settings: Settings) -> tuple[Token, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from reconciler.rendering import quoting
 from reconciler.rendering.option_parts import write_options
 from reconciler.rendering.quoting import Token, quote, words
-from reconciler.routing.model import Upstream
+from reconciler.routing.model import Server, Upstream
 from reconciler.settings import Settings
 from reconciler.values.value import Value
 
@@ -46,16 +46,19 @@ class _Upstream(Value, frozen=True):
 def render_upstreams(group: Group, settings: Settings) -> Token:
     """Render the upstreams of a Namespace."""
     kept = (group.kept,) if group.kept or settings.nginx_version >= _KEPT_BY_DEFAULT else ()
-    return quoting.render("upstreams.conf.j2", upstreams=list(map(_view_upstream, group.upstreams)), kept=kept)
+    upstreams = [_view_upstream(upstream, settings) for upstream in group.upstreams]
+    return quoting.render("upstreams.conf.j2", upstreams=upstreams, kept=kept)
 
 
-def _view_upstream(upstream: Upstream) -> _Upstream:
-    servers = tuple(
-        words(server.address, *([f"weight={server.weight}"] if server.weight > 1 else []), _NEVER_FAILED)
-        for server in upstream.servers
-    )
-    options = write_options("upstream", upstream.options, upstream.name)
+def _view_upstream(upstream: Upstream, settings: Settings) -> _Upstream:
+    servers = tuple(map(_view_server, upstream.servers))
+    options = write_options("upstream", upstream.options, upstream.name, settings)
     return _Upstream(quote(upstream.name), servers, tuple(_view_check(upstream)), options)
+
+
+def _view_server(server: Server) -> Token:
+    weight = [f"weight={server.weight}"] if server.weight > 1 else []
+    return words(server.address, *weight, _NEVER_FAILED, *(["backup"] if server.backup else []))
 
 
 def _view_check(upstream: Upstream) -> Iterator[_Check]:

@@ -15,6 +15,8 @@ from reconciler.routing.problems import Problem, Reason
 from reconciler.routing.secret_fields import SecretFields
 from reconciler.values.value import Value
 
+LEFT_OUT = ": this Pod does not serve the path until that one is gone"
+
 
 class PodClaim(Value, frozen=True):
     """One good entry of one Pod; without `server` the Pod gets no traffic, but the path is known."""
@@ -40,31 +42,35 @@ def agree(claims: Iterable[PodClaim], what: str) -> Agreement:
 
     A Pod whose entry is closed gets no traffic. If all are so, the path is closed.
     """
+    claims = tuple(claims)
+    if not any(claim.entry.options or claim.entry.closed for claim in claims):
+        return Agreement(what, claims, (), closed=False, problems=())
     claims = tuple(replace(claim, server=None) if claim.entry.closed else claim for claim in claims)
     usable = [claim for claim in claims if not claim.entry.closed]
     named = {option.name for claim in usable for option in claim.entry.options}
-    if not named:
-        return Agreement(what, claims, (), not usable, ())
     options: list[Option] = []
     problems: list[Problem] = []
     for key in PATH_KEYS.values():
-        if key.name not in named:
+        if key.name not in named or key.kind is Kind.ENTRY:
             continue
         holder = _choose(key, usable)
         value = find_option(holder.entry.options, key.name)
         others = [claim for claim in usable if find_option(claim.entry.options, key.name) != value]
-        problems += _tell(key, holder, others, what)
+        effect = LEFT_OUT if key.kind is Kind.WIRE else ""
+        problems += tell(key, holder, others, what, effect)
         if value is not None:
             options.append(Option(key.name, value))
         if key.kind is Kind.WIRE:
             left_out = {claim.pod.name for claim in others}
             claims = tuple(replace(one, server=None) if one.pod.name in left_out else one for one in claims)
             usable = [claim for claim in claims if not claim.entry.closed]
-    return Agreement(what, claims, tuple(options), closed=False, problems=tuple(problems))
+    return Agreement(what, claims, tuple(options), closed=not usable, problems=tuple(problems))
 
 
 def resolve(agreement: Agreement, fields: SecretFields | None) -> Agreement:
     """Replace references of options by what the routing Secret holds, and close the path if that is not usable."""
+    if not agreement.options:
+        return agreement
     options: list[Option] = []
     problems = list(agreement.problems)
     closed = agreement.closed
@@ -95,15 +101,14 @@ def _choose(key: Key, claims: list[PodClaim]) -> PodClaim:
     return next((claim for claim in claims if claim.server), claims[0])
 
 
-def _tell(key: Key, holder: PodClaim, others: Iterable[PodClaim], what: str) -> Iterator[Problem]:
+def tell(key: Key, holder: PodClaim, others: Iterable[PodClaim], what: str, effect: str = "") -> Iterator[Problem]:
+    """Tell which claims have another value of a key than the one that counts, and the effect of that."""
     for claim in others:
         has = "another" if find_option(claim.entry.options, key.name) else "no"
         age = "newer" if holder.pod.created > claim.pod.created else "older"
         counts = (
             "which protects the path" if key.kind is Kind.PROTECTION and has == "no" else f"which is {age} and counts"
         )
-        why = f"has {has} {key.name}, other than Pod {holder.pod.name}, {counts}"
-        if key.kind is Kind.WIRE:
-            why += ": this Pod does not serve the path until that one is gone"
+        why = f"has {has} {key.name}, other than Pod {holder.pod.name}, {counts}{effect}"
         expected = f"the same {key.name} in all Pods"
         yield Problem(claim.pod.resource, what, why, expected, Reason.DISAGREEMENT)

@@ -16,6 +16,7 @@ from reconciler.values.value import Value
 
 # An annotation full of faults must cost the others little, and a fault takes longer to read than a good entry.
 _MOST_FAULTS = 200
+_MOST_KEYS = 500
 _TYPES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
 Parsed = TypeVar("Parsed")
 
@@ -102,6 +103,8 @@ class Members:
         """
         if not isinstance(value, dict):
             raise Refused(what, f"is {name_type(value)}", expected)
+        if len(value) > _MOST_KEYS:  # each unknown key is compared with the known ones
+            raise Refused(what, f"has {len(value)} keys", f"at most {_MOST_KEYS} keys")
         self.faults: list[Fault] = []
         self.sound = True
         self.value = value

@@ -1,14 +1,20 @@
 """From the claims to a host: its locations in serving order, and every conflict about them as a problem."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
+from reconciler.routing.annotations import Refused
+from reconciler.routing.authorisers import appoint
+from reconciler.routing.grpc_clients import tell_unreachable
 from reconciler.routing.host_wishes import drop_sub_domains, is_open
-from reconciler.routing.keys.catalogue import filter_protections
+from reconciler.routing.keys import redirect
+from reconciler.routing.keys.catalogue import filter_podless
 from reconciler.routing.model import Answer, ApiKey, Host, Location, Match, Path, Plain, Tenant, is_challenge
-from reconciler.routing.options import Options
+from reconciler.routing.options import Options, find_option
 from reconciler.routing.problems import Problem, Reason, problem_of
 from reconciler.routing.server_names import find_slots
 from reconciler.routing.sharing import WELL_KNOWN, Claim, Contest
+from reconciler.settings import Settings
 from reconciler.values.messages import excerpt
 from reconciler.values.value import Value
 
@@ -32,7 +38,7 @@ class _Taken(Value, frozen=True):
     served: bool
 
 
-def build_host(contest: Contest) -> BuiltHost:
+def build_host(contest: Contest, settings: Settings) -> BuiltHost:
     """Build a host of the claims to it, of which the first is the owner's."""
     if not contest.claims:
         return BuiltHost(None, contest.problems)
@@ -49,12 +55,16 @@ def build_host(contest: Contest) -> BuiltHost:
     # The owner decides for all, and a guest for its own paths.
     closed = {claim.tenant.name for claim in contest.claims if wish.require_api_key or claim.wish.require_api_key}
     problems += _tell_missing_keys(name, (one for one in taken.values() if one.tenant.name in closed))
-    locations = [_make_location(*item, item[1].tenant.name in closed) for item in taken.items() if item[1].served]
+    appointed = _appoint_authorisers(name, taken, problems)
+    locations = [
+        _make_location(*item, appointed, item[1].tenant.name in closed) for item in taken.items() if item[1].served
+    ]
     locations += _reserve_well_known(owner, taken)
     options = drop_sub_domains(wish.options) if contest.below else wish.options
     if options != wish.options:
         problems.append(_tell_sub_domains(owner, contest.below))
     host = _write_host(owner, locations, options)
+    problems += tell_unreachable(name, host.locations, settings, tls=wish.tls is not None)
     return BuiltHost(host if host.tls or host.is_plain else None, tuple(problems))
 
 
@@ -82,7 +92,8 @@ def _build_waiting(owner: Claim) -> Host | None:
         return None
     problems: list[Problem] = []  # its paths are not served: nothing is to be told of them
     taken = _take_locations(owner.wish.name, (owner,), problems)
-    host = _write_host(owner, [_make_location(*item, False) for item in taken.items() if item[1].served], ())
+    appointed = _appoint_authorisers(owner.wish.name, taken, problems)
+    host = _write_host(owner, [_make_location(*item, appointed, False) for item in taken.items() if item[1].served], ())
     return host if host.locations else None
 
 
@@ -171,12 +182,41 @@ def _serving_order(location: Location) -> tuple[bool, str, str]:
     return location.match.is_regex, location.path, location.match.value
 
 
-def _make_location(name: _LocationName, taken: _Taken, needs_key: bool) -> Location:
+def _appoint_authorisers(
+    host: str, taken: dict[_LocationName, _Taken], problems: list[Problem]
+) -> dict[str, Options | None]:
+    """Give the options of each upstream on a host, with the authorisers of its paths; None if nobody can decide."""
+    appointed: dict[str, Options | None] = {}
+    for one in taken.values():
+        upstream = one.path.upstream
+        if upstream.name in appointed:
+            continue
+        try:
+            appointed[upstream.name] = appoint(upstream.options, one.path, partial(_find_path, taken, one.tenant.name))
+        except Refused as refused:
+            appointed[upstream.name] = None
+            fault = refused.fault
+            what = f"host {host} path {excerpt(upstream.match.value + upstream.path)} {fault.what}"
+            why = f"{fault.why}: all requests get 403"
+            problems.append(problem_of(one.tenant.name, what, why, fault.expected, Reason.OPTION))
+    return appointed
+
+
+def _find_path(taken: dict[_LocationName, _Taken], namespace: str, path: str) -> Path | None:
+    """Find the path of a Namespace with this basePath among the locations of a host."""
+    found = taken.get(("=", path))
+    return found.path if found and found.tenant.name == namespace and found.path.path == path else None
+
+
+def _make_location(
+    name: _LocationName, taken: _Taken, appointed: dict[str, Options | None], needs_key: bool
+) -> Location:
     modifier, path = name
     # Whoever sends a challenge has no key. What lies below is public.
     public = not taken.path.match.is_regex and is_challenge(path)
     key = None if public else taken.tenant.api_key
-    answer = _choose_answer(taken, key, needs_key and not public)
+    options = appointed[taken.path.upstream.name]
+    answer = Answer.CLOSED if options is None else _choose_answer(taken, key, needs_key and not public)
     return Location(
         match=Match(modifier),
         path=path,
@@ -186,21 +226,23 @@ def _make_location(name: _LocationName, taken: _Taken, needs_key: bool) -> Locat
         answer=answer,
         api_key=key is not None,
         more_keys=len(key.values[1:]) if key else 0,
-        options=_choose_options(taken.path.upstream.options, answer),
+        options=_choose_options(options or (), answer),
     )
 
 
 def _choose_answer(taken: _Taken, key: ApiKey | None, needs_key: bool) -> Answer:
     if (key is None and needs_key) or (key is not None and not key.values) or taken.path.upstream.closed:
         return Answer.CLOSED
+    if find_option(taken.path.upstream.options, redirect.KEY.name):
+        return Answer.REDIRECT
     return Answer.PODS if taken.path.upstream.servers else Answer.UNAVAILABLE
 
 
 def _choose_options(options: Options, answer: Answer) -> Options:
-    """Choose the options that a location has. Without a ready Pod there is only who may learn that."""
-    if answer is Answer.PODS:
+    """Choose the options that a location has: of a closed one nobody gets more than a 403."""
+    if answer in (Answer.PODS, Answer.REDIRECT):
         return options
-    return filter_protections(options) if answer is Answer.UNAVAILABLE else ()
+    return filter_podless(options) if answer is Answer.UNAVAILABLE else ()
 
 
 def _tell_missing_keys(host: str, taken: Iterable[_Taken]) -> Iterator[Problem]:

@@ -66,7 +66,7 @@ def _find_pairs(before: Namespace, after: Namespace, settings: Settings, pems: P
 def _sort_hosts(namespace: Namespace, settings: Settings, pems: PemCache) -> tuple[dict[str, PemPair], set[str]]:
     """Give the pairs of a Namespace's hosts, and name the hosts whose pair is there but cannot be used."""
     hosts = parse_hosts(namespace.hosts)[0] if namespace.hosts is not None else ()
-    fields = SecretFields(namespace.secret.data) if namespace.secret else None
+    fields = SecretFields(namespace.secret.data, namespace.name, pems) if namespace.secret else None
     good: dict[str, PemPair] = {}
     broken: set[str] = set()
     for host in hosts:

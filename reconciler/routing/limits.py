@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from reconciler.routing.host_wishes import close_for_everyone
 from reconciler.routing.keys import keep_paths, maintenance
 from reconciler.routing.keys.catalogue import HOST_KEYS, PATH_KEYS
-from reconciler.routing.model import Path, TenantHost
+from reconciler.routing.model import Path, TenantHost, Upstream
 from reconciler.routing.options import Option
 from reconciler.routing.problems import Problem, Reason, problem_of
 from reconciler.settings import Settings
@@ -15,6 +15,7 @@ from reconciler.values.messages import excerpt
 
 _RANGES = "at most {} (MAX_RANGES_PER_NAMESPACE)"
 MOST_REGEXES = 20  # nginx tries them one after the other for each request
+MOST_HEADERS = 20  # nginx has a variable for each, which takes memory in all requests
 
 
 def limit_regexes(paths: tuple[Path, ...], namespace: str, problems: list[Problem]) -> tuple[Path, ...]:
@@ -62,16 +63,32 @@ def limit_locations(
 class _Share:
     """A Namespace's share of something that options use."""
 
-    def __init__(self, most: int, expected: str, count: Callable[[Option], int]) -> None:
+    def __init__(self, most: int, expected: str, count: Callable[[Option, Upstream], int]) -> None:
         self.expected = expected
         self._left = most
         self._count = count
 
-    def take(self, option: Option) -> bool:
-        """Take what an option uses; False if that is more than what is left."""
-        used = self._count(option)
+    def take(self, option: Option, upstream: Upstream) -> bool:
+        """Take what an option of an upstream uses; False if that is more than what is left."""
+        used = self._count(option, upstream)
         self._left -= used
         return not used or self._left >= 0
+
+
+class _HeaderShare(_Share):
+    """A Namespace's share of different headers."""
+
+    def __init__(self) -> None:
+        super().__init__(MOST_HEADERS, f"at most {MOST_HEADERS} different responseHeaders", lambda *_: 0)
+        self._taken: set[str] = set()
+
+    def take(self, option: Option, _: Upstream) -> bool:
+        """Take the headers that an option names; False if they are more than what is left."""
+        wanted = self._taken.union(PATH_KEYS[option.name].list_headers(option.value))
+        if len(wanted) > MOST_HEADERS:
+            return False
+        self._taken = wanted
+        return True
 
 
 def limit_host_ranges(
@@ -118,20 +135,27 @@ def limit_kept(
 def limit_options(
     paths: tuple[Path, ...], hosts: tuple[TenantHost, ...], settings: Settings, problems: list[Problem]
 ) -> Iterator[Path]:
-    """Keep the options of a Namespace within its shares of zones, ranges of addresses and locations.
+    """Keep the options of a Namespace within its shares of zones, ranges of addresses, locations and certificates.
 
     Beyond that, the paths that come last by name lose an option; if it closes the path, nobody may use it.
     """
-    room = settings.max_locations // (2 * max(1, len(hosts))) - len(paths)
+    locations = 2 * max(1, len(hosts))
+    room = settings.max_locations // locations - len(paths)
     ranges = settings.max_ranges - sum(map(_count_host_ranges, {one for host in hosts for one in host.options}))
+    # nginx loads the certificates of a path for each of its locations.
+    certificates = settings.max_certificates - sum(host.tls.weight for host in hosts if host.tls)
+    few = f"at most {settings.max_certificates} on all hosts and in all locations (MAX_CERTIFICATES_PER_NAMESPACE)"
     shares = (
         _Share(settings.max_zones, f"at most {settings.max_zones} (MAX_ZONES_PER_NAMESPACE)", _count_zones),
         _Share(ranges, _RANGES.format(settings.max_ranges), _count_ranges),
-        _Share(room, "fewer paths or hosts (MAX_LOCATIONS_PER_NAMESPACE)", lambda one: PATH_KEYS[one.name].weight),
+        _Share(certificates // locations, few, _count_certificates),
+        _Share(room, "fewer paths or hosts (MAX_LOCATIONS_PER_NAMESPACE)", lambda one, _: PATH_KEYS[one.name].weight),
+        _Share(settings.max_locations, "fewer Pods, or smaller weights (MAX_LOCATIONS_PER_NAMESPACE)", _count_hashed),
+        _HeaderShare(),
     )
     for path in paths:
         upstream = path.upstream
-        over = {one: share for one in upstream.options for share in shares if not share.take(one)}
+        over = {one: share for one in upstream.options for share in shares if not share.take(one, upstream)}
         for option, share in over.items():
             what = f"path {excerpt(upstream.match.value + upstream.path)} {option.name}"
             effect = "all requests get 403" if PATH_KEYS[option.name].kind.closes else "it is left out"
@@ -142,13 +166,22 @@ def limit_options(
         yield replace(path, upstream=replace(upstream, options=kept, closed=closed)) if over else path
 
 
-def _count_zones(option: Option) -> int:
+def _count_zones(option: Option, _: Upstream) -> int:
     return PATH_KEYS[option.name].zones
 
 
-def _count_ranges(option: Option) -> int:
+def _count_ranges(option: Option, _: Upstream) -> int:
     return PATH_KEYS[option.name].count_ranges(option.value)
 
 
 def _count_host_ranges(option: Option) -> int:
     return HOST_KEYS[option.name].count_ranges(option.value)
+
+
+def _count_certificates(option: Option, _: Upstream) -> int:
+    return PATH_KEYS[option.name].count_certificates(option.value)
+
+
+def _count_hashed(option: Option, upstream: Upstream) -> int:
+    """Count the weights for which nginx has 160 points each in memory, which are about 4 kB."""
+    return sum(server.weight for server in upstream.servers) if PATH_KEYS[option.name].hashes else 0

@@ -33,6 +33,7 @@ class Answer(Enum):
 
     PODS = "Pods"
     UNAVAILABLE = "503"  # no Pod of the path is ready
+    REDIRECT = "redirect"  # a Location, and no Pod is asked
     RESERVED = "reserved"  # DEFAULT_LOCATION_RETURN: the path is kept for the host's owner, who does not serve it
     CLOSED = "403"  # nobody may use it: the Namespace's keys, or what protects the path, cannot be used
 
@@ -47,17 +48,22 @@ class Plain(Enum):
 
 
 class Server(Value, frozen=True, order=True):
-    """A Pod behind a path: `address` is ip:port, with an IPv6 address in brackets."""
+    """A Pod behind a path: `address` is ip:port, with an IPv6 address in brackets.
+
+    A `backup` gets requests only if the others do not answer.
+    """
 
     address: str
     weight: int
     pod: str
+    backup: bool = False
 
 
 class Upstream(Value, frozen=True):
     """The Pods of one Namespace that serve one basePath, sorted by address; `check` is an active health check.
 
-    It has no servers while no Pod of the path is ready. If it is `closed`, what protects the path cannot be honoured.
+    It has no servers while no Pod of the path is ready, or if the path redirects. If it is `closed`, what protects the
+    path cannot be honoured.
     """
 
     name: str

@@ -1,8 +1,9 @@
 """Problems of the operator: what is wrong with a setting, and shows only when a cluster is read or time passes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from reconciler.objects.snapshot import Resource
+from reconciler.routing.keys.catalogue import PATH_KEYS
 from reconciler.routing.model import Tls
 from reconciler.routing.problems import Problem, Reason
 from reconciler.routing.tls import SERVER_CERTIFICATE
@@ -23,6 +24,14 @@ def tell_unlisted(namespace: str) -> Problem:
     why = "does not exist, or does not match ROUTABLE_LABEL_SELECTOR"
     what = f"Namespace {namespace}"
     return Problem(_name("WATCH_NAMESPACES"), what, why, "a routable Namespace", Reason.SETTING)
+
+
+def tell_denied(names: Iterable[str]) -> Iterator[Problem]:
+    """Tell which names in DENIED_OPTIONS are no options."""
+    for name in names:
+        if name not in PATH_KEYS:
+            expected = f"one of {', '.join(PATH_KEYS)}"
+            yield Problem(_name("DENIED_OPTIONS"), name, "is no option", expected, Reason.SETTING)
 
 
 def _name(setting: str) -> Resource:

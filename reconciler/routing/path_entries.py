@@ -4,6 +4,7 @@ import re
 import warnings
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 from msgspec.structs import replace
 
@@ -18,10 +19,12 @@ from reconciler.routing.annotations import (
     show_value,
 )
 from reconciler.routing.base_paths import parse_path
-from reconciler.routing.keys.catalogue import filter_protections
-from reconciler.routing.keys.reading import OPTION_NAMES, OptionReader, is_option
+from reconciler.routing.keys import redirect
+from reconciler.routing.keys.catalogue import filter_closing
+from reconciler.routing.keys.protocol import speaks_grpc
+from reconciler.routing.keys.reading import NO_OPTIONS, OPTION_NAMES, OptionReader, is_option
 from reconciler.routing.model import Match
-from reconciler.routing.options import Options
+from reconciler.routing.options import Options, find_option
 from reconciler.settings import Settings
 from reconciler.values.messages import excerpt
 from reconciler.values.patterns import REGEX_PATH, URL_PATH
@@ -40,13 +43,14 @@ _MOST_WAYS = 30
 class PathEntry(Value, frozen=True):
     """One entry of a Pod's paths. `path` is decoded as nginx matches it, or a regular expression.
 
-    `port` is a number or a port's name; `target` is sent as it is, and None leaves the request's URI as it is. The Pod
-    of a `closed` entry must not serve the path, because what protects it cannot be honoured.
+    `port` is a number or a port's name, and None if the path redirects; `target` is sent as it is, and None leaves the
+    request's URI as it is. The Pod of a `closed` entry must not serve the path, because what protects it cannot be
+    honoured.
     """
 
     match: Match
     path: str
-    port: int | str
+    port: int | str | None
     target: str | None
     weight: int
     options: Options = ()
@@ -71,11 +75,11 @@ def parse_paths(
                 faults.append(refused.fault)
             else:
                 if entry := _parse_entry(members, what, settings, allow_regex or settings.allow_regex_paths):
-                    if (entry.match, entry.path) in entries:
+                    first = entries.setdefault((entry.match, entry.path), entry)
+                    if first is not entry:
                         fault = Fault(f"{what}.basePath", "appears twice; the first one counts", "each basePath once")
                         members.faults.append(fault)
-                    first = entries.get((entry.match, entry.path), entry)
-                    entries[entry.match, entry.path] = _close(first, entry)
+                        entries[entry.match, entry.path] = _close(first, entry)
                 faults += members.faults
             check_number(faults)
     except Refused as refused:
@@ -86,20 +90,45 @@ def parse_paths(
 def _parse_entry(members: Members, what: str, settings: Settings, allow_regex: bool) -> PathEntry | None:
     """Parse an entry; None if any of its members is bad, except for options that leave the entry as it is."""
     base = members.require("basePath", partial(_parse_base, allow_regex=allow_regex), _PATH)
-    port = members.require("containerPort", _parse_port, _PORT)
+    redirects = members.value.get(redirect.KEY.name) is not None
+    port = None if redirects else members.require("containerPort", _parse_port, _PORT)
     is_regex = base is not None and base[0].is_regex
     target = members.read("targetPath", partial(_parse_target, is_regex=is_regex), None)
+    if target is not None and base == (Match.PREFIX, target):
+        target = None  # nothing is replaced, so that nginx need not decode what follows
     weight = members.read("weight", _parse_weight, 1)
-    read = OptionReader(what, settings).read(members.value)
+    read = OptionReader(what, settings).read(members.value) if members.value.keys() - _KEYS else NO_OPTIONS
     members.faults += read.faults
-    if base is None or port is None or not members.sound or not read.sound:
+    closed = read.closed
+    if redirects:
+        _check_redirect(members, what, base, read.options)
+    elif target is not None and speaks_grpc(read.options):
+        why = "cannot go with protocol grpc: this Pod does not serve the path"
+        members.faults.append(Fault(f"{what}.targetPath", why, "no targetPath: gRPC's paths name its methods"))
+        closed = True
+    if base is None or (port is None and not redirects) or not members.sound or not read.sound:
         return None
-    return PathEntry(*base, port, target, weight, read.options, read.closed)
+    return PathEntry(*base, port, target, weight, read.options, closed)
+
+
+def _check_redirect(members: Members, what: str, base: tuple[Match, str] | None, options: Options) -> None:
+    """Spoil an entry that redirects to itself, or that says what only Pods need."""
+    for key in ("containerPort", "targetPath"):
+        if members.value.get(key) is not None:
+            members.spoil(Fault(f"{what}.{key}", "cannot go with a redirect", "one of them"))
+    wanted = find_option(options, redirect.KEY.name)
+    if base and isinstance(wanted, redirect.Redirect) and _covers_itself(*base, wanted.path):
+        members.spoil(Fault(f"{what}.redirect.path", f"{excerpt(wanted.path)} is the path itself", "another path"))
+
+
+def _covers_itself(match: Match, path: str, target: str) -> bool:
+    decoded = unquote(target, errors="surrogateescape")
+    return not match.is_regex and (decoded if match is Match.EXACT else decoded.rstrip("/") or "/") == path
 
 
 def _close(first: PathEntry, other: PathEntry) -> PathEntry:
-    """Close the first of two entries of one basePath if the other one would be protected in another way."""
-    protected, others = filter_protections(first.options), filter_protections(other.options)
+    """Close the first of two entries of one basePath if the other one would be protected or spoken to otherwise."""
+    protected, others = filter_closing(first.options), filter_closing(other.options)
     return replace(first, closed=True) if other.closed or protected != others else first
 
 

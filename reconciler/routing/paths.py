@@ -8,9 +8,15 @@ from msgspec.structs import replace
 from reconciler.objects.snapshot import Pod, Port, Probe
 from reconciler.routing.agreement import Agreement, PodClaim, agree, resolve
 from reconciler.routing.annotations import Fault
+from reconciler.routing.balancing import balance
+from reconciler.routing.combinations import combine, find_useless
+from reconciler.routing.keys import share
+from reconciler.routing.keys.catalogue import PATH_KEYS
 from reconciler.routing.model import Match, Path, Server, Upstream
+from reconciler.routing.options import Option, Options
 from reconciler.routing.path_entries import PathEntry, parse_paths
 from reconciler.routing.problems import Problem, Reason
+from reconciler.routing.redirects import choose_course
 from reconciler.routing.secret_fields import SecretFields
 from reconciler.routing.slips import find_path_slips
 from reconciler.settings import Settings
@@ -36,10 +42,12 @@ def read_paths(
         for claim in _claim(pod, entries, settings, problems):
             claims.setdefault((claim.entry.match, claim.entry.path), []).append(claim)
     for (match, path), agreed in sorted(claims.items(), key=lambda item: (item[0][0].value, item[0][1])):
-        agreement = agree(agreed, f"{settings.paths_annotation} {excerpt(path)}")
-        resolved = resolve(agreement, fields)
-        problems += resolved.problems
-        yield _build_path(match, path, resolved, settings, problems)
+        what = f"{settings.paths_annotation} {excerpt(path)}"
+        course = choose_course(tuple(agreed), what)
+        agreement = resolve(agree(course.claims, what), fields)
+        problems += (*course.problems, *agreement.problems)
+        given = replace(agreement, options=(*agreement.options, *course.redirects))
+        yield _build_path(match, path, given, settings, problems)
 
 
 def _build_path(match: Match, path: str, agreement: Agreement, settings: Settings, problems: list[Problem]) -> Path:
@@ -49,18 +57,30 @@ def _build_path(match: Match, path: str, agreement: Agreement, settings: Setting
     oldest = serving[0] if serving else claims[0]
     _tell_disagreements(serving, settings, problems)
     namespace = oldest.pod.namespace
-    servers = {claim.server.address: claim.server for claim in reversed(serving) if claim.server}
+    hashed = any(PATH_KEYS[option.name].hashes for option in agreement.options)
+    balanced = balance(claims, agreement.what, hashed=hashed, checked=oldest.check is not None)
+    problems += balanced.problems
+    shares = (Option(share.KEY.name, balanced.shares),) if balanced.shares else ()
+    options = (*agreement.options, *shares)
+    problems += _tell_useless(options, oldest.pod, agreement.what)
     upstream = Upstream(
         name_upstream(namespace, match, path),
         namespace,
         match,
         path,
-        tuple(sorted(servers.values())),
+        balanced.servers,
         oldest.check,
-        agreement.options,
+        combine(options, match, path),
         agreement.closed,
     )
     return Path(oldest.entry.target, upstream)
+
+
+def _tell_useless(options: Options, pod: Pod, what: str) -> Iterator[Problem]:
+    """Tell which options have no effect beside another one."""
+    for name, other in find_useless(options):
+        why, expected = f"has no effect beside {other}", f"no {name}, or no {other}"
+        yield Problem(pod.resource, f"{what} {name}", why, expected, Reason.OPTION)
 
 
 def _parse_entries(
@@ -92,17 +112,20 @@ def _parse(text: str, settings: Settings) -> tuple[tuple[PathEntry, ...], tuple[
 def _claim(pod: Pod, entries: tuple[PathEntry, ...], settings: Settings, problems: list[Problem]) -> Iterator[PodClaim]:
     """Give a claim for each entry of a Pod, with address and port if it gets traffic.
 
-    An entry whose port is not declared is left out.
+    An entry whose port is not declared is left out. A redirect needs none.
     """
-    declared: dict[int | str | None, Port] = {}
+    declared: dict[int | str, Port] = {}
     for port in pod.ports:
         if 1 <= port.number <= 65535:
             declared.setdefault(port.number, port)
-            declared.setdefault(port.name, port)
-    _tell_undeclared(pod, [entry for entry in entries if entry.port not in declared], settings, problems)
+            declared.setdefault(port.name or port.number, port)
+    undeclared = [entry for entry in entries if entry.port is not None and entry.port not in declared]
+    _tell_undeclared(pod, undeclared, settings, problems)
     address = _read_address(pod, settings, problems) if pod.ip else None
     for entry in entries:
-        if entry.port in declared:
+        if entry.port is None:
+            yield PodClaim(pod, entry, None, None)
+        elif entry.port in declared:
             port = declared[entry.port]
             server = Server(f"{address}:{port.number}", entry.weight, pod.name) if address else None
             yield PodClaim(pod, entry, server, _read_check(pod, port, problems) if server else None)

@@ -7,17 +7,19 @@ from operator import attrgetter
 
 from reconciler.objects.snapshot import PemPair, Snapshot
 from reconciler.routing.hosts import build_host
-from reconciler.routing.model import Host, Path, Routes, RoutingTable, Tenant, Tls
+from reconciler.routing.keys.external_auth import list_asked
+from reconciler.routing.keys.pod_tls import find_pod_tls
+from reconciler.routing.model import Host, Path, Routes, RoutingTable, Tenant, Tls, Upstream
 from reconciler.routing.names_below import mark_below
-from reconciler.routing.operator_problems import tell_default, tell_unlisted
+from reconciler.routing.operator_problems import tell_default, tell_denied, tell_unlisted
 from reconciler.routing.problems import Problem, Reason, cut_problems, problem_of
 from reconciler.routing.server_names import Named, Slot, find_crowded, find_slots, hash_size
 from reconciler.routing.shadows import find_shadows
 from reconciler.routing.sharing import Contest, settle
 from reconciler.routing.tenant import read_tenant
-from reconciler.routing.validity import list_moments, tell_expiry
+from reconciler.routing.validity import list_moments, tell_expiry, tell_pods_expiry
 from reconciler.settings import Settings
-from reconciler.values.certificates import PemCache
+from reconciler.values.certificates import Chain, PemCache
 from reconciler.values.memo import Memo
 
 
@@ -26,7 +28,7 @@ class TableBuilder:
 
     def __init__(self, settings: Settings, pems: PemCache) -> None:
         self._tenants = Memo(partial(read_tenant, settings=settings, pems=pems))
-        self._hosts = Memo(build_host)
+        self._hosts = Memo(partial(build_host, settings=settings))
         self._pems = pems
         self._settings = settings
 
@@ -50,21 +52,24 @@ class TableBuilder:
         problems += map(_tell_stray, snapshot.strays)
         unlisted = set(self._settings.watch_namespaces) - tenants.keys()
         problems += map(tell_unlisted, sorted(unlisted))
+        problems += tell_denied(self._settings.denied_options)
         problems += (_tell_crowded(served[name]) for name in crowded if name in served)
-        problems += (problem for host in hosts for problem in tell_expiry(host, now))
         default = self._read_default(snapshot)
         problems += tell_default(default, now)
-        used = {location.upstream for host in hosts for location in host.locations}
+        used = set(_list_used(hosts))
+        upstreams = tuple(path.upstream for path in _list_paths(tenants.values()) if path.upstream.name in used)
+        with_options = [upstream for upstream in upstreams if upstream.options]
+        problems += _tell_dates(hosts, with_options, now)
         routes = Routes(
             hosts,
-            tuple(path.upstream for path in _list_paths(tenants.values()) if path.upstream.name in used),
+            upstreams,
             tuple((tenant.name, tenant.api_key) for tenant in tenants.values() if tenant.api_key),
             size,
             default if snapshot.default_pair else None,
             tuple(shadow for shadow in shadows if shadow.name not in crowded),
         )
-        good_until = min(_find_moments([host.tls for host in hosts] + [default], now), default=math.inf)
-        return RoutingTable(routes, tuple(cut_problems(problems)), good_until)
+        chains = _list_chains([*(host.tls for host in hosts), default], with_options)
+        return RoutingTable(routes, tuple(cut_problems(problems)), _find_next(chains, now))
 
     def settle(self, snapshot: Snapshot) -> dict[str, Contest]:
         """Settle who serves each host that a Snapshot's Namespaces name, sorted by host."""
@@ -80,10 +85,24 @@ class TableBuilder:
         return Tls(self._pems.parse_chain(pair.certificate), pair.key, None) if pair.certificate else None
 
 
+def _list_used(hosts: Iterable[Host]) -> Iterator[str]:
+    """Name the upstreams that hosts need."""
+    for host in hosts:
+        yield from (location.upstream for location in host.locations)
+        if not host.open:
+            # A host that answers only challenges has no path of what decides about them.
+            yield from (one.upstream for location in host.locations for one in list_asked(location.options))
+
+
 def _list_paths(tenants: Iterable[Tenant]) -> Iterator[Path]:
     for tenant in tenants:
         yield from tenant.paths
         yield from tenant.kept
+
+
+def _find_next(chains: Iterable[Chain], now: float) -> float:
+    """Give the next moment at which something else is to be told of certificates; infinite if there is none."""
+    return min((one for chain in chains for one in list_moments(chain) if one > now), default=math.inf)
 
 
 def _find_crowded(names: Mapping[str, tuple[Slot, ...]], contests: dict[str, Contest]) -> tuple[int, frozenset[str]]:
@@ -106,9 +125,18 @@ def _tell_crowded(host: Host) -> Problem:
     return problem_of(host.namespace, f"host {host.name}", why, "fewer hosts, or other names", Reason.LIMIT)
 
 
-def _find_moments(served: Iterable[Tls | None], now: float) -> Iterator[float]:
-    """List the moments after `now` at which something is to be told of a certificate, or no longer."""
+def _tell_dates(hosts: Iterable[Host], upstreams: Iterable[Upstream], now: float) -> Iterator[Problem]:
+    for host in hosts:
+        yield from tell_expiry(host, now)
+    for upstream in upstreams:
+        yield from tell_pods_expiry(upstream, now)
+
+
+def _list_chains(served: Iterable[Tls | None], upstreams: Iterable[Upstream]) -> Iterator[Chain]:
+    """List all certificates of which something may have to be told as time passes."""
     for tls in served:
-        for chain in (tls.chain, tls.client) if tls else ():
-            if chain:
-                yield from (moment for moment in list_moments(chain) if moment > now)
+        yield from (chain for chain in ((tls.chain, tls.client) if tls else ()) if chain)
+    for upstream in upstreams:
+        pods = find_pod_tls(upstream.options)
+        if pods and pods.chain:
+            yield pods.chain

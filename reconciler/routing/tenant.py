@@ -38,15 +38,15 @@ def read_tenant(namespace: Namespace, settings: Settings, pems: PemCache) -> Ten
     if namespace.pods and not names and not faults:
         faults = (Fault("", "names no host, so the paths of its Pods are not served", "an object of hosts"),)
     problems += (fault.as_problem(namespace.resource, settings.hosts_annotation) for fault in faults)
-    fields = SecretFields(namespace.secret.data) if namespace.secret else None
+    fields = SecretFields(namespace.secret.data, namespace.name, pems) if namespace.secret else None
     paths = tuple(read_paths(namespace.pods, fields, settings, problems))
     paths = limit_regexes(paths, namespace.name, problems)
     problems += _tell_lost_key(namespace, names, settings)
     wishes = [_read_host(host, namespace, fields, settings, pems) for host in names]
     hosts = tuple(map(_settle, names, wishes, repeat(namespace), repeat(names), repeat(settings)))
     hosts = limit_host_ranges(hosts, namespace.name, settings, problems)
-    paths = tuple(limit_options(paths, hosts, settings, problems))
     hosts = tuple(limit_certificates(hosts, namespace.name, settings))
+    paths = tuple(limit_options(paths, hosts, settings, problems))
     kept = {host.name: tuple(list_kept(host, namespace.name, paths)) for host in names}
     hosts, paths = limit_locations(hosts, paths, namespace.name, settings, problems)
     hosts = limit_kept(hosts, kept, len(paths), settings, problems)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from reconciler.routing.host_options import TlsFields
 from reconciler.routing.model import Tls
-from reconciler.routing.secret_fields import SecretFields
+from reconciler.routing.secret_fields import NOT_THERE, SecretFields
 from reconciler.settings import Settings
 from reconciler.values.addresses import parse_address
 from reconciler.values.certificate_flaws import is_named, show_names
@@ -70,7 +70,7 @@ def find_flaws(host: str, tls: Tls) -> Iterator[tuple[str, str, str]]:
 
 def _read_field(fields: SecretFields | None, field: str) -> bytes:
     if fields is None:
-        raise TlsRefused("refers to a Secret that does not exist", "a routing Secret in the Namespace", missing=True)
+        raise TlsRefused(NOT_THERE, "a routing Secret in the Namespace", missing=True)
     value = fields.get(field)
     if not value:
         why = f"refers to the field {field}, which is missing or empty"

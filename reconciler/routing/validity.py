@@ -2,21 +2,27 @@
 
 from collections.abc import Iterator
 
-from reconciler.routing.model import Host
+from reconciler.routing.keys.pod_tls import find_pod_tls
+from reconciler.routing.model import Host, Upstream
 from reconciler.routing.problems import Problem, Reason, problem_of
 from reconciler.values.certificates import Chain
-from reconciler.values.messages import write_time
+from reconciler.values.messages import excerpt, write_time
 
 _DAY = 86400.0
 _SOON = 14 * _DAY
 
 
-def tell_validity(chain: Chain, now: float) -> tuple[str, str] | None:
-    """Say what is wrong with a certificate's dates at a time, in seconds since the epoch, and what is expected."""
+def tell_validity(
+    chain: Chain, now: float, late: str = "; it is still served", early: str = "; it is served"
+) -> tuple[str, str] | None:
+    """Say what is wrong with a certificate's dates at a time, in seconds since the epoch, and what is expected.
+
+    `late` and `early` say what follows if it is too late, or too early.
+    """
     if now >= chain.not_after:
-        return "has expired; it is still served", "a certificate that is valid today"
+        return f"has expired{late}", "a certificate that is valid today"
     if now < chain.not_before:
-        return "is not valid yet; it is served", "a certificate that is valid today"
+        return f"is not valid yet{early}", "a certificate that is valid today"
     if now >= _find_late(chain):
         return f"ends at {write_time(chain.not_after)}", "a new certificate before that time"
     return None
@@ -29,6 +35,15 @@ def tell_expiry(host: Host, now: float) -> Iterator[Problem]:
     for part, chain in (("certificate", host.tls.chain), ("clientCertificate", host.tls.client)):
         if chain and (trouble := tell_validity(chain, now)):
             yield problem_of(host.namespace, f"host {host.name} ssl.{part}", *trouble, Reason.EXPIRY)
+
+
+def tell_pods_expiry(upstream: Upstream, now: float) -> Iterator[Problem]:
+    """Tell what is wrong, at a time, with the dates of the certificates that verify the Pods of a path."""
+    tls = find_pod_tls(upstream.options)
+    unverified = ": no Pod is verified by it"
+    if tls and tls.chain and (trouble := tell_validity(tls.chain, now, unverified, unverified)):
+        what = f"path {excerpt(upstream.match.value + upstream.path)} tls.caCertificate"
+        yield problem_of(upstream.namespace, what, *trouble, Reason.EXPIRY)
 
 
 def list_moments(chain: Chain) -> tuple[float, float, float]:

@@ -7,7 +7,9 @@ import msgspec
 
 from reconciler.advice.explanation import Explanation, FoundHost, FoundPath, Outcome
 from reconciler.advice.near_miss import NearMiss
+from reconciler.routing.keys.catalogue import filter_protections
 from reconciler.routing.model import Match, Tls
+from reconciler.routing.options import tell_options
 from reconciler.settings import Settings
 from reconciler.values.messages import write_time
 
@@ -53,15 +55,18 @@ def tell_outcome(explanation: Explanation, settings: Settings) -> str:
             return _tell_pods(explanation)
         case Outcome.UNAVAILABLE:
             return "503: the path is known, and no Pod of it gets traffic"
+        case Outcome.REDIRECT:
+            return f"a redirect: {path.redirect if path else ''}, and no Pod is asked"
         case Outcome.CLOSED:
-            return f"403 to everyone: Namespace {path.namespace if path else ''} has no API key that opens the path"
+            whose = path.namespace if path else ""
+            return f"403 to everyone: Namespace {whose} has no API key that opens it, or an option of it cannot be used"
         case Outcome.REFUSED:
             return "400: the path has '..', '//' at its beginning, '#' or a wrong '%' in some spelling"
         case Outcome.TOO_LONG:
             return "414: the path is too long for a host with regular expressions"
         case Outcome.MOVED:
             return "308 to https: the plain port serves no paths of the host"
-        case Outcome.REDIRECTED:
+        case Outcome.HOST_REDIRECT:
             return "a redirect: the host's options send all requests to another place"
         case Outcome.MAINTENANCE:
             return "503: the host is in maintenance"
@@ -78,8 +83,13 @@ def _tell_pods(explanation: Explanation) -> str:
     needs = ["the API key"] if explanation.path and explanation.path.api_key else []
     tls = explanation.host.tls if explanation.host else None
     needs += ["a client certificate"] if tls and tls.client else []
+    needs += [f"what {name} allows" for name in _list_protections(explanation)]
     answer = "1 Pod answers" if ready == 1 else f"{ready} Pods answer"
     return f"{answer}, if the request brings {' and '.join(needs)}" if needs else answer
+
+
+def _list_protections(explanation: Explanation) -> list[str]:
+    return [option.name for option in filter_protections(explanation.path.options)] if explanation.path else []
 
 
 def _tell_default(explanation: Explanation, settings: Settings) -> str:
@@ -110,7 +120,7 @@ def _write_tls(tls: Tls) -> dict[str, Any]:
 
 
 def _write_path(path: FoundPath) -> dict[str, Any]:
-    record = {**msgspec.structs.asdict(path), "match": _MATCHES[path.match]}
+    record = {**msgspec.structs.asdict(path), "match": _MATCHES[path.match], "options": tell_options(path.options)}
     record["path"] = path.path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return record
 

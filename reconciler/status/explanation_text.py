@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 from reconciler.advice.explanation import Backend, Explanation, FoundHost, FoundPath
 from reconciler.objects.snapshot import Resource
+from reconciler.routing.options import tell_options
 from reconciler.settings import Settings
 from reconciler.status.explanation_record import name_scheme, show_route, tell_outcome
 from reconciler.values.messages import escape, write_time
@@ -81,6 +82,11 @@ def _list_path(path: FoundPath, settings: Settings) -> Iterator[Line]:
         yield Line("API key", f"needed in the header {settings.api_key_header}, else 403{keys}")
     elif path.api_key is not None:
         yield Line("API key", "none is needed")
+    for number, (name, text) in enumerate(tell_options(path.options).items()):
+        yield Line("" if number else "options", f"{name}: {text}")
+    if path.redirect is not None:
+        yield Line("redirect", path.redirect)
+        return
     target = f", by targetPath {path.target}" if path.target is not None else ""
     yield Line("Pod gets", f"{path.sent}{target}")
     yield Line("upstream", path.upstream)

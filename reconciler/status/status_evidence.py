@@ -10,7 +10,7 @@ from reconciler.objects.snapshot import Resource
 from reconciler.routing.keys import maintenance
 from reconciler.routing.keys.maintenance import Maintenance
 from reconciler.routing.model import Answer, Host, Location, Match, Plain, Routes, RoutingTable, Server, Tls, Upstream
-from reconciler.routing.options import Option
+from reconciler.routing.options import Option, ToldOption
 from reconciler.routing.paths import name_upstream
 from reconciler.routing.problems import Problem, Reason
 from reconciler.routing.shadows import find_shadows
@@ -69,16 +69,17 @@ def _list_locations(path: StatusPath, exact: set[str]) -> Iterator[Location]:
     upstream = "" if path.answer == Answer.RESERVED.value else name_upstream(path.namespace, match, text)
     answer = _ANSWERS.get(path.answer, Answer.PODS)
     key = path.access == "with API key"
+    options = tuple(Option(name, ToldOption(text)) for name, text in path.options.items())
     if match is not Match.PREFIX:
-        yield Location(match, text, path.namespace, upstream, path.target, answer, key, 0)
+        yield Location(match, text, path.namespace, upstream, path.target, answer, key, 0, options)
         return
     bare = None if path.target is None else path.target.rstrip("/")
     if path.path not in exact:
         yield Location(
-            Match.EXACT, text, path.namespace, upstream, None if bare is None else bare or "/", answer, key, 0
+            Match.EXACT, text, path.namespace, upstream, None if bare is None else bare or "/", answer, key, 0, options
         )
     below = None if bare is None else f"{bare}/"
-    yield Location(match, f"{text.rstrip('/')}/", path.namespace, upstream, below, answer, key, 0)
+    yield Location(match, f"{text.rstrip('/')}/", path.namespace, upstream, below, answer, key, 0, options)
 
 
 def _read_route(shown: str) -> tuple[Match, str]:

@@ -11,6 +11,7 @@ import msgspec
 from reconciler import __version__
 from reconciler.rendering.routes_file import name_locations, show_access
 from reconciler.routing.model import NO_ROUTES, Host, Routes, Upstream
+from reconciler.routing.options import tell_options
 from reconciler.settings import VARIABLES, Settings
 from reconciler.status.figures import Figures
 from reconciler.status.fresh import Fresh
@@ -137,6 +138,7 @@ def _describe_host(host: Host) -> dict[str, Any]:
             "target": location.target,
             "answer": location.answer.value,
             "upstream": location.upstream,
+            "options": tell_options(location.options),
         }
         for path, location in name_locations(host.locations)
     ]

@@ -45,6 +45,7 @@ class StatusPath(Struct):
     answer: str
     target: str | None = None
     upstream: str = ""
+    options: dict[str, str] = {}
 
 
 class StatusTls(Struct):

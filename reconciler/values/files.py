@@ -6,6 +6,8 @@ from hashlib import blake2b
 from reconciler.values.value import Value
 
 SECRET = 0o600
+# The folder of files that nginx's workers read whenever a request needs them. nginx's master alone reads all others.
+PASSWORDS = "passwords"
 
 
 class File(Value, frozen=True):

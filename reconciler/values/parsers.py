@@ -81,6 +81,12 @@ def parse_buffer(text: str) -> str:
     return text if size else ""
 
 
+def count_seconds(time: str) -> float:
+    """Count the seconds of a time as nginx writes it."""
+    number, unit = time.rstrip("mshd"), time.lstrip("0123456789")
+    return int(number) * {"ms": 0.001, "m": 60, "h": 3600, "d": 86400}.get(unit, 1)
+
+
 def count_bytes(size: str) -> int:
     """Count the bytes of a size as nginx writes it. ValueError for any other text."""
     if not NGINX_SIZE.accepts(size):

@@ -47,6 +47,9 @@ HOST_NAME = Pattern(
     "a DNS name of at most 253 characters, '*.' and such a name, or an IP address",
 )
 EXACT_HOST = Pattern(rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})*", "a DNS name of at most 253 characters")
+DNS_NAME = Pattern(
+    rf"(?!(?:.*\.)?[0-9]+\Z){_HOST_LABEL}(?:\.{_HOST_LABEL})*", "a DNS name of at most 253 characters, and no address"
+)
 URL_PATH = Pattern(
     rf"/(?:{_PCHAR}|/)*",
     "an absolute path of URL characters, others percent-encoded, at most 1024 characters",
@@ -96,15 +99,24 @@ DURATION = Pattern(
     longest=28,
 )
 SIZE = Pattern(
-    r"[1-9][0-9]{0,9}(?:k|M|G|Ki|Mi|Gi)?", "a string, a number of bytes, or of k, M, G, Ki, Mi or Gi", longest=12
+    r"[1-9][0-9]{0,9}(?:k|M|G|Ki|Mi|Gi)?", "a number of bytes such as 1000, or of k, M, G, Ki, Mi or Gi", longest=12
 )
-HEADER_NAME = Pattern(r"[A-Za-z][A-Za-z0-9-]{0,63}", "a letter and at most 63 letters, digits or '-'", longest=64)
+# nginx does not start if a header that it hides or writes for gRPC is longer: its hash of these names has buckets of 64
+# bytes (ngx_http_grpc_module.c).
+HEADER_NAME = Pattern(r"[A-Za-z][A-Za-z0-9-]{0,45}", "a letter and at most 45 letters, digits or '-'", longest=46)
 # nginx expands a variable in a value: no `$`.
 HEADER_VALUE = Pattern(
     r"[!-#%-~]+(?: [!-#%-~]+)*",
     "printable ASCII without '$', single blanks within, at most 2048 characters",
     longest=2048,
 )
+# As browsers write where a page comes from: https://www.rfc-editor.org/rfc/rfc6454#section-6.2
+ORIGIN = Pattern(
+    rf"[Hh][Tt][Tt][Pp][Ss]?://(?:\*\.)?{_HOST_LABEL}(?:\.{_HOST_LABEL})*(?::[0-9]{{1,5}})?",
+    "http:// or https://, a DNS name, or '*.' and a DNS name, with or without a port; or '*' alone",
+    longest=270,
+)
+HTTP_METHOD = Pattern(r"[A-Z][A-Z-]{0,19}", "capital letters and '-', at most 20", longest=20)
 
 # nginx 1.22 keeps the length of a location's name in one byte; a longer name would match shorter paths.
 LONGEST_LOCATION = 254

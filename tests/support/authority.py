@@ -22,11 +22,11 @@ def write_key(key: ec.EllipticCurvePrivateKey) -> bytes:
 class Authority:
     """Signs certificates. Those of clients and of the default server are files in `folder`, with their keys."""
 
-    def __init__(self, folder: Path, name: str = "Tests") -> None:
+    def __init__(self, folder: Path, name: str = "Tests", days: range = range(-1, 30)) -> None:
         self.folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self._certificate = self._sign(self._name, self._key, [], range(-1, 30))
+        self._certificate = self._sign(self._name, self._key, [], days)
         self.default = self.write("default", *self.issue("default.invalid"))
 
     @property

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable
 from itertools import count
+from pathlib import Path
 from typing import Any, Self
 
 import uvicorn
@@ -40,8 +41,8 @@ class Backends:
         for thread in self._threads:
             thread.join()
 
-    def listen(self, ip: str, port: int) -> None:
-        """Answer on this address from now on."""
+    def listen(self, ip: str, port: int, pair: tuple[Path, Path] | None = None) -> None:
+        """Answer on this address from now on, over TLS if `pair` has the files of a certificate and its key."""
         if (ip, port) in self._servers:
             return
         # asyncio sends at once only if the socket names its protocol; else a body waits 40 ms for an ACK of its head.
@@ -50,7 +51,8 @@ class Backends:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((ip, port))
         listener.listen(128)
-        config = uvicorn.Config(self._answer, interface="asgi3", lifespan="off", proxy_headers=False, **_QUIET)
+        how = _QUIET | ({"ssl_certfile": pair[0], "ssl_keyfile": pair[1]} if pair else {})
+        config = uvicorn.Config(self._answer, interface="asgi3", lifespan="off", proxy_headers=False, **how)
         server = self._servers[ip, port] = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from support import objects
 from support.option_examples import EXAMPLES, HOST_EXAMPLES
 
+REVISION = "github.com/30x.dispatcher.app.rev"
 FRAGMENTS = (
     *("/", "//", "/foo", "/foo/", "/foobar", "=/foo", "~", "~*", "^~", "~^/a", "~*.(png)$", "/..", "/.", "?a=b", "@"),
     *("%2e%2e", "%2F", "%00", "%0a", "%0A}", "%22", "%5c", "%5C%22", "%FF", "%C3%A9", "%7B", "%24", "/etc/passwd"),
@@ -102,9 +103,12 @@ plain_entries = st.fixed_dictionaries(
         "weight": mostly(st.sampled_from([1, 3, 1_000_000]), odd),
     },
 )
-entries = st.tuples(plain_entries, mostly(options.map(place), st.dictionaries(texts, odd, max_size=2))).map(
-    lambda both: {**both[1], **both[0]}
+redirects = st.fixed_dictionaries(
+    {"basePath": mostly(base_paths, texts | odd), "redirect": mostly(st.sampled_from(EXAMPLES["redirect"]), odd)}
 )
+entries = st.tuples(
+    mostly(plain_entries, redirects), mostly(options.map(place), st.dictionaries(texts, odd, max_size=2))
+).map(lambda both: {**both[1], **both[0]})
 # An entry in which a key appears twice, with another value.
 doubled = st.tuples(entries, base_paths).map(
     lambda both: f'[{{"basePath": {json.dumps(both[1])}, {json.dumps(both[0])[1:]}]'
@@ -156,7 +160,15 @@ probes = st.fixed_dictionaries(
     optional={"periodSeconds": seconds, "timeoutSeconds": seconds, "failureThreshold": seconds},
 )
 secret_names = st.sampled_from(["api_key", "api-key.next", "api-key.x", "ssl_crt", "x"])
-secret_fields = st.dictionaries(secret_names, st.binary(max_size=60))
+passwords = mostly(
+    st.sampled_from([b"alice:$apr1$saltsalt$" + b"./09AZaz" * 2 + b"abcdef\n", b"bob:{SSHA}" + b"A" * 32]),
+    st.binary(max_size=60) | st.sampled_from([b"a:$apr1$s$short", b"a:$2y$12$" + b"a" * 53, b"#c\n\n", b"a" * 70_000]),
+)
+secret_fields = st.builds(
+    lambda some, one: some | one,
+    st.dictionaries(secret_names, st.binary(max_size=60)),
+    st.fixed_dictionaries({}, optional={"htpasswd": passwords}),
+)
 
 
 # What a kubelet, or the control plane for a node that is lost, writes into a Pod's status. Most Pods are ready.
@@ -188,6 +200,7 @@ def tenants(draw: st.DrawFn, name: str | None = None) -> list[objects.Object]:
         )
         one["spec"]["containers"][0]["readinessProbe"] = draw(probes)
         one["status"] |= draw(states)
+        one["metadata"]["labels"][REVISION] = draw(st.sampled_from(["1", "2"]))
         made.append(one)
     if draw(st.booleans()):
         made.append(objects.secret(name, **draw(secret_fields)))

@@ -57,10 +57,10 @@ def unready(one: Object, status: str = "False") -> Object:
     return changed
 
 
-def web(of: str, port: int, last: int = 2, path: str = "/") -> Object:
+def web(of: str, port: int, last: int = 2, path: str = "/", **options: object) -> Object:
     """Make a Pod at 127.0.0.`last` that serves one path."""
     ports = [{"containerPort": port, "protocol": "TCP"}]
-    return pod(of, f"web-{last}", f"127.0.0.{last}", [{"basePath": path, "containerPort": port}], ports)
+    return pod(of, f"web-{last}", f"127.0.0.{last}", [{"basePath": path, "containerPort": port, **options}], ports)
 
 
 def secret(of: str, **fields: str | bytes) -> Object:

@@ -135,6 +135,7 @@ def make_host(host: str, namespace: str, paths: list[str], pods: int, pod: str =
         {
             "path": path, "namespace": namespace, "access": "open", "target": "/v1" if path == "/api" else None,
             "answer": "Pods" if pods else "503",
+            "options": {"timeouts": "read 90s", "access.allow": "10.0.0.0/8"} if path == "/api" else {},
             "pods": [
                 {"name": f"{pod}-{path.strip('/')}-{number}", "address": f"10.244.{number}.7:3000", "weight": 1}
                 for number in range(pods)

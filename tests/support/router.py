@@ -32,11 +32,16 @@ def find_pids(master: int) -> set[int]:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to a request."""
+    """The answer to a request. Of a header that appears twice, `headers` has the last one, and `lines` has both."""
 
     status: int
     headers: dict[str, str]
     body: bytes
+    lines: tuple[tuple[str, str], ...] = ()
+
+    def find(self, name: str) -> list[str]:
+        """Give all values of a header, whose name is in lower case."""
+        return [value for known, value in self.lines if known == name]
 
     @property
     def told(self) -> dict[str, Any]:
@@ -140,9 +145,8 @@ class Router:
                 connection.putheader("Content-Length", str(len(body)))
             connection.endheaders(body)
             response = connection.getresponse()
-            return Answer(
-                response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
-            )
+            lines = tuple((name.lower(), value) for name, value in response.getheaders())
+            return Answer(response.status, dict(lines), response.read(), lines)
         finally:
             connection.close()
 

@@ -2,13 +2,18 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import crossplane
-from support.option_examples import LINES
+from support.option_examples import HOST_LINES, LINES
 
+from reconciler.rendering.external_checks import find_external_auth
+from reconciler.routing.keys.external_auth import ExternalAuth
+from reconciler.routing.keys.redirect import Redirect
 from reconciler.routing.model import Answer, Host, Location, Match, Plain, Routes
+from reconciler.routing.options import find_option
 from reconciler.settings import Settings
 
 
@@ -35,7 +40,12 @@ def read_upstreams(http: list[dict[str, Any]]) -> dict[str, list[list[str]]]:
 def expect_upstreams(routes: Routes) -> dict[str, list[list[str]]]:
     return {
         upstream.name: [
-            [server.address, *([f"weight={server.weight}"] if server.weight > 1 else []), "max_fails=0"]
+            [
+                server.address,
+                *([f"weight={server.weight}"] if server.weight > 1 else []),
+                "max_fails=0",
+                *(["backup"] if server.backup else []),
+            ]
             for server in upstream.servers
         ]
         for upstream in routes.upstreams
@@ -88,7 +98,7 @@ def read_servers(http: list[dict[str, Any]]) -> dict[str, Server]:
                 *(["if $too_long; return 414"] if asks_regexes else []),
             ]
             assert checks == (expected if name else [])
-            added = read_location([line for line in lines if line["directive"] in headers])
+            added = read_location([line for line in lines if line["directive"] in headers], HOST_LINES)
             assert added in HEADERS, added
             servers[name] = {
                 tuple(map(unescape, line["args"])): read_location(line["block"])
@@ -99,10 +109,10 @@ def read_servers(http: list[dict[str, Any]]) -> dict[str, Server]:
     return servers
 
 
-def read_location(lines: list[dict[str, Any]]) -> str:
+def read_location(lines: list[dict[str, Any]], of_options: Iterable[str] = LINES) -> str:
     """Write what a location does, without what options write there."""
     written = [" ".join([line["directive"], *map(unescape, line["args"])]) for line in lines]
-    return "; ".join(line for line in written if not any(re.fullmatch(known, line) for known in LINES))
+    return "; ".join(line for line in written if not any(re.fullmatch(known, line) for known in of_options))
 
 
 def expect_servers(routes: Routes, how: Settings) -> dict[str, Server]:
@@ -115,12 +125,37 @@ def expect_servers(routes: Routes, how: Settings) -> dict[str, Server]:
         elif not any(location.match is Match.PREFIX and location.path == "/" for location in host.locations):
             here["/",] = "return 404"
         if checked := [
-            location for location in host.locations if location.api_key and location.answer is not Answer.CLOSED
+            location
+            for location in host.locations
+            if location.api_key and location.answer is not Answer.CLOSED and not find_external_auth(location)
         ]:
             more = "if $http_x_routing_api_key = $api_key; set $key_of $key_of/; "
             most = max(location.more_keys for location in checked)
             here["=", "api-key"] = f"internal; {more * most}if $http_x_routing_api_key != $api_key; return 204"
+        for location in host.locations:
+            if auth := find_external_auth(location):
+                here |= expect_external_auth(auth, location)
     return servers
+
+
+def expect_external_auth(auth: ExternalAuth, location: Location) -> Server:
+    """Write what asks an authoriser, and what sends clients to sign in."""
+    (authoriser,) = auth.authorisers
+    more = "if $http_x_routing_api_key = $api_key; set $key_of $key_of/; " * location.more_keys
+    key = f"{more}if $http_x_routing_api_key != $api_key; " if location.api_key else ""
+    secure = "s" if find_option(authoriser.options, "tls") else ""
+    what = (
+        f"proxy_pass_request_body off; proxy_pass http{secure}://{authoriser.upstream}{authoriser.uri}"
+        if authoriser.ready
+        else "return 503"
+    )
+    pages = {
+        (f"@sign-in-{page.upstream}",): "absolute_redirect off; if $authoriser_status !~ 401$; "
+        f"set $sign_in {page.uri}; return 302 $sign_in?rd=$request_uri"
+        for page in auth.pages
+    }
+    name = f"external-{authoriser.upstream}"
+    return {("=", name): f"internal; {key}{what}"} | pages
 
 
 def expect_place(location: Location) -> tuple[str, ...]:
@@ -152,12 +187,25 @@ def expect_location(location: Location, host: Host) -> str:
         return "return 403"
     if location.answer is Answer.RESERVED:
         return "return 404"
-    key = f"set $key_of {location.namespace}; auth_request api-key; " if location.api_key else ""
+    key = f"set $key_of {location.namespace}; " if location.api_key else ""
+    auth = find_external_auth(location)
+    if auth:
+        key += f"auth_request external-{auth.authorisers[0].upstream}; "
+    elif location.api_key:
+        key += "auth_request api-key; "
+    if location.answer is Answer.REDIRECT:
+        wanted = find_option(location.options, "redirect")
+        assert isinstance(wanted, Redirect)
+        redirect = f"try_files /no-pod-is-asked ={wanted.status}; add_header Location {wanted.path}"
+        return f"{redirect}; {key}".rstrip("; ")
     if location.answer is Answer.UNAVAILABLE:
         rests = any(option.name == "maintenance" for option in host.options)
         after = "" if rests else "add_header Retry-After $retry_after always; "
         return f"{key}{after}try_files /no-ready-pod =503"
-    return f"{key}proxy_pass http://{location.upstream}{location.target or ''}"
+    secure = "s" if find_option(location.options, "tls") else ""
+    if find_option(location.options, "protocol"):
+        return f"{key}grpc_pass grpc{secure}://{location.upstream}"
+    return f"{key}proxy_pass http{secure}://{location.upstream}{location.target or ''}"
 
 
 def parts_of(namespace: str, routes: Routes) -> object:

@@ -41,6 +41,7 @@ DENY = Key(
     shape=_SHAPE,
     default="nobody",
     count_ranges=_count,
+    needs_pods=False,
     does="Clients with these addresses get 403, also those that access.allow names.",
 )
 ALLOW = Key(
@@ -50,5 +51,6 @@ ALLOW = Key(
     shape=_SHAPE,
     default="everyone",
     count_ranges=_count,
+    needs_pods=False,
     does="All other clients get 403. Behind a load balancer TRUSTED_PROXIES must name it.",
 )

@@ -8,6 +8,7 @@ from reconciler.routing.keys.shapes import duration, parse_object, show_duration
 from reconciler.settings import Settings
 from reconciler.values.value import Value
 
+HEADER = "Strict-Transport-Security"
 _SECOND, _HOUR = 1000, 3_600_000
 # What browsers ask of a host in their own lists: https://hstspreload.org/#submission-requirements
 _YEAR = 8760 * _HOUR

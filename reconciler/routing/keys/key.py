@@ -1,6 +1,6 @@
 """Key: the declaration of one option, from which everything that knows about options is made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -35,11 +35,19 @@ class Kind(Enum):
 class Key:
     """A key of a path's entry, or of a host's options; a dot in its name stands for an object around it.
 
-    `parse` gets the value, its place for messages, and the settings; it gives None for a value that is as good as
-    absent, and raises Refused for a bad one, in whose place `instead` counts, if it is given. `resolve` replaces a
-    reference by what the routing Secret holds. `weight` is the number of locations that the key counts as
-    besides the path's own, `zones` that of shared memory zones, and `count_ranges` counts ranges of addresses.
-    `shape`, `default` and `does` are for the reference.
+    `parse` gets the value, its place for messages, and the settings; it gives None for a value that says what holds
+    without the key, and raises Refused for a bad one, in whose place `instead` counts, if it is given. `resolve`
+    replaces a reference by what the routing Secret holds.
+    `check_others` gets the value, its place and the names of all keys of the entry; it raises Refused if the value
+    cannot stand beside another key. `passing` is True if the key says how nginx talks to Pods, which then holds also
+    for what nginx asks them itself. `needs_pods` is False for what counts on a path without a ready Pod too.
+
+    `weight` is the number of locations that the key counts as besides the path's own, `zones` that of shared memory
+    zones. If it `hashes`, each Pod costs memory by its weight. `count_ranges` and `count_certificates` count ranges of
+    addresses, and the certificates of each location.
+    `list_headers` gives the headers of answers for which nginx needs a variable. `list_secret_files` gives the files
+    that a resolved value needs: their paths in the tree, and what nginx's workers alone may read there. `shape`,
+    `default` and `does` are for the reference.
     """
 
     name: str
@@ -48,11 +56,18 @@ class Key:
     shape: str
     default: str
     does: str
+    passing: bool = False
     weight: int = 0
+    needs_pods: bool = True
     zones: int = 0
+    hashes: bool = False
     count_ranges: Callable[[Any], int] = lambda _: 0
+    count_certificates: Callable[[Any], int] = lambda _: 0
     resolve: Callable[[Any, str, SecretFields | None], Value] | None = None
     instead: Value | None = None
+    check_others: Callable[[Any, str, Collection[str]], None] = lambda *_: None
+    list_headers: Callable[[Any], Iterable[str]] = lambda _: ()
+    list_secret_files: Callable[[Any], Iterable[tuple[str, bytes]]] = lambda _: ()
 
     @property
     def outer(self) -> str:

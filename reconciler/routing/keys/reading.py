@@ -1,6 +1,6 @@
 """Reading: the options of an entry or of a host, by their declarations. A key that protects never falls away."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from reconciler.routing.annotations import Ambiguous, Fault, Refused
@@ -34,6 +34,9 @@ class ReadOptions(Value, frozen=True):
     faults: tuple[Fault, ...]
 
 
+NO_OPTIONS = ReadOptions((), closed=False, sound=True, faults=())
+
+
 class OptionReader:
     """Reads the options of one JSON object by the declarations of their keys; `what` is its place for messages.
 
@@ -64,6 +67,7 @@ class OptionReader:
                 keys = [key for key in self._keys.values() if key.outer == outer]
                 repeated = isinstance(entry, Ambiguous) and outer in entry.repeated
                 self._read_outer(outer, keys, entry[outer], repeated=repeated)
+        self._check_others(entry.keys())
         closed = any(kind.closes for kind in self._spoilt)
         return ReadOptions(tuple(self._options), closed, Kind.ENTRY not in self._spoilt, tuple(self._faults))
 
@@ -104,7 +108,18 @@ class OptionReader:
         except Refused as refused:
             self._refuse(key, refused.fault)
         else:
+            # A Pod that names what holds anyway agrees with one that does not.
             self._options += () if parsed is None else (Option(key.name, parsed),)
+
+    def _check_others(self, names: Collection[str]) -> None:
+        """Leave out what cannot stand beside another key of the entry, whether that one is good or not."""
+        for option in tuple(self._options):
+            key = self._keys[option.name]
+            try:
+                key.check_others(option.value, f"{self._what}.{key.name}", names)
+            except Refused as refused:
+                self._options.remove(option)
+                self._refuse(key, refused.fault)
 
     def _refuse(self, key: Key, fault: Fault) -> None:
         """Note the fault of a key's value, and take what counts in its place."""

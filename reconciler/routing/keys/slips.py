@@ -19,7 +19,9 @@ _OF_OTHERS = {
     "authtype": "access.basicAuth", "authsecret": "access.basicAuth", "authrealm": "access.basicAuth",
     "basicauth": "access.basicAuth", "htpasswd": "access.basicAuth", "auth": "access",
     "authtlssecret": "ssl.clientCertificate", "authtlsverifyclient": "ssl.clientCertificate",
-    "backendprotocol": "protocol", "proxysslsecret": "tls", "proxysslverify": "tls",
+    "backendprotocol": "protocol", "appprotocol": "protocol", "grpc": "protocol", "grpcbackend": "protocol",
+    "proxysslsecret": "tls", "proxysslverify": "tls", "proxysslname": "tls", "proxysslservername": "tls",
+    "securebackends": "tls", "ssl": "tls", "https": "tls", "cacertificate": "tls", "insecureskipverify": "tls",
 }  # fmt: skip
 
 

@@ -13,11 +13,12 @@ RETRY_TIMEOUT = 4
 
 
 class Timeouts(Value, frozen=True):
-    """Time-outs in milliseconds; 0 stands for what all paths have."""
+    """Time-outs in milliseconds; 0 stands for what all paths have. `retried` if another key says what is retried."""
 
     connect: int = 0
     read: int = 0
     send: int = 0
+    retried: bool = False
 
     def __str__(self) -> str:
         given = {"connect": self.connect, "read": self.read, "send": self.send}
@@ -34,12 +35,17 @@ class Timeouts(Value, frozen=True):
         return (self.read,) if self.read else ()
 
     @property
-    def outlasted(self) -> tuple[int, ...]:
-        """The time-out of answers if nginx would try another Pod after it, as it does within the first seconds.
+    def is_short(self) -> bool:
+        """Whether nginx would try another Pod after the time-out of answers, as it does within the first seconds.
 
         One slow request would then keep two Pods busy, and wait twice as long.
         """
-        return (self.read,) if 0 < self.read < RETRY_TIMEOUT * _SECOND else ()
+        return 0 < self.read < RETRY_TIMEOUT * _SECOND
+
+    @property
+    def outlasted(self) -> tuple[int, ...]:
+        """The time-out of answers if it must be said that no other Pod is tried after it."""
+        return (self.read,) if self.is_short and not self.retried else ()
 
     @property
     def sends(self) -> tuple[int, ...]:
@@ -55,6 +61,7 @@ def _parse(value: Any, what: str, settings: Settings) -> Timeouts:
 KEY = Key(
     name="timeouts",
     kind=Kind.FUNCTION,
+    passing=True,
     parse=_parse,
     shape='{"connect": duration, "read": duration, "send": duration}; connect 10ms-75s, others 1s-MAX_TIMEOUT',
     default="connect 2s, read 60s, send 60s",
