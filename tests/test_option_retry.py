@@ -30,6 +30,14 @@ class Failing(QuietHandler):
 
     put = get
 
+    def do_POST(self) -> None:
+        """Answer a POST."""
+        self.get()
+
+    def do_PATCH(self) -> None:
+        """Answer a PATCH."""
+        self.get()
+
 
 @contextmanager
 def failing_pods(count: int = 2, **more: object) -> Iterator[list[Object]]:

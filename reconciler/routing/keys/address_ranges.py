@@ -9,6 +9,8 @@ from reconciler.settings import Settings
 from reconciler.values.value import Value
 
 _MOST = 200
+# Each different list is a variable of nginx, which compares all variables with each other when it loads.
+_OF_A_LIST = 9
 
 
 class AddressRanges(Value, frozen=True):
@@ -30,7 +32,7 @@ def _parse(value: Any, what: str, _: Settings) -> AddressRanges:
 
 
 def _count(value: AddressRanges) -> int:
-    return len(value.ranges)
+    return len(value.ranges) + _OF_A_LIST
 
 
 _SHAPE = f'array of 1 to {_MOST} ranges such as "10.0.0.0/8" or addresses'
