@@ -29,8 +29,6 @@ def write_family(
 
     With `upgrades`, a client's connection can become a WebSocket.
     """
-    # A proxy that uses the PROXY protocol writes no headers: all headers are the client's.
-    believed = settings.trusted_proxies and not settings.proxy_protocol
     logging = view_logging(settings)
     blank = quote("")
     connection = (
@@ -45,7 +43,7 @@ def write_family(
         # HTTP/2 has no upgrades, and no headers about a connection.
         connections=(connection,) if module == "proxy" else (),
         forwarded_proto=name_scheme(settings),
-        forwarded_host=quoting.variable("forwarded_host" if believed else "sent_host"),
+        forwarded_host=quoting.variable("forwarded_host" if settings.believes_headers else "sent_host"),
         identities=(quoting.variable("client_verify"),) if settings.ssl_cert else (),
         hidden_headers=[quote(header) for header in find_hidden(settings)],
         hidden_answers=logging.hidden,

@@ -65,8 +65,6 @@ def render_main(
     routes: Routes, settings: Settings, shared: Collection[Token], upstreams: Iterable[Token], hosts: Iterable[Token]
 ) -> Token:
     """Render nginx.conf around what is rendered already: what options share, upstreams, and hosts."""
-    # A proxy that uses the PROXY protocol writes no headers: all headers are the client's.
-    believed = settings.trusted_proxies and not settings.proxy_protocol
     return quoting.render(
         "nginx.conf.j2",
         worker_processes=settings.worker_processes or quote("auto"),
@@ -91,7 +89,7 @@ def render_main(
         variables_hash_max_sizes=(power_of_two(8 * len(shared), 1024),) if shared else (),
         real_ips=list(_view_real_ip(settings)),
         too_long=(414,) if settings.allow_regex_paths else (),
-        trusts=[_Trust(_write_proxies(settings))] if believed else [],
+        trusts=[_Trust(_write_proxies(settings))] if settings.believes_headers else [],
         tls_defaults=list(_view_tls_defaults(settings)),
         logging=view_logging(settings),
         default_servers=list(_view_default_servers(settings)),

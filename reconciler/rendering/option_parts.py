@@ -35,9 +35,7 @@ def find_module(options: Options) -> str:
 
 def name_scheme(settings: Settings) -> Token:
     """Name the variable with the scheme that a client uses."""
-    # A proxy that uses the PROXY protocol writes no headers: all headers are the client's.
-    believed = settings.trusted_proxies and not settings.proxy_protocol
-    return quoting.variable("forwarded_proto" if believed else "scheme")
+    return quoting.variable("forwarded_proto" if settings.believes_headers else "scheme")
 
 
 def write_options(place: str, options: Options, upstream: str, settings: Settings) -> tuple[Token, ...]:

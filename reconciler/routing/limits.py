@@ -1,10 +1,10 @@
 """Limits: one Namespace's share of nginx's memory and time. What exceeds a limit is left out and is a problem."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from reconciler.routing.keys.catalogue import PATH_KEYS
+from reconciler.routing.keys.catalogue import PATH_KEYS, filter_closing
 from reconciler.routing.model import Path, TenantHost, Upstream
 from reconciler.routing.options import Option
 from reconciler.routing.problems import Problem, Reason, problem_of
@@ -13,6 +13,8 @@ from reconciler.values.messages import excerpt
 
 MOST_REGEXES = 20  # nginx tries them one after the other for each request
 MOST_HEADERS = 20  # nginx has a variable for each, which takes memory in all requests
+# nginx compares each variable that it declares with all others when it loads: 1,000 take 0.2 s, and 10,000 take 10 s.
+MOST_VARIABLES = 150
 
 
 def limit_regexes(paths: tuple[Path, ...], namespace: str, problems: list[Problem]) -> tuple[Path, ...]:
@@ -21,7 +23,7 @@ def limit_regexes(paths: tuple[Path, ...], namespace: str, problems: list[Proble
     if len(regexes) > MOST_REGEXES:
         why = f"are {len(regexes)}; the first {MOST_REGEXES} by name are served"
         problems.append(problem_of(namespace, "regular expressions", why, f"at most {MOST_REGEXES}", Reason.LIMIT))
-    return (*(path for path in paths if not path.match.is_regex), *regexes[:MOST_REGEXES])
+    return (*(path for path in paths if not path.match.is_regex), *_keep_first(regexes, MOST_REGEXES))
 
 
 def limit_certificates(hosts: tuple[TenantHost, ...], namespace: str, settings: Settings) -> Iterator[TenantHost]:
@@ -54,7 +56,14 @@ def limit_locations(
             )
             why = f"are {asked}; the first {most} by name are served"
             problems.append(problem_of(namespace, what, why, expected, Reason.LIMIT))
-    return hosts[:most_hosts], paths[:most_paths]
+    return hosts[:most_hosts], tuple(_keep_first(paths, most_paths))
+
+
+def _keep_first(paths: Sequence[Path], most: int) -> list[Path]:
+    """Keep the first paths, and before others those that are protected: a shorter path would take their requests."""
+    upstreams = [path.upstream for path in paths]
+    ranks = [(not one.closed and not filter_closing(one.options), place) for place, one in enumerate(upstreams)]
+    return [paths[place] for place in sorted(place for _, place in sorted(ranks)[:most])]
 
 
 class _Share:
@@ -72,17 +81,19 @@ class _Share:
         return not used or self._left >= 0
 
 
-class _HeaderShare(_Share):
-    """A Namespace's share of different headers."""
+class _DistinctShare:
+    """A Namespace's share of different things, which options that name the same share with each other."""
 
-    def __init__(self) -> None:
-        super().__init__(MOST_HEADERS, f"at most {MOST_HEADERS} different responseHeaders", lambda *_: 0)
+    def __init__(self, most: int, expected: str, list_named: Callable[[Option], Iterable[str]]) -> None:
+        self.expected = expected
+        self._most = most
+        self._list = list_named
         self._taken: set[str] = set()
 
     def take(self, option: Option, _: Upstream) -> bool:
-        """Take the headers that an option names; False if they are more than what is left."""
-        wanted = self._taken.union(PATH_KEYS[option.name].list_headers(option.value))
-        if len(wanted) > MOST_HEADERS:
+        """Take what an option names; False if that is more than what is left."""
+        wanted = self._taken.union(self._list(option))
+        if len(wanted) > max(self._most, len(self._taken)):
             return False
         self._taken = wanted
         return True
@@ -102,11 +113,12 @@ def limit_options(
     few = f"at most {settings.max_certificates} on all hosts and in all locations (MAX_CERTIFICATES_PER_NAMESPACE)"
     shares = (
         _Share(settings.max_zones, f"at most {settings.max_zones} (MAX_ZONES_PER_NAMESPACE)", _count_zones),
-        _Share(settings.max_ranges, f"at most {settings.max_ranges} (MAX_RANGES_PER_NAMESPACE)", _count_ranges),
+        _DistinctShare(settings.max_ranges, f"at most {settings.max_ranges} (MAX_RANGES_PER_NAMESPACE)", _list_ranges),
         _Share(certificates // locations, few, _count_certificates),
         _Share(room, "fewer paths or hosts (MAX_LOCATIONS_PER_NAMESPACE)", lambda one, _: PATH_KEYS[one.name].weight),
         _Share(settings.max_locations, "fewer Pods, or smaller weights (MAX_LOCATIONS_PER_NAMESPACE)", _count_hashed),
-        _HeaderShare(),
+        _DistinctShare(MOST_HEADERS, f"at most {MOST_HEADERS} different responseHeaders", _list_headers),
+        _DistinctShare(MOST_VARIABLES, "fewer different origins, ranges or cookies", _list_variables),
     )
     for path in paths:
         upstream = path.upstream
@@ -125,8 +137,16 @@ def _count_zones(option: Option, _: Upstream) -> int:
     return PATH_KEYS[option.name].zones
 
 
-def _count_ranges(option: Option, _: Upstream) -> int:
-    return PATH_KEYS[option.name].count_ranges(option.value)
+def _list_ranges(option: Option) -> Iterable[str]:
+    return PATH_KEYS[option.name].list_ranges(option.value)
+
+
+def _list_headers(option: Option) -> Iterable[str]:
+    return PATH_KEYS[option.name].list_headers(option.value)
+
+
+def _list_variables(option: Option) -> Iterable[str]:
+    return PATH_KEYS[option.name].list_variables(option.value)
 
 
 def _count_certificates(option: Option, _: Upstream) -> int:
