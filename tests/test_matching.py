@@ -18,7 +18,6 @@ from reconciler.advice.explanation import Explanation, Outcome, explain
 from reconciler.advice.matching import MISLEADING
 from reconciler.advice.question import Question, encode_unsendable
 from reconciler.rendering.routes_file import show_path
-from reconciler.routing.keys.catalogue import PATH_KEYS
 from reconciler.routing.model import Match
 
 Start = Callable[..., Router]
@@ -40,8 +39,15 @@ BELOW: dict[str, object] = {"*.secure.dev": {}, "a.secure.dev": tls()}
 LONG = "x" * 1100
 STATUSES = {Outcome.PODS: 200, Outcome.UNAVAILABLE: 503, Outcome.CLOSED: 403, Outcome.DEFAULT: 404}
 # What a request may get from options that explain names and does not judge: whom they let in, and what Pods can speak.
-CHECKED = (401, 403, 429, 502, 504)
-CHECKING = {*(key.name for key in PATH_KEYS.values() if key.kind.closes), "timeouts"}
+REFUSALS = {
+    "access.allow": {403},
+    "access.deny": {403},
+    "access.rateLimit": {429},
+    "access.basicAuth": {401},
+    "access.externalAuth": {401, 403, 500},
+    "protocol": {502},
+    "tls": {502},
+}
 BRACKETS = str.maketrans("", "", "[]")
 STATUSES |= {Outcome.REFUSED: 400, Outcome.TOO_LONG: 414}
 
@@ -59,7 +65,8 @@ def check(router: Router, evidence: Evidence, question: Question) -> Explanation
         assert told.path
         assert f"{answer.status} {answer.headers['location']}" == told.path.redirect
         return told
-    if answer and answer.status in CHECKED and told.path and any(one.name in CHECKING for one in told.path.options):
+    options = told.path.options if told.path else ()
+    if answer and answer.status in set[int]().union(*(REFUSALS.get(one.name, set()) for one in options)):
         return told
     assert (answer and answer.status) == STATUSES.get(told.outcome), (question, told)
     if answer and told.outcome is Outcome.PODS:
