@@ -197,11 +197,6 @@ class Settings:
     )
     nginx_version: tuple[int, ...] = _variable("NGINX_VERSION", "", parse_version, patterns.NGINX_VERSION.allowed)
 
-    @property
-    def believes_headers(self) -> bool:
-        """Whether headers of a trusted proxy count. One that uses the PROXY protocol writes none."""
-        return bool(self.trusted_proxies) and not self.proxy_protocol
-
 
 VARIABLES = {item.name: item.metadata["variable"] for item in fields(Settings)}
 

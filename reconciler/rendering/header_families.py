@@ -6,7 +6,7 @@ https://nginx.org/en/docs/http/ngx_http_headers_module.html#add_header
 
 from reconciler.rendering import quoting
 from reconciler.rendering.access_log import view_logging
-from reconciler.rendering.headers import find_hidden
+from reconciler.rendering.headers import believes_proxies, find_hidden
 from reconciler.rendering.option_parts import name_scheme
 from reconciler.rendering.quoting import Token, quote
 from reconciler.settings import Settings
@@ -43,7 +43,7 @@ def write_family(
         # HTTP/2 has no upgrades, and no headers about a connection.
         connections=(connection,) if module == "proxy" else (),
         forwarded_proto=name_scheme(settings),
-        forwarded_host=quoting.variable("forwarded_host" if settings.believes_headers else "sent_host"),
+        forwarded_host=quoting.variable("forwarded_host" if believes_proxies(settings) else "sent_host"),
         identities=(quoting.variable("client_verify"),) if settings.ssl_cert else (),
         hidden_headers=[quote(header) for header in find_hidden(settings)],
         hidden_answers=logging.hidden,
