@@ -9,8 +9,8 @@ VENV := .venv
 LOCK := .ci/requirements-dev.txt
 endif
 BIN := $(VENV)/bin
-# Large programs that some tests are run against: a browser, Helm, CEL, promtool.
-PEERS := $(if $(NEWEST)$(OLDEST),,$(VENV)/.peers promtool chromium)
+# Programs that some tests are run against, most of them large: a browser, Helm, CEL, promtool, curl.
+PEERS := $(if $(NEWEST)$(OLDEST),,$(VENV)/.peers promtool chromium curl)
 SOURCES := $(shell find reconciler templates -name '*.py' -o -name '*.j2' -o -name py.typed -o -name '*.html') setup.cfg pyproject.toml README.md
 
 # Debian installs nginx in a folder that is not on a plain user's PATH.
@@ -64,7 +64,7 @@ audit: $(VENV)/.supply ## Look up known vulnerabilities of the image's packages;
 clean: ## Remove what the other verbs installed and built.
 	rm -rf .venv .venv-newest .venv-oldest build dist site *.egg-info
 
-nginx chromium:
+nginx chromium curl:
 	@.ci/setup $@
 
 promtool: $(VENV)/.tools
@@ -95,4 +95,4 @@ $(VENV)/.wheel: $(VENV)/.tools $(SOURCES)
 	@.ci/setup packages $(VENV) --no-deps --no-index --force-reinstall dist/*.whl
 	@touch $@
 
-.PHONY: help demo test versions check bench fixtures docs fuzz image lock audit clean nginx promtool chromium always
+.PHONY: help demo test versions check bench fixtures docs fuzz image lock audit clean nginx promtool chromium curl always

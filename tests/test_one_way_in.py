@@ -308,8 +308,8 @@ def test_one_module_asks_for_tokens() -> None:
 def test_tokens_that_are_not_quoted() -> None:
     """A variable's name is ours or comes from one setting, and `join` accepts only Tokens."""
     assert {ast.unparse(call) for tree in MODULES.values() for call in find_calls(tree, "variable")} == {
-        "quoting.variable('forwarded_proto' if believed else 'scheme')",
-        "quoting.variable('forwarded_host' if believed else 'sent_host')",
+        "quoting.variable('forwarded_proto' if believes_proxies(settings) else 'scheme')",
+        "quoting.variable('forwarded_host' if believes_proxies(settings) else 'sent_host')",
         "quoting.variable('retry_after')",
         "quoting.variable('sent_upgrade')",
         "quoting.variable('sent_connection')",

@@ -164,10 +164,47 @@ def test_thousands_of_keys_cost_little(router: Start, ips: list[str]) -> None:
 
 
 def test_too_many_ranges(router: Start, ips: list[str]) -> None:
-    """Ranges beyond a Namespace's share close the paths that come last by name."""
-    here = router(MAX_RANGES_PER_NAMESPACE="3")
-    two = {"allow": ["127.0.0.1", "10.0.0.0/8"]}
-    cycle = here.serve(*team(ips[0], entry("/a", access=two), entry("/b", access=two), entry("/c")))
-    assert [here.ask(HOST, uri).status for uri in ("/a", "/b", "/c")] == [200, 403, 200]
+    """Ranges beyond a Namespace's share close the paths that come last by name. Equal lists count once."""
+    here = router(MAX_RANGES_PER_NAMESPACE="20")
+    two, others = {"allow": ["127.0.0.1", "10.0.0.0/8"]}, {"allow": ["127.0.0.1", "11.0.0.0/8"]}
+    paths = [entry("/a", access=two), entry("/b", access=others), entry("/c"), entry("/same", access=two)]
+    cycle = here.serve(*team(ips[0], *paths))
+    assert [here.ask(HOST, uri).status for uri in ("/a", "/b", "/c", "/same")] == [200, 403, 200, 200]
     assert "path '/b' access.allow is beyond the Namespace's share: all requests get 403" in told(here)
     assert cycle.files["nginx.conf"].content.count(b"geo $allowed_") == 1
+
+
+UNUSABLE: dict[str, tuple[dict[str, object], str]] = {
+    "a weight": ({"weight": "3"}, "[1].weight is '3'"),
+    "a share": ({"share": 101}, "[1].share is 101: the entry is left out"),
+    "no port": ({"containerPort": None}, "[1].containerPort is null"),
+    "a port that is not declared": ({"containerPort": 9}, "'9' is not a TCP port that a container declares"),
+    "a target": ({"targetPath": "oops"}, "[1].targetPath is 'oops'"),
+    "a redirect": ({"containerPort": None, "redirect": {"path": "oops"}}, "[1].redirect.path is 'oops'"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_protected_entry_that_cannot_be_used_closes(router: Start, ips: list[str], name: str) -> None:
+    """An entry with a protection that cannot be used for another reason closes its path; without one it is left out."""
+    more, problem = UNUSABLE[name]
+    here = router()
+    here.serve(*team(ips[0], entry("/"), {**entry("/admin", access={"allow": ["127.0.0.1"]}), **more}))
+    assert [here.ask(HOST, uri).status for uri in ("/admin", "/admin/x", "/other")] == [403, 403, 200]
+    assert problem in told(here)
+    good = pod("a", "web-1", ips[1], [entry("/admin", access={"allow": ["127.0.0.1"]})], DECLARED)
+    here.serve(*team(ips[0], entry("/"), {**entry("/admin", access={"allow": ["127.0.0.1"]}), **more}), good)
+    assert here.ask(HOST, "/admin").told["pod"] == f"{ips[1]}:{PORT}"
+    here.serve(*team(ips[0], entry("/"), {**entry("/admin"), **more}))
+    assert here.ask(HOST, "/admin").status == 200
+
+
+def test_protected_paths_are_kept_first(router: Start, ips: list[str]) -> None:
+    """If there are more paths than a Namespace may have, those without a protection are left out first."""
+    here = router(MAX_LOCATIONS_PER_NAMESPACE="6")
+    paths = [entry("/"), entry("/a"), entry("/b"), entry("/z", access={"allow": ["203.0.113.1"]})]
+    here.serve(*team(ips[0], *paths))
+    assert [here.ask(HOST, uri).status for uri in ("/a", "/b", "/z")] == [200, 200, 403]
+    assert here.last
+    locations = here.last.table.routes.hosts[0].locations
+    assert {location.path.rstrip("/") for location in locations} == {"", "/a", "/z"}

@@ -301,6 +301,17 @@ def test_beyond_the_share(router: Start, ips: list[str]) -> None:
     assert "path '/b' cors is beyond the Namespace's share: it is left out" in told(here)
 
 
+def test_beyond_the_variables(router: Start, ips: list[str]) -> None:
+    """A Namespace may have 150 variables: equal policies share theirs, and the last different ones fall away."""
+    here = router()
+    different = [entry(f"/{n:03}", cors={"allowOrigins": [f"https://a{n}.example.org"]}) for n in range(151)]
+    equal = [entry(f"/{n}", cors={"allowOrigins": ["https://a0.example.org"]}) for n in range(200, 300)]
+    here.serve(*team(ips[0], *different, *equal))
+    (problem,) = told(here).splitlines()
+    assert "path '/150' cors is beyond the Namespace's share: it is left out" in problem
+    assert says(ask(here, "https://a0.example.org", "/299")) == {"allow-origin": "https://a0.example.org"}
+
+
 def test_many_policies(router: Start, ips: list[str]) -> None:
     """Nginx says nothing about the number of variables that many policies need."""
     here = router()

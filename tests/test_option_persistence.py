@@ -239,3 +239,11 @@ def test_a_browser_stays(router: Start, ips: list[str]) -> None:
         other = page.goto(f"{base}/")
         assert other
         assert "cookie" not in other.json()["headers"]
+
+
+def test_nothing_for_a_closed_path(router: Start, ips: list[str]) -> None:
+    """A path that its host closes declares no variable, and its upstream uses none: nginx loads it."""
+    here = router()
+    paths = [entry("/", sessionPersistence={"type": "Cookie"}, access={"externalAuth": {"path": "/nowhere"}})]
+    here.serve(namespace("a", {HOST: {}}), pod("a", "web-0", ips[0], paths, DECLARED))
+    assert here.ask(HOST, "/").status == 403

@@ -30,6 +30,14 @@ class Failing(QuietHandler):
 
     put = get
 
+    def do_POST(self) -> None:  # noqa: N802  the name that http.server looks for
+        """Answer a POST."""
+        self.get()
+
+    def do_PATCH(self) -> None:  # noqa: N802
+        """Answer a PATCH."""
+        self.get()
+
 
 @contextmanager
 def failing_pods(count: int = 2, **more: object) -> Iterator[list[Object]]:

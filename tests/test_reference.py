@@ -134,4 +134,5 @@ def test_files_of_the_tree(tmp_path: Path) -> None:
     }
     rows = {row[0].strip("` "): row[2] for row in read_rows("files.md", "file | holds | mode | secret")}
     assert rows.pop("ssl/_default/") == "as above"
+    assert (rows.pop("ssl/_pods/"), rows.pop("passwords/")) == ("0644", "0600")
     assert rows == modes

@@ -6,7 +6,7 @@ https://nginx.org/en/docs/http/ngx_http_headers_module.html#add_header
 
 from reconciler.rendering import quoting
 from reconciler.rendering.access_log import view_logging
-from reconciler.rendering.headers import find_hidden
+from reconciler.rendering.headers import believes_proxies, find_hidden
 from reconciler.rendering.option_parts import name_scheme
 from reconciler.rendering.quoting import Token, quote
 from reconciler.settings import Settings
@@ -29,8 +29,6 @@ def write_family(
 
     With `upgrades`, a client's connection can become a WebSocket.
     """
-    # A proxy that uses the PROXY protocol writes no headers: all headers are the client's.
-    believed = settings.trusted_proxies and not settings.proxy_protocol
     logging = view_logging(settings)
     blank = quote("")
     connection = (
@@ -45,7 +43,7 @@ def write_family(
         # HTTP/2 has no upgrades, and no headers about a connection.
         connections=(connection,) if module == "proxy" else (),
         forwarded_proto=name_scheme(settings),
-        forwarded_host=quoting.variable("forwarded_host" if believed else "sent_host"),
+        forwarded_host=quoting.variable("forwarded_host" if believes_proxies(settings) else "sent_host"),
         identities=(quoting.variable("client_verify"),) if settings.ssl_cert else (),
         hidden_headers=[quote(header) for header in find_hidden(settings)],
         hidden_answers=logging.hidden,

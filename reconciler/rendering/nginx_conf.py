@@ -6,6 +6,7 @@ from reconciler.rendering import quoting
 from reconciler.rendering.access_log import view_logging
 from reconciler.rendering.certificate_files import Pair, write_default_pair
 from reconciler.rendering.header_families import FAMILIES, write_family
+from reconciler.rendering.headers import believes_proxies
 from reconciler.rendering.listens import HTTP2_DIRECTIVE, Move, view_move, write_listens
 from reconciler.rendering.quoting import Token, quote, words
 from reconciler.routing.keys.protocol import speaks_grpc
@@ -95,7 +96,7 @@ def render_main(
         variables_hash_max_sizes=(power_of_two(8 * len(shared), 1024),) if shared else (),
         real_ips=list(_view_real_ip(settings)),
         too_long=(414,) if settings.allow_regex_paths else (),
-        trusts=list(_view_trusts(settings)),
+        trusts=[_Trust(_write_proxies(settings))] if believes_proxies(settings) else [],
         tls_defaults=list(_view_tls_defaults(settings)),
         logging=view_logging(settings),
         default_servers=list(_view_default_servers(settings)),

@@ -1,6 +1,7 @@
 """The parts of nginx's configuration that options need, from the blocks of the templates in their folders."""
 
 from reconciler.rendering import quoting
+from reconciler.rendering.headers import believes_proxies
 from reconciler.rendering.quoting import Token, View
 from reconciler.routing.keys.protocol import speaks_grpc
 from reconciler.routing.keys.timeouts import Timeouts
@@ -35,9 +36,7 @@ def find_module(options: Options) -> str:
 
 def name_scheme(settings: Settings) -> Token:
     """Name the variable with the scheme that a client uses."""
-    # A proxy that uses the PROXY protocol writes no headers: all headers are the client's.
-    believed = settings.trusted_proxies and not settings.proxy_protocol
-    return quoting.variable("forwarded_proto" if believed else "scheme")
+    return quoting.variable("forwarded_proto" if believes_proxies(settings) else "scheme")
 
 
 def write_options(place: str, options: Options, upstream: str, settings: Settings) -> tuple[Token, ...]:

@@ -1,9 +1,11 @@
 """From routes to Files: the tree that `nginx -p DIR -c nginx.conf` can run as it is."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
+
+from msgspec.structs import replace
 
 from reconciler.rendering import quoting
 from reconciler.rendering.certificate_files import collect_certificates
@@ -52,10 +54,11 @@ class TreeRenderer:
 
     def render(self, routes: Routes) -> Files:
         """Render the tree of a routing table's routes. Equal routes give equal bytes."""
-        optioned = {host.name: host for host in routes.hosts if host.options}
-        needed = (*self._shared_of_hosts.round(optioned).values(), *self._shared.round(_list_optioned(routes)).values())
+        optioned = _list_optioned(routes)
+        hosts_with_options = {host.name: host for host in routes.hosts if host.options}
+        needed = (*self._shared_of_hosts.round(hosts_with_options).values(), *self._shared.round(optioned).values())
         shared = dict.fromkeys(part for parts in needed for part in parts)
-        upstreams = self._upstreams.round(_group(routes, self._settings))
+        upstreams = self._upstreams.round(_group(routes, optioned, self._settings))
         hosts = self._hosts.round({host.name: host for host in routes.hosts})
         main = render_main(routes, self._settings, shared, upstreams.values(), hosts.values())
         keys = quoting.render("api-keys.conf.j2", keys=list(_view_api_keys(routes)))
@@ -78,9 +81,16 @@ def render_release(name: str, socket: str, *, counts: bool = False) -> File:
     return File(_encode(quoting.render("release.conf.j2", **given)))
 
 
-def _group(routes: Routes, settings: Settings) -> dict[str, Group]:
-    """Give each Namespace's upstreams; nginx has none without servers."""
-    served = [upstream for upstream in routes.upstreams if upstream.servers]
+def _group(routes: Routes, optioned: Container[str], settings: Settings) -> dict[str, Group]:
+    """Give each Namespace's upstreams; nginx has none without servers.
+
+    Options of what no location opens declare no variables, so that an upstream must not use them either.
+    """
+    served = [
+        replace(upstream, options=()) if upstream.options and upstream.name not in optioned else upstream
+        for upstream in routes.upstreams
+        if upstream.servers
+    ]
     groups = {namespace: tuple(group) for namespace, group in groupby(served, key=attrgetter("namespace"))}
     numbers = {namespace: len(group) for namespace, group in groups.items()}
     kept = share_room(numbers, settings.worker_connections)

@@ -1,12 +1,12 @@
 """Limits: one Namespace's share of nginx's memory and time. What exceeds a limit is left out and is a problem."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
 from reconciler.routing.host_wishes import close_for_everyone
 from reconciler.routing.keys import keep_paths, maintenance
-from reconciler.routing.keys.catalogue import HOST_KEYS, PATH_KEYS
+from reconciler.routing.keys.catalogue import HOST_KEYS, PATH_KEYS, filter_closing
 from reconciler.routing.model import Path, TenantHost, Upstream
 from reconciler.routing.options import Option
 from reconciler.routing.problems import Problem, Reason, problem_of
@@ -14,8 +14,11 @@ from reconciler.settings import Settings
 from reconciler.values.messages import excerpt
 
 _RANGES = "at most {} (MAX_RANGES_PER_NAMESPACE)"
+_VARIABLES = "fewer different origins, ranges or cookies"
 MOST_REGEXES = 20  # nginx tries them one after the other for each request
 MOST_HEADERS = 20  # nginx has a variable for each, which takes memory in all requests
+# nginx compares each variable that it declares with all others when it loads: 1,000 take 0.2 s, and 10,000 take 10 s.
+MOST_VARIABLES = 150
 
 
 def limit_regexes(paths: tuple[Path, ...], namespace: str, problems: list[Problem]) -> tuple[Path, ...]:
@@ -24,7 +27,7 @@ def limit_regexes(paths: tuple[Path, ...], namespace: str, problems: list[Proble
     if len(regexes) > MOST_REGEXES:
         why = f"are {len(regexes)}; the first {MOST_REGEXES} by name are served"
         problems.append(problem_of(namespace, "regular expressions", why, f"at most {MOST_REGEXES}", Reason.LIMIT))
-    return (*(path for path in paths if not path.match.is_regex), *regexes[:MOST_REGEXES])
+    return (*(path for path in paths if not path.match.is_regex), *_keep_first(regexes, MOST_REGEXES))
 
 
 def limit_certificates(hosts: tuple[TenantHost, ...], namespace: str, settings: Settings) -> Iterator[TenantHost]:
@@ -57,7 +60,14 @@ def limit_locations(
             )
             why = f"are {asked}; the first {most} by name are served"
             problems.append(problem_of(namespace, what, why, expected, Reason.LIMIT))
-    return hosts[:most_hosts], paths[:most_paths]
+    return hosts[:most_hosts], tuple(_keep_first(paths, most_paths))
+
+
+def _keep_first(paths: Sequence[Path], most: int) -> list[Path]:
+    """Keep the first paths, and before others those that are protected: a shorter path would take their requests."""
+    upstreams = [path.upstream for path in paths]
+    ranks = [(not one.closed and not filter_closing(one.options), place) for place, one in enumerate(upstreams)]
+    return [paths[place] for place in sorted(place for _, place in sorted(ranks)[:most])]
 
 
 class _Share:
@@ -75,42 +85,44 @@ class _Share:
         return not used or self._left >= 0
 
 
-class _HeaderShare(_Share):
-    """A Namespace's share of different headers."""
+class _DistinctShare:
+    """A Namespace's share of different things, which options that name the same share with each other."""
 
-    def __init__(self) -> None:
-        super().__init__(MOST_HEADERS, f"at most {MOST_HEADERS} different responseHeaders", lambda *_: 0)
-        self._taken: set[str] = set()
+    def __init__(
+        self, most: int, expected: str, list_named: Callable[[Option], Iterable[str]], taken: Iterable[str] = ()
+    ) -> None:
+        self.expected = expected
+        self._most = most
+        self._list = list_named
+        self._taken = set(taken)
 
-    def take(self, option: Option, _: Upstream) -> bool:
-        """Take the headers that an option names; False if they are more than what is left."""
-        wanted = self._taken.union(PATH_KEYS[option.name].list_headers(option.value))
-        if len(wanted) > MOST_HEADERS:
+    def take(self, option: Option, _: Upstream | None = None) -> bool:
+        """Take what an option names; False if that is more than what is left."""
+        wanted = self._taken.union(self._list(option))
+        if len(wanted) > max(self._most, len(self._taken)):
             return False
         self._taken = wanted
         return True
 
 
-def limit_host_ranges(
+def limit_host_options(
     hosts: tuple[TenantHost, ...], namespace: str, settings: Settings, problems: list[Problem]
-) -> tuple[TenantHost, ...]:
-    """Keep the ranges of addresses in hosts' options within MAX_RANGES_PER_NAMESPACE; equal ones are there once.
+) -> Iterator[TenantHost]:
+    """Keep the options of a Namespace's hosts within its shares of ranges of addresses and of variables.
 
     Beyond that, a host's maintenance is for everyone.
     """
-    used: set[Option] = set()
-    limited = []
+    shares = (
+        _DistinctShare(settings.max_ranges, _RANGES.format(settings.max_ranges), _list_host_ranges),
+        _DistinctShare(MOST_VARIABLES, _VARIABLES, _list_host_variables),
+    )
     for host in hosts:
-        new = used | {option for option in host.options if _count_host_ranges(option)}
-        if sum(map(_count_host_ranges, new)) > settings.max_ranges:
-            what, expected = f"host {host.name} {maintenance.KEY.name}.allow", _RANGES.format(settings.max_ranges)
+        over = [share for share in shares for option in host.options if not share.take(option)]
+        for share in over:
             why = "is beyond the Namespace's share: nobody is exempt"
-            problems.append(problem_of(namespace, what, why, expected, Reason.LIMIT))
-            limited.append(replace(host, options=close_for_everyone(host.options)))
-        else:
-            used = new
-            limited.append(host)
-    return tuple(limited)
+            what = f"host {host.name} {maintenance.KEY.name}.allow"
+            problems.append(problem_of(namespace, what, why, share.expected, Reason.LIMIT))
+        yield replace(host, options=close_for_everyone(host.options)) if over else host
 
 
 def limit_kept(
@@ -141,17 +153,21 @@ def limit_options(
     """
     locations = 2 * max(1, len(hosts))
     room = settings.max_locations // locations - len(paths)
-    ranges = settings.max_ranges - sum(map(_count_host_ranges, {one for host in hosts for one in host.options}))
+    ranges, variables = (
+        {name for host in hosts for one in host.options for name in list_named(one)}
+        for list_named in (_list_host_ranges, _list_host_variables)
+    )
     # nginx loads the certificates of a path for each of its locations.
     certificates = settings.max_certificates - sum(host.tls.weight for host in hosts if host.tls)
     few = f"at most {settings.max_certificates} on all hosts and in all locations (MAX_CERTIFICATES_PER_NAMESPACE)"
     shares = (
         _Share(settings.max_zones, f"at most {settings.max_zones} (MAX_ZONES_PER_NAMESPACE)", _count_zones),
-        _Share(ranges, _RANGES.format(settings.max_ranges), _count_ranges),
+        _DistinctShare(settings.max_ranges, _RANGES.format(settings.max_ranges), _list_ranges, ranges),
         _Share(certificates // locations, few, _count_certificates),
         _Share(room, "fewer paths or hosts (MAX_LOCATIONS_PER_NAMESPACE)", lambda one, _: PATH_KEYS[one.name].weight),
         _Share(settings.max_locations, "fewer Pods, or smaller weights (MAX_LOCATIONS_PER_NAMESPACE)", _count_hashed),
-        _HeaderShare(),
+        _DistinctShare(MOST_HEADERS, f"at most {MOST_HEADERS} different responseHeaders", _list_headers),
+        _DistinctShare(MOST_VARIABLES, _VARIABLES, _list_variables, variables),
     )
     for path in paths:
         upstream = path.upstream
@@ -170,12 +186,24 @@ def _count_zones(option: Option, _: Upstream) -> int:
     return PATH_KEYS[option.name].zones
 
 
-def _count_ranges(option: Option, _: Upstream) -> int:
-    return PATH_KEYS[option.name].count_ranges(option.value)
+def _list_ranges(option: Option) -> Iterable[str]:
+    return PATH_KEYS[option.name].list_ranges(option.value)
 
 
-def _count_host_ranges(option: Option) -> int:
-    return HOST_KEYS[option.name].count_ranges(option.value)
+def _list_headers(option: Option) -> Iterable[str]:
+    return PATH_KEYS[option.name].list_headers(option.value)
+
+
+def _list_variables(option: Option) -> Iterable[str]:
+    return PATH_KEYS[option.name].list_variables(option.value)
+
+
+def _list_host_ranges(option: Option) -> Iterable[str]:
+    return HOST_KEYS[option.name].list_ranges(option.value)
+
+
+def _list_host_variables(option: Option) -> Iterable[str]:
+    return HOST_KEYS[option.name].list_variables(option.value)
 
 
 def _count_certificates(option: Option, _: Upstream) -> int:

@@ -43,9 +43,9 @@ _MOST_WAYS = 30
 class PathEntry(Value, frozen=True):
     """One entry of a Pod's paths. `path` is decoded as nginx matches it, or a regular expression.
 
-    `port` is a number or a port's name, and None if the path redirects; `target` is sent as it is, and None leaves the
-    request's URI as it is. The Pod of a `closed` entry must not serve the path, because what protects it cannot be
-    honoured.
+    `port` is a number or a port's name, and None if the entry is closed or the path redirects; `target` is sent as it
+    is, and None leaves the request's URI as it is. The Pod of a `closed` entry must not serve the path, because what
+    protects it cannot be honoured.
     """
 
     match: Match
@@ -88,7 +88,10 @@ def parse_paths(
 
 
 def _parse_entry(members: Members, what: str, settings: Settings, allow_regex: bool) -> PathEntry | None:
-    """Parse an entry; None if any of its members is bad, except for options that leave the entry as it is."""
+    """Parse an entry; None if any of its members is bad, except for options that leave the entry as it is.
+
+    A bad entry with a protection is closed: if it were left out, a shorter path would take its requests.
+    """
     base = members.require("basePath", partial(_parse_base, allow_regex=allow_regex), _PATH)
     redirects = members.value.get(redirect.KEY.name) is not None
     port = None if redirects else members.require("containerPort", _parse_port, _PORT)
@@ -106,9 +109,15 @@ def _parse_entry(members: Members, what: str, settings: Settings, allow_regex: b
         why = "cannot go with protocol grpc: this Pod does not serve the path"
         members.faults.append(Fault(f"{what}.targetPath", why, "no targetPath: gRPC's paths name its methods"))
         closed = True
-    if base is None or (port is None and not redirects) or not members.sound or not read.sound:
+    if base is None:
         return None
-    return PathEntry(*base, port, target, weight, read.options, closed)
+    if members.sound and read.sound:
+        return PathEntry(*base, port, target, weight, read.options, closed)
+    if not closed and not filter_closing(read.options):
+        return None
+    why = "protects its path and cannot be used: this Pod does not serve the path"
+    members.faults.append(Fault(what, why, "its other faults corrected"))
+    return PathEntry(*base, None, None, 1, read.options, closed=True)
 
 
 def _check_redirect(members: Members, what: str, base: tuple[Match, str] | None, options: Options) -> None:

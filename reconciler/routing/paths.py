@@ -11,7 +11,7 @@ from reconciler.routing.annotations import Fault
 from reconciler.routing.balancing import balance
 from reconciler.routing.combinations import combine, find_useless
 from reconciler.routing.keys import share
-from reconciler.routing.keys.catalogue import PATH_KEYS
+from reconciler.routing.keys.catalogue import PATH_KEYS, filter_closing
 from reconciler.routing.model import Match, Path, Server, Upstream
 from reconciler.routing.options import Option, Options
 from reconciler.routing.path_entries import PathEntry, parse_paths
@@ -112,7 +112,7 @@ def _parse(text: str, settings: Settings) -> tuple[tuple[PathEntry, ...], tuple[
 def _claim(pod: Pod, entries: tuple[PathEntry, ...], settings: Settings, problems: list[Problem]) -> Iterator[PodClaim]:
     """Give a claim for each entry of a Pod, with address and port if it gets traffic.
 
-    An entry whose port is not declared is left out. A redirect needs none.
+    An entry whose port is not declared is left out, or closed if it protects its path. A redirect needs none.
     """
     declared: dict[int | str, Port] = {}
     for port in pod.ports:
@@ -129,6 +129,8 @@ def _claim(pod: Pod, entries: tuple[PathEntry, ...], settings: Settings, problem
             port = declared[entry.port]
             server = Server(f"{address}:{port.number}", entry.weight, pod.name) if address else None
             yield PodClaim(pod, entry, server, _read_check(pod, port, problems) if server else None)
+        elif entry.closed or filter_closing(entry.options):
+            yield PodClaim(pod, replace(entry, closed=True), None, None)
 
 
 def _tell_undeclared(pod: Pod, entries: list[PathEntry], settings: Settings, problems: list[Problem]) -> None:

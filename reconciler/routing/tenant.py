@@ -13,7 +13,7 @@ from reconciler.routing.host_options import HostOptions, parse_hosts
 from reconciler.routing.host_wishes import list_kept, name_asked, settle_host
 from reconciler.routing.limits import (
     limit_certificates,
-    limit_host_ranges,
+    limit_host_options,
     limit_kept,
     limit_locations,
     limit_options,
@@ -44,7 +44,7 @@ def read_tenant(namespace: Namespace, settings: Settings, pems: PemCache) -> Ten
     problems += _tell_lost_key(namespace, names, settings)
     wishes = [_read_host(host, namespace, fields, settings, pems) for host in names]
     hosts = tuple(map(_settle, names, wishes, repeat(namespace), repeat(names), repeat(settings)))
-    hosts = limit_host_ranges(hosts, namespace.name, settings, problems)
+    hosts = tuple(limit_host_options(hosts, namespace.name, settings, problems))
     hosts = tuple(limit_certificates(hosts, namespace.name, settings))
     paths = tuple(limit_options(paths, hosts, settings, problems))
     kept = {host.name: tuple(list_kept(host, namespace.name, paths)) for host in names}

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+from reconciler.routing.annotations import Refused
 from reconciler.routing.host_options import TlsFields
+from reconciler.routing.keys.secret_references import read_field
 from reconciler.routing.model import Tls
-from reconciler.routing.secret_fields import NOT_THERE, SecretFields
+from reconciler.routing.secret_fields import SecretFields
 from reconciler.settings import Settings
 from reconciler.values.addresses import parse_address
 from reconciler.values.certificate_flaws import is_named, show_names
@@ -69,13 +71,11 @@ def find_flaws(host: str, tls: Tls) -> Iterator[tuple[str, str, str]]:
 
 
 def _read_field(fields: SecretFields | None, field: str) -> bytes:
-    if fields is None:
-        raise TlsRefused(NOT_THERE, "a routing Secret in the Namespace", missing=True)
-    value = fields.get(field)
-    if not value:
-        why = f"refers to the field {field}, which is missing or empty"
-        raise TlsRefused(why, "a field of the routing Secret", missing=field not in fields)
-    return value
+    try:
+        return read_field(fields, field, "")
+    except Refused as refused:
+        missing = fields is None or field not in fields
+        raise TlsRefused(refused.fault.why, refused.fault.expected, missing=missing) from None
 
 
 def _read_chain(pem: bytes, field: str, pems: PemCache, expected: str) -> Chain:

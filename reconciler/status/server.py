@@ -64,7 +64,11 @@ class HttpServer:
 
     def close(self) -> None:
         """Close all connections, and end the threads."""
-        self._waitress.trigger.pull_trigger(self._close_all)  # waitress's own thread has to do it
+        trigger = self._waitress.trigger
+        with trigger.lock:
+            # Waitress's own thread has to do it. Without the lock it could already have closed the pipe that wakes it.
+            trigger.thunks.append(self._close_all)
+            trigger.pull_trigger()
         self._thread.join()
         self._waitress.task_dispatcher.shutdown()
 

@@ -26,6 +26,40 @@ def make_listing(pods: int) -> Listing:
     )
 
 
+# All options that can stand beside each other, without those that need more of a Secret.
+OPTIONS: dict[str, Any] = {
+    "access": {
+        "allow": ["10.0.0.0/8", "2001:db8::/32"],
+        "deny": ["10.9.0.0/16"],
+        "rateLimit": {"requests": 100, "unit": "second"},
+    },
+    "cors": {"allowOrigins": ["https://*.example.net"], "allowCredentials": True},
+    "maxRequestBody": "10Mi",
+    "timeouts": {"connect": "1s", "read": "5m", "send": "5m"},
+    "requestHeaders": {"set": {"X-Team": "a"}},
+    "responseHeaders": {"set": {"X-Frame-Options": "DENY"}, "remove": ["X-Powered-By"]},
+    "maxResponseHeaders": "32Ki",
+    "buffering": False,
+    "sessionPersistence": {"type": "Cookie"},
+    "retry": {"attempts": 2, "codes": [503]},
+}
+
+
+def with_options(listing: Listing) -> Listing:
+    """Give each Pod's path all options; each Namespace has limits and policies of its own."""
+
+    def change(pod: Pod) -> Pod:
+        metadata = pod.metadata
+        team = (metadata.namespace or "").removeprefix("team-").lstrip("0") or "0"
+        (annotation, text), *_ = (metadata.annotations or {}).items()
+        (entry,) = json.loads(text)
+        own = {**OPTIONS, "cors": {**OPTIONS["cors"], "allowOrigins": [f"https://*.team-{team}.example.net"]}}
+        annotations = {annotation: json.dumps([{**entry, **own}])}
+        return msgspec.structs.replace(pod, metadata=msgspec.structs.replace(metadata, annotations=annotations))
+
+    return msgspec.structs.replace(listing, pods=tuple(map(change, listing.pods)))
+
+
 def with_one_pod_gone_unready(listing: Listing) -> Listing:
     """Change one Pod in the middle of a Listing, as a failing readiness probe does."""
     pods = list(listing.pods)

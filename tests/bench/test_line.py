@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from clusters import make_listing, with_one_pod_gone_unready
+from clusters import make_listing, with_one_pod_gone_unready, with_options
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from reconciler.disk.trees import write_files
@@ -99,6 +99,21 @@ def test_line(benchmark: BenchmarkFixture, states: list[Listing], how: Settings,
 def test_nginx_test(benchmark: BenchmarkFixture, states: list[Listing], how: Settings, tmp_path: Path) -> None:
     """Measure `nginx -t` on the whole tree: processor time of that process, and its memory."""
     _, files = Line(how).run(states[0], None)
+    write_files(files, tmp_path)
+    binary = find_binary("nginx") or "nginx"
+    benchmark.pedantic(check_tree, args=(binary, tmp_path), rounds=ROUNDS)
+    benchmark.extra_info["nginx -t, peak memory in MB"] = measure_memory(binary, tmp_path)
+
+
+@pytest.mark.benchmark(timer=children_time)
+@pytest.mark.parametrize("options", [False, True], ids=["without options", "with all options"])
+def test_nginx_test_of_a_thousand_locations(
+    benchmark: BenchmarkFixture, how: Settings, tmp_path: Path, options: bool
+) -> None:
+    """Measure `nginx -t` on a thousand locations of a hundred Namespaces, without options and with all."""
+    listing = make_listing(2_000)
+    _, files = Line(how).run(with_options(listing) if options else listing, None)
+    assert files["routes.jsonl"].content.count(b"sessionPersistence") == (500 if options else 0)
     write_files(files, tmp_path)
     binary = find_binary("nginx") or "nginx"
     benchmark.pedantic(check_tree, args=(binary, tmp_path), rounds=ROUNDS)

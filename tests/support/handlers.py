@@ -9,7 +9,7 @@ from support.ports import free_port, loopback
 
 
 class QuietHandler(BaseHTTPRequestHandler):
-    """Keeps connections open and logs nothing. A Pod answers GET by `get`, and PUT, POST and PATCH by `put`."""
+    """Keeps connections open and logs nothing. A Pod answers GET by `get`, and PUT by `put`."""
 
     protocol_version = "HTTP/1.1"
 
@@ -19,14 +19,6 @@ class QuietHandler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         """Answer a PUT."""
-        self.put()
-
-    def do_POST(self) -> None:
-        """Answer a POST."""
-        self.put()
-
-    def do_PATCH(self) -> None:
-        """Answer a PATCH."""
         self.put()
 
     def get(self) -> None:

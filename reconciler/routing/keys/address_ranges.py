@@ -1,5 +1,6 @@
 """access.allow and access.deny: which clients may use a path, by their addresses."""
 
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
@@ -9,6 +10,8 @@ from reconciler.settings import Settings
 from reconciler.values.value import Value
 
 _MOST = 200
+# What a list costs besides its ranges, in ranges.
+COST_OF_A_LIST = 9
 
 
 class AddressRanges(Value, frozen=True):
@@ -29,8 +32,13 @@ def _parse(value: Any, what: str, _: Settings) -> AddressRanges:
     return AddressRanges(tuple(sorted(set(parse_list(value, what, parse_range, _MOST)))))
 
 
-def _count(value: AddressRanges) -> int:
-    return len(value.ranges)
+def _list_ranges(value: AddressRanges) -> Iterator[str]:
+    """Name the ranges of a list, and what the list itself costs."""
+    yield from (f"{value.digest} {number}" for number in range(len(value.ranges) + COST_OF_A_LIST))
+
+
+def _list_variables(value: AddressRanges) -> Iterator[str]:
+    yield value.digest
 
 
 _SHAPE = f'array of 1 to {_MOST} ranges such as "10.0.0.0/8" or addresses'
@@ -40,7 +48,8 @@ DENY = Key(
     parse=_parse,
     shape=_SHAPE,
     default="nobody",
-    count_ranges=_count,
+    list_ranges=_list_ranges,
+    list_variables=_list_variables,
     needs_pods=False,
     does="Clients with these addresses get 403, also those that access.allow names.",
 )
@@ -50,7 +59,8 @@ ALLOW = Key(
     parse=_parse,
     shape=_SHAPE,
     default="everyone",
-    count_ranges=_count,
+    list_ranges=_list_ranges,
+    list_variables=_list_variables,
     needs_pods=False,
     does="All other clients get 403. Behind a load balancer TRUSTED_PROXIES must name it.",
 )

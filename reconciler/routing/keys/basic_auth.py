@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from reconciler.routing.annotations import Refused
 from reconciler.routing.keys.key import Key, Kind
-from reconciler.routing.keys.shapes import REFERENCE, parse_reference, read_field
+from reconciler.routing.keys.secret_references import REFERENCE, parse_reference, read_field, require_secret
 from reconciler.routing.secret_fields import SecretFields
 from reconciler.settings import Settings
 from reconciler.values.files import PASSWORDS
@@ -39,9 +39,9 @@ def _parse(value: Any, what: str, _: Settings) -> BasicAuth:
 
 
 def _resolve(value: BasicAuth, what: str, fields: SecretFields | None) -> BasicAuth:
-    held, namespace = read_field(fields, value.field, what)
+    namespace = require_secret(fields, what).namespace
     try:
-        passwords = parse_htpasswd(held)
+        passwords = parse_htpasswd(read_field(fields, value.field, what))
     except HtpasswdError as error:
         raise Refused(what, f"refers to the field {value.field}, which {error}", ALLOWED) from None
     digest = blake2b(f"{namespace} {value.field}".encode(), digest_size=16).hexdigest()
@@ -60,7 +60,7 @@ KEY = Key(
     resolve=_resolve,
     list_secret_files=_list_files,
     weight=3,  # the whole family of headers in a location takes three times what a bare one does
-    shape=f"{REFERENCE} with {ALLOWED}",
+    shape=f"{REFERENCE}, where K is a field of the routing Secret with {ALLOWED}",
     default="no password",
     does="Only who knows a name and a password may use the path, all others get 401. The Pods do not get the password.",
 )

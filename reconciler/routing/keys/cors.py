@@ -4,6 +4,7 @@ nginx answers for the Pods, as browsers expect it: https://fetch.spec.whatwg.org
 """
 
 import re
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
@@ -144,9 +145,14 @@ def _parse(value: Any, what: str, _: Settings) -> Cors:
     return Cors(**{_MEMBERS[name][0]: one for name, one in given.items()})
 
 
+def _list_variables(value: Cors) -> Iterator[str]:
+    yield from (f"{value.digest} {word}" for word in ("origin", *value.trusted))
+
+
 KEY = Key(
     name="cors",
     kind=Kind.FUNCTION,
+    list_variables=_list_variables,
     parse=_parse,
     shape='{"allowOrigins": ["https://name", "https://*.name:port"] or ["*"], "allowMethods": [], "allowHeaders": [], '
     f'"exposeHeaders": [], "allowCredentials": boolean, "maxAge": 0-{_MOST_AGE}}}',

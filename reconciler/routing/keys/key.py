@@ -43,9 +43,10 @@ class Key:
     for what nginx asks them itself. `needs_pods` is False for what counts on a path without a ready Pod too.
 
     `weight` is the number of locations that the key counts as besides the path's own, `zones` that of shared memory
-    zones. If it `hashes`, each Pod costs memory by its weight. `count_ranges` and `count_certificates` count ranges of
-    addresses, and the certificates of each location.
-    `list_headers` gives the headers of answers for which nginx needs a variable. `list_secret_files` gives the files
+    zones. If it `hashes`, each Pod costs memory by its weight. `count_certificates` counts the certificates of each
+    location. Equal options share what they list: `list_ranges` names ranges of addresses with what each list costs,
+    `list_variables` the variables that are declared, and `list_headers` the headers of answers that nginx has in
+    variables of its own. `list_secret_files` gives the files
     that a resolved value needs: their paths in the tree, and what nginx's workers alone may read there. `shape`,
     `default` and `does` are for the reference.
     """
@@ -61,7 +62,8 @@ class Key:
     needs_pods: bool = True
     zones: int = 0
     hashes: bool = False
-    count_ranges: Callable[[Any], int] = lambda _: 0
+    list_ranges: Callable[[Any], Iterable[str]] = lambda _: ()
+    list_variables: Callable[[Any], Iterable[str]] = lambda _: ()
     count_certificates: Callable[[Any], int] = lambda _: 0
     resolve: Callable[[Any, str, SecretFields | None], Value] | None = None
     instead: Value | None = None

@@ -1,8 +1,10 @@
 """maintenance: a host answers 503 for a time."""
 
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
+from reconciler.routing.keys.address_ranges import COST_OF_A_LIST
 from reconciler.routing.keys.key import Key, Kind
 from reconciler.routing.keys.shapes import duration, parse_list, parse_object, parse_range, show_duration
 from reconciler.settings import Settings
@@ -52,6 +54,16 @@ def _parse(value: Any, what: str, _: Settings) -> Maintenance | None:
     return Maintenance(retry_after, given.get("allow", ()))
 
 
+def _list_variables(value: Maintenance) -> Iterator[str]:
+    yield from (f"resting {value.digest}" for _ in value.for_others)
+
+
+def _list_ranges(value: Maintenance) -> Iterator[str]:
+    """Name the ranges of a list, and what the list itself costs."""
+    ranges = len(value.allow) + COST_OF_A_LIST if value.allow else 0
+    yield from (f"resting {value.digest} {number}" for number in range(ranges))
+
+
 KEY = Key(
     name="maintenance",
     kind=Kind.FUNCTION,
@@ -59,6 +71,7 @@ KEY = Key(
     shape=f'true, or {{"retryAfter": duration, "allow": array of 1 to {_MOST} ranges}}; retryAfter 1s-24h',
     default="off; retryAfter 5m",
     instead=Maintenance(),
-    count_ranges=lambda value: len(value.allow),
+    list_ranges=_list_ranges,
+    list_variables=_list_variables,
     does="All requests get 503 with Retry-After, except those of clients with the addresses in allow.",
 )

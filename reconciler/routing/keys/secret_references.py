@@ -21,14 +21,6 @@ def _parse_field(value: object, what: str) -> str:
     return parse_text(value, what, DATA_KEY)
 
 
-def read_field(fields: SecretFields, field: str, what: str) -> bytes:
-    """Read a field of a routing Secret. Refused if there is nothing in it."""
-    value = fields.get(field)
-    if not value:
-        raise Refused(what, f"refers to the field {field}, which is missing or empty", "a field of the routing Secret")
-    return value
-
-
 def require_secret(fields: SecretFields | None, what: str) -> SecretFields:
     """Give the fields of the routing Secret. Refused if there is no Secret."""
     if fields is None:
@@ -36,11 +28,18 @@ def require_secret(fields: SecretFields | None, what: str) -> SecretFields:
     return fields
 
 
+def read_field(fields: SecretFields | None, field: str, what: str) -> bytes:
+    """Read a field of a routing Secret. Refused if there is nothing in it, or no Secret."""
+    value = require_secret(fields, what).get(field)
+    if not value:
+        raise Refused(what, f"refers to the field {field}, which is missing or empty", "a field of the routing Secret")
+    return value
+
+
 def read_chain(fields: SecretFields | None, field: str, what: str, expected: str) -> Chain:
     """Read certificates in a field of a routing Secret. Refused if they cannot be used."""
-    secret = require_secret(fields, what)
-    pem = read_field(secret, field, what)
+    pem = read_field(fields, field, what)
     try:
-        return secret.pems.parse_chain(pem)
+        return require_secret(fields, what).pems.parse_chain(pem)
     except CertificateError as error:
         raise Refused(what, f"refers to the field {field}, which {error}", expected) from None

@@ -1,6 +1,7 @@
 """sessionPersistence: requests of one client go to one Pod, as long as it is ready."""
 
 import re
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
@@ -97,9 +98,15 @@ def _parse(value: Any, what: str, _: Settings) -> SessionPersistence:
     return SessionPersistence()
 
 
+def _list_variables(value: SessionPersistence) -> Iterator[str]:
+    """Name the three variables of a cookie: the token, the cookie as it begins, and the one that is set."""
+    yield from (f"{one.digest} {word}" for one in value.cookies for word in ("token", "begun", "new"))
+
+
 KEY = Key(
     name="sessionPersistence",
     kind=Kind.FUNCTION,
+    list_variables=_list_variables,
     parse=_parse,
     shape='{"type": "Cookie", "sessionName": name, "absoluteTimeout": duration of 1s-8760h} or {"type": "ClientIP"}',
     default=f"none; the cookie's name is {_NAME}, and it lasts until the browser ends",

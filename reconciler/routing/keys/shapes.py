@@ -5,15 +5,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from reconciler.routing.annotations import Ambiguous, Refused, name_type, parse_text, show_value
-from reconciler.routing.secret_fields import SecretFields
 from reconciler.values.addresses import parse_cidrs
 from reconciler.values.messages import excerpt
-from reconciler.values.patterns import DATA_KEY, DURATION, HEADER_NAME, HEADER_VALUE, SIZE
+from reconciler.values.patterns import DURATION, HEADER_NAME, HEADER_VALUE, SIZE
 
 Parsed = TypeVar("Parsed")
 Parse = Callable[[Any, str], Parsed]
 
-REFERENCE = '{"valueFrom": {"secretKeyRef": {"key": K}}}, where K is a field of the routing Secret'
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _MULTIPLES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
@@ -125,21 +123,3 @@ def parse_header_name(value: object, what: str) -> str:
 def parse_header_value(value: object, what: str) -> str:
     """Parse the value of a header: no variable, no control character, no blank at an end."""
     return parse_text(value, what, HEADER_VALUE)
-
-
-def parse_reference(value: object, what: str) -> str:
-    """Parse a reference to a field of the Namespace's routing Secret, and give the field."""
-    for step in ("valueFrom", "secretKeyRef", "key"):
-        value = parse_object(value, what, {step: lambda one, _: one})[step]
-        what = f"{what}.{step}"
-    return parse_text(value, what, DATA_KEY)
-
-
-def read_field(fields: SecretFields | None, field: str, what: str) -> tuple[bytes, str]:
-    """Read a field to which an option refers, and give its value and the Namespace."""
-    if fields is None:
-        raise Refused(what, "refers to a Secret that does not exist", "a routing Secret in the Namespace")
-    value = fields.get(field)
-    if not value:
-        raise Refused(what, f"refers to the field {field}, which is missing or empty", "a field of the routing Secret")
-    return value, fields.namespace
