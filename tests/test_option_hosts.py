@@ -4,6 +4,7 @@ import http.client
 import json
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -285,6 +286,30 @@ def test_challenges_of_an_unready_solver(router: Start, ips: list[str], authorit
     assert (answer.status, answer.headers["retry-after"]) == (503, "5")
 
 
+class Solver(QuietHandler):
+    """Answers the one challenge that it was made for, as a solver of cert-manager does."""
+
+    def get(self) -> None:
+        """Answer 200 for the token that is this Pod's address, else 404."""
+        own = self.server.server_address[0]
+        self.answer(200 if self.path == f"{ACME}/{own}" else 404, b"")
+
+
+def test_challenges_of_several_solvers(router: Start) -> None:
+    """Four solvers answer for one path, each for its own challenge, if `retry` asks the others after a 404."""
+    here = router()
+    with ExitStack() as pods:
+        places = [pods.enter_context(run_pod(number, Solver)) for number in range(1, 5)]
+        solvers = [
+            pod("a", f"solver-{port}", ip, [{"basePath": ACME, "containerPort": port,
+                "retry": {"attempts": 3, "codes": [404]}}], [{"containerPort": port}])
+            for ip, port in places
+        ]  # fmt: skip
+        here.serve(namespace("a", {SECURE: tls()}), *solvers)
+        assert [plainly(here, SECURE, f"{ACME}/{ip}") for ip, _ in places * 5] == [200] * 20
+        assert plainly(here, SECURE, f"{ACME}/other") == 404
+
+
 # Wildcards
 
 
@@ -480,7 +505,7 @@ def test_maintenance_comes_before_redirect(router: Start, ips: list[str], author
 
 def test_too_many_ranges_of_maintenance(router: Start, ips: list[str]) -> None:
     """Ranges of hosts and of paths are one share of a Namespace; equal ones of hosts count once."""
-    here = router(MAX_RANGES_PER_NAMESPACE="3")
+    here = router(MAX_RANGES_PER_NAMESPACE="21")  # a list counts for nine more
     two, other = {"allow": ["127.0.0.1", "10.0.0.0/8"]}, {"allow": ["127.0.0.1", "10.0.0.0/9"]}
     hosts = {"a.dev": {"maintenance": two}, "b.dev": {"maintenance": two}, "c.dev": {"maintenance": other}, HOST: {}}
     paths = [entry("/"), entry("/one", access={"allow": ["127.0.0.1"]}), entry("/two", access={"deny": ["::1"]})]
@@ -488,6 +513,18 @@ def test_too_many_ranges_of_maintenance(router: Start, ips: list[str]) -> None:
     assert [plainly(here, host) for host in ("a.dev", "b.dev", "c.dev", HOST)] == [200, 200, 503, 200]
     assert [plainly(here, HOST, uri) for uri in ("/one", "/two")] == [200, 403]
     assert "host c.dev maintenance.allow is beyond the Namespace's share: nobody is exempt" in told(here)
+
+
+def test_too_many_lists_of_maintenance(router: Start, ips: list[str]) -> None:
+    """Each list of ranges is a variable of nginx, of which a Namespace has 150."""
+    here = router(MAX_RANGES_PER_NAMESPACE="5000")
+    hosts = {
+        f"h{number:03}.dev": {"maintenance": {"allow": [f"127.0.0.{number}", "127.0.0.1"]}} for number in range(151)
+    }
+    here.serve(*team("a", ips[0], hosts, "/"))
+    assert [plainly(here, host) for host in ("h000.dev", "h149.dev", "h150.dev")] == [200, 200, 503]
+    expected = "nobody is exempt; expected: fewer different origins, ranges or cookies"
+    assert f"host h150.dev maintenance.allow is beyond the Namespace's share: {expected}" in told(here)
 
 
 # keepPaths

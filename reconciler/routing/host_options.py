@@ -16,6 +16,7 @@ from reconciler.routing.annotations import (
 )
 from reconciler.routing.keys.catalogue import HOST_KEYS
 from reconciler.routing.keys.reading import HOST_OPTION_NAMES, OptionReader
+from reconciler.routing.keys.slips import find_meant_of_host, find_meant_of_ssl
 from reconciler.routing.options import Options
 from reconciler.settings import Settings
 from reconciler.values.addresses import parse_address
@@ -94,7 +95,9 @@ def _parse_options(host: str, what: str, options: Any, settings: Settings | None
     """Parse the options of a host. What protects it never falls away: at worst the host is broken."""
     try:
         given = {} if options is None else options
-        members = Members(given, what, _KNOWN, "an object, such as {}", HOST_OPTION_NAMES.__contains__)
+        members = Members(
+            given, what, _KNOWN, "an object, such as {}", HOST_OPTION_NAMES.__contains__, find_meant_of_host
+        )
     except Refused as refused:
         faults.append(refused.fault)
         return HostOptions(host, broken=True)
@@ -113,7 +116,7 @@ def _parse_options(host: str, what: str, options: Any, settings: Settings | None
 
 def _parse_ssl(value: Any, what: str, outer: Members) -> TlsFields | None:
     """Parse the references of `ssl`. All faults in it are those of the object around it."""
-    members = Members(value, what, _SSL_KEYS, f"an object with {', '.join(_SSL_KEYS)}")
+    members = Members(value, what, _SSL_KEYS, f"an object with {', '.join(_SSL_KEYS)}", find_meant=find_meant_of_ssl)
     parse = partial(_parse_reference, outer=members)
     certificate = members.require("certificate", parse, "both certificate and certificateKey")
     key = members.require("certificateKey", parse, "both certificate and certificateKey")
