@@ -81,7 +81,7 @@ def test_pod_that_is_not_ready(step: str, why: str) -> None:
 def test_pods_answer() -> None:
     """A path that is served: the host's Namespace and rule, the path, its upstream, and its Pods."""
     record = ask_step("http://test.k8s.local:8080/nodejs/x?y=1", "007")
-    told = {"name": "test.k8s.local", "namespace": "test-namespace", "tls": None}
+    told = {"name": "test.k8s.local", "namespace": "test-namespace", "tls": None, "options": {}}
     assert record["host"] == {**told, "rule": "the only Namespace that names it"}
     assert (record["path"]["match"], record["path"]["path"], record["path"]["api_key"]) == ("prefix", "/nodejs", False)
     assert record["path"]["sent"] == "/nodejs/x?y=1"

@@ -75,12 +75,13 @@ class Backend(Value, frozen=True):
 
 
 class FoundHost(Value, frozen=True):
-    """The host that takes the request, the Namespace that owns it, and the rule that chose it."""
+    """The host that takes the request, the Namespace that owns it, the rule that chose it, and its options."""
 
     name: str
     namespace: str
     rule: str
     tls: Tls | None
+    options: Options
 
 
 class FoundPath(Value, frozen=True):
@@ -168,7 +169,8 @@ def _choose_outcome(host: Host | None, location: Location | None) -> Outcome:
 
 
 def _view_host(host: Host, question: Question, evidence: Evidence, settings: Settings) -> FoundHost:
-    return FoundHost(host.name, host.namespace, tell_host_rule(host, question.host, evidence, settings), host.tls)
+    rule = tell_host_rule(host, question.host, evidence, settings)
+    return FoundHost(host.name, host.namespace, rule, host.tls, host.options)
 
 
 def _view_path(location: Location, host: Host, question: Question, evidence: Evidence) -> FoundPath:

@@ -5,8 +5,10 @@ from enum import Enum
 from msgspec.structs import replace
 
 from reconciler.advice.matching import decode_uri, find_location
+from reconciler.routing.keys import maintenance
 from reconciler.routing.keys.maintenance import Maintenance
 from reconciler.routing.model import Host, Plain, is_challenge
+from reconciler.routing.options import find_option
 
 
 class HostAnswer(Enum):
@@ -50,5 +52,7 @@ def find_host_answer(host: Host, uri: str, *, tls: bool) -> HostAnswer | None:
 def _find_closed(host: Host) -> HostAnswer | None:
     if host.open:
         return None
-    resting = any(isinstance(one.value, Maintenance) and not one.value.allow for one in host.options)
-    return HostAnswer.MAINTENANCE if resting else HostAnswer.REDIRECTED
+    resting = find_option(host.options, maintenance.KEY.name)
+    # Another router's maintenance is told in words; with a host that is open to nobody, it is for everyone.
+    exempts = isinstance(resting, Maintenance) and bool(resting.allow)
+    return HostAnswer.MAINTENANCE if resting and not exempts else HostAnswer.REDIRECTED

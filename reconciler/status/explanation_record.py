@@ -110,7 +110,8 @@ def _tell_unknown(explanation: Explanation, settings: Settings) -> str:
 
 
 def _write_host(host: FoundHost) -> dict[str, Any]:
-    return {**msgspec.structs.asdict(host), "tls": _write_tls(host.tls) if host.tls else None}
+    tls = _write_tls(host.tls) if host.tls else None
+    return {**msgspec.structs.asdict(host), "tls": tls, "options": tell_options(host.options)}
 
 
 def _write_tls(tls: Tls) -> dict[str, Any]:

@@ -7,8 +7,6 @@ from urllib.parse import unquote
 from reconciler.advice.evidence import Evidence, HeldNamespace
 from reconciler.objects.listing import Listing
 from reconciler.objects.snapshot import Resource
-from reconciler.routing.keys import maintenance
-from reconciler.routing.keys.maintenance import Maintenance
 from reconciler.routing.model import Answer, Host, Location, Match, Plain, Routes, RoutingTable, Server, Tls, Upstream
 from reconciler.routing.options import Option, ToldOption
 from reconciler.routing.paths import name_upstream
@@ -59,7 +57,7 @@ def _read_host(one: StatusHost) -> Host:
     tls = _read_tls(one.tls) if one.tls else None
     # A former router does not tell what the plain port answers.
     plain = _PLAIN.get(one.plain, Plain.CLOSED if tls else Plain.SERVES)
-    options = (Option(maintenance.KEY.name, Maintenance()),) if maintenance.KEY.name in one.options else ()
+    options = tuple(Option(name, ToldOption(text)) for name, text in one.options.items())
     return Host(one.host, (), one.namespace, tls, in_order, plain, options, one.open)
 
 

@@ -147,7 +147,7 @@ def _describe_host(host: Host) -> dict[str, Any]:
         "namespace": host.namespace,
         "plain": host.plain.value,
         "open": host.open,
-        "options": {option.name: str(option.value) for option in host.options},
+        "options": tell_options(host.options),
         "tls": tls,
         "paths": paths,
     }
