@@ -76,7 +76,7 @@ def test_without_rights_to_secrets(ask: Ask, server: ApiServer) -> None:
     assert any(one.startswith("Deployments of Namespace shop (403 Forbidden: ") for one in record["unknown"])
     record = ask("secure.dev/api", 0)
     assert (record["scheme"], record["host"]["tls"]) == ("https", {"not_after": None, "names": [], "client": True})
-    assert ask("http://secure.dev/api", 1)["near_misses"][0]["reason"] == "OtherPort"
+    assert ask("http://secure.dev/api", 1)["outcome"] == "308"
     assert record["problems"] == []
 
 

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from support import hostile
 from support.authority import Authority
 from support.objects import namespace, pod, secret, tls, web
-from support.option_examples import EXAMPLES
+from support.option_examples import EXAMPLES, HOST_EXAMPLES
 from support.stages import build_table, normalise
 from test_properties import CHECKS, REGEX
 
@@ -30,11 +30,15 @@ from reconciler.rendering.quoting import Token, join, quote
 from reconciler.routing.keys.address_ranges import AddressRanges
 from reconciler.routing.keys.basic_auth import BasicAuth
 from reconciler.routing.keys.buffering import Unbuffered
-from reconciler.routing.keys.catalogue import PATH_KEYS
+from reconciler.routing.keys.catalogue import HOST_KEYS, PATH_KEYS
 from reconciler.routing.keys.cors import Cors
 from reconciler.routing.keys.external_auth import Authoriser, ExternalAuth, Identity, SignIn
 from reconciler.routing.keys.header_changes import Header
+from reconciler.routing.keys.host_redirect import HostRedirect
+from reconciler.routing.keys.hsts import Hsts
+from reconciler.routing.keys.http import Http
 from reconciler.routing.keys.load_balancing import LoadBalancing
+from reconciler.routing.keys.maintenance import Maintenance
 from reconciler.routing.keys.max_request_body import MaxRequestBody
 from reconciler.routing.keys.max_response_headers import MaxResponseHeaders
 from reconciler.routing.keys.pod_tls import PodTls
@@ -90,7 +94,7 @@ TEMPLATES = {name: ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0] for name 
 # thought: a filter, a test, an expression, a call, an assignment, a condition, a macro, another file.
 ALLOWED = {nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Getattr, nodes.For}
 # The template of an option is made of blocks, one for each place.
-PLACES = {"shared", "http", "first", "upstream", "location", *FAMILIES}
+PLACES = {"shared", "http", "first", "upstream", "begin", "server", "location", "default", *FAMILIES}
 
 
 def find_nodes(node: nodes.Node) -> Iterator[nodes.Node]:
@@ -100,7 +104,7 @@ def find_nodes(node: nodes.Node) -> Iterator[nodes.Node]:
 
 
 def has_blocks(template: str) -> bool:
-    return template.startswith("options/") or template == "headers.j2"
+    return template.startswith(("options/", "host_options/")) or template == "headers.j2"
 
 
 def is_blank(node: nodes.Node) -> bool:
@@ -120,8 +124,10 @@ def test_templates_are_found() -> None:
     """The tests of this file check all templates."""
     folder = PACKAGE / "templates"
     assert set(TEMPLATES) == {str(path.relative_to(folder)) for path in folder.rglob("*.j2")}
-    assert {name for name in TEMPLATES if "/" in name} == {f"options/{name}.j2" for name in PATH_KEYS}
+    of_hosts = {f"host_options/{name}.j2" for name in HOST_KEYS}
+    assert {name for name in TEMPLATES if "/" in name} == {f"options/{name}.j2" for name in PATH_KEYS} | of_hosts
     assert EXAMPLES.keys() == PATH_KEYS.keys()
+    assert HOST_EXAMPLES.keys() == HOST_KEYS.keys()
     assert len(TEMPLATES) >= 5
 
 
@@ -450,6 +456,19 @@ OPTION_VALUES: dict[type, dict[str, Held]] = {
         "path": lambda _, path: URL_PATH.accepts(path) and "$" not in path and not path.startswith("//"),
         "status": lambda _, status: status in (301, 302, 303, 307, 308),
     },
+    Http: {"mode": lambda _, mode: mode == "redirect"},
+    Maintenance: {
+        "retry_after": is_number,
+        "allow": lambda _, ranges: all(parse_cidrs(one)[0].text == one for one in ranges),
+    },
+    HostRedirect: {
+        "hostname": lambda _, name: re.fullmatch(r"[a-z0-9.-]{0,253}", name),
+        "scheme": lambda _, scheme: scheme in ("", "http", "https"),
+        "port": lambda _, port: type(port) is int and 0 <= port <= 65535,
+        "path": lambda _, path: not path or (URL_PATH.accepts(path) and "$" not in path),
+        "status": lambda _, status: status in (301, 302, 303, 307, 308),
+    },
+    Hsts: {"max_age": is_number},
 }  # fmt: skip
 
 
@@ -489,7 +508,7 @@ HELD: dict[type, dict[str, Held]] = {
     Shadow: {"name": lambda _, name: is_host(name)},
     ApiKey: {"values": lambda _, keys: all(re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", key) for key in keys)},
     Routes: {"names_hash_size": is_number},
-    Option: {"name": lambda _, name: name in PATH_KEYS},
+    Option: {"name": lambda _, name: name in PATH_KEYS or name in HOST_KEYS},
     **OPTION_VALUES,
 }  # fmt: skip
 
@@ -554,7 +573,7 @@ def test_what_is_held_holds(how: Settings, authority: Authority) -> None:
     """Whatever tenants write, each field of the resulting routes passes its check."""
     met: set[type] = set()
     certificate, key = authority.issue("secure.dev")
-    how = replace(how, ssl_cert=certificate, ssl_key=key)
+    how = replace(how, ssl_cert=certificate, ssl_key=key, trusted_proxies=parse_cidrs("127.0.0.1"))
     asking = {"basePath": "/app", "containerPort": 3000, "access": {"externalAuth": {"path": "/", "signInPath": "/"}}}
     secure = [
         namespace("secure", {"secure.dev": tls(client="ca.crt")}),

@@ -63,3 +63,35 @@ def test_explain_a_closed_path(tmp_path: Path) -> None:
     assert "403 to everyone" in told
     assert "[0].access.allow[0] 'oops' is not one range of addresses: this Pod does not serve the path" in told
     assert "expected: a range of IP addresses such as 10.0.0.0/8, or an address" in told
+
+
+def with_host_options(**options: object) -> list[Object]:
+    return [namespace("a", {HOST: options}), pod("a", "web-0", "10.1.2.3", [entry("/x")], DECLARED)]
+
+
+def test_files_and_differences_of_hosts(router: Start) -> None:
+    here = router()
+    old = here.serve(*with_host_options()).files
+    cycle = here.serve(*with_host_options(redirect={"hostname": "else.dev"}))
+    line = next(line for line in cycle.files["routes.jsonl"].content.splitlines() if b'"host"' in line)
+    assert json.loads(line)["options"]["redirect"] == "302 $scheme://else.dev$request_uri"
+    changes = [str(one) for one in compare(old, cycle.files)]
+    assert f"~ host {HOST} (redirect nothing -> 302 $scheme://else.dev$request_uri)" in changes
+
+
+def test_status_of_hosts(router: Start) -> None:
+    """The status has the options of each host, what its plain port answers, and whether it serves paths."""
+    routes: Routes = router().serve(*with_host_options(maintenance=True)).table.routes
+    (host,) = json.loads(bytes(_read_routes(routes, None).hosts))
+    assert host["options"] == {"maintenance": "on, retry after 5m"}
+    assert (host["plain"], host["open"], host["paths"]) == ("serves", False, [])
+
+
+def test_explain_hosts(tmp_path: Path) -> None:
+    told = explain(tmp_path, with_host_options(maintenance={"allow": ["127.0.0.1"]}))
+    assert "options    maintenance: on except for 127.0.0.1/32, retry after 5m\n" in told
+    record = json.loads(explain(tmp_path, with_host_options(maintenance={"retryAfter": "2m"}), "--json"))
+    assert (record["outcome"], record["host"]["options"]) == ("maintenance", {"maintenance": "on, retry after 2m"})
+    told = explain(tmp_path, with_host_options(redirect={"hostname": "else.dev"}))
+    assert "a redirect: the host's options send all requests to another place" in told
+    assert "options    redirect: 302 $scheme://else.dev$request_uri\n" in told

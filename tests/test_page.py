@@ -138,6 +138,7 @@ def test_every_part_is_told(visit: Visit) -> None:
     assert re.search(
         r"/api\s+→ /v1\s+open\s+timeouts read 90s\s+access.allow 10.0.0.0/8\s+2 Pods", text_of(page, "#routes")
     )
+    assert "hsts 8760h" in text_of(page, "#routes")
     assert "503: no Pod is ready" in text_of(page, "#routes")
     assert "TLS until 2026-03-10 00:00, clients need a certificate" in text_of(page, "#routes")
     assert "path shop.example.com/api (namespace shop, access open)" in text_of(page, "#changes")

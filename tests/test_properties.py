@@ -16,14 +16,16 @@ from support.tree import expect_servers, expect_upstreams, parts_of, read_http, 
 
 from reconciler.disk.trees import write_files
 from reconciler.nginx.program import check_tree, find_version
-from reconciler.routing.model import Answer, Location, Match, RoutingTable
+from reconciler.routing.model import Answer, Host, Location, Match, RoutingTable
 from reconciler.settings import Settings, read_settings
+from reconciler.values.addresses import parse_cidrs
 from reconciler.values.files import Files
 
 NOW = 1_797_600_000.0
 PLAIN = replace(read_settings({"PORT": "18080"}), nginx_version=(1, 26, 3))
 REGEX = replace(PLAIN, allow_regex_paths=True)
 CHECKS = replace(PLAIN, health_checks=True)
+TRUSTING = replace(PLAIN, trusted_proxies=parse_cidrs("127.0.0.1"))
 
 settings.register_profile(
     "here", deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
@@ -57,6 +59,17 @@ REACHED: dict[str, Callable[[Location], bool]] = {
     "a target with a dollar": lambda place: "%24" in (place.target or ""),
     "a path of bytes that are not UTF-8": lambda place: "\udcff" in place.path,
 }
+REACHED_HOSTS: dict[str, Callable[[Host], bool]] = {
+    "a host in maintenance": lambda host: not host.open and has_option(host, "maintenance"),
+    "a host with exemptions from maintenance": lambda host: host.open and has_option(host, "maintenance"),
+    "a host that redirects": lambda host: not host.open and has_option(host, "redirect"),
+    "a host with HSTS": lambda host: has_option(host, "hsts"),
+    "a host that leads to https": lambda host: has_option(host, "http"),
+}
+
+
+def has_option(host: Host, name: str) -> bool:
+    return any(option.name == name for option in host.options)
 
 
 def test_clusters_reach_what_matters() -> None:
@@ -68,9 +81,11 @@ def test_clusters_reach_what_matters() -> None:
     def collect(cluster: list[objects.Object]) -> None:
         places = locations_of(cluster)
         seen.update(name for name, reached in REACHED.items() if any(map(reached, places)))
+        hosts = build(cluster, TRUSTING)[0].routes.hosts
+        seen.update(name for name, reached in REACHED_HOSTS.items() if any(map(reached, hosts)))
 
     collect()
-    assert seen == REACHED.keys()
+    assert seen == REACHED.keys() | REACHED_HOSTS.keys()
 
 
 @given(hostile.clusters, st.randoms(use_true_random=False))
@@ -144,7 +159,7 @@ def test_any_change_of_a_route_shows_in_the_digest(pick: random.Random) -> None:
     assert digest(changed) != digest(cluster)
 
 
-@pytest.mark.parametrize("how", [PLAIN, REGEX], ids=["plain", "regex"])
+@pytest.mark.parametrize("how", [PLAIN, REGEX, TRUSTING], ids=["plain", "regex", "trusting"])
 @given(cluster=hostile.clusters)
 @settings(max_examples=120)
 def test_any_text_gives_what_the_table_says(nginx_binary: str, how: Settings, cluster: list[objects.Object]) -> None:

@@ -9,7 +9,7 @@ from support.pages import DOCS
 
 from reconciler.modes import arguments
 from reconciler.routing import host_options, path_entries
-from reconciler.routing.keys.catalogue import PATH_KEYS
+from reconciler.routing.keys.catalogue import HOST_KEYS, PATH_KEYS
 from reconciler.settings import VARIABLES
 
 _OPTIONS_MARKER = "<!-- What follows is written by `make fixtures`, from the declarations. -->\n"
@@ -88,13 +88,16 @@ def test_commands_are_what_help_says(request: pytest.FixtureRequest) -> None:
 
 
 def write_options() -> str:
-    """Write the table of options, from their declarations."""
-    rows = (
-        f"| `{key.name}` | {key.shape} | {key.default} | {key.kind.value} | {key.does} |" for key in PATH_KEYS.values()
-    )
-    return "\n".join(
-        ["", "| key | value | without it | kind | what it does |", "| --- | --- | --- | --- | --- |", *rows, ""]
-    )
+    """Write the tables of options, from their declarations."""
+    tables = (("path", PATH_KEYS, "kind"), ("host", HOST_KEYS, "a bad value"))
+    lines: list[str] = []
+    for whose, keys, column in tables:
+        lines += ["", f"### Of a {whose}", ""]
+        lines += [f"| key | value | without it | {column} | what it does |", "| --- | --- | --- | --- | --- |"]
+        for key in keys.values():
+            about = key.kind.value if keys is PATH_KEYS else key.effect
+            lines.append(f"| `{key.name}` | {key.shape} | {key.default} | {about} | {key.does} |")
+    return "\n".join([*lines, ""])
 
 
 def test_options_are_what_is_declared(request: pytest.FixtureRequest) -> None:
@@ -110,7 +113,13 @@ def test_options_are_what_is_declared(request: pytest.FixtureRequest) -> None:
 def test_annotations_of_others_have_a_place() -> None:
     """The page for who comes from ingress-nginx names only options and settings that exist."""
     rows = read_rows("how-to/from-ingress-nginx.md", "annotation | here | differs in")
-    known = {*PATH_KEYS, *(key.outer for key in PATH_KEYS.values()), *host_options._KEYS, *path_entries._KEYS}
+    known = {
+        *PATH_KEYS,
+        *(key.outer for key in PATH_KEYS.values()),
+        *HOST_KEYS,
+        *host_options._KEYS,
+        *path_entries._KEYS,
+    }
     for _, here, _ in rows:
         name = re.findall(r"`([^`]+)`", here)[0]
         assert name in known or name in {variable.names[0] for variable in VARIABLES.values()}, name

@@ -804,12 +804,12 @@ def serve_tls(router: Router, ip: str, pems: dict[str, bytes], options: object =
 
 
 def test_tls_host(router: Start, ips: list[str], authority: Authority) -> None:
-    """A host with TLS answers with its own certificate on SSL_PORT, and is unknown on PORT."""
+    """A host with TLS answers with its own certificate on SSL_PORT, and PORT sends clients there."""
     here = router()
     certificate, key = authority.issue("secure.dev")
     serve_tls(here, ips[0], {"ssl_crt": certificate, "ssl_key": key})
     assert here.ask_tls("secure.dev", "/x").told["headers"]["x-forwarded-proto"] == "https"
-    assert here.is_closed_on("secure.dev")
+    assert here.ask("secure.dev", "/x").headers["location"] == "https://secure.dev/x"
 
 
 def test_plain_host_is_not_on_the_tls_port(router: Start, ips: list[str], authority: Authority) -> None:

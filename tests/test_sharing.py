@@ -279,38 +279,39 @@ def ask_everywhere(router: Router, host: str) -> list[str | int]:
 
 @pytest.mark.parametrize("wildcard", ["*.example.com", "*.com"])
 @pytest.mark.parametrize("mine", ["shop.example.com", "*.shop.example.com"])
-@pytest.mark.parametrize("owner", ["TLS", "plain", "left out", "broken"])
+@pytest.mark.parametrize("owner", ["TLS", "TLS alone", "plain", "left out", "broken"])
 @pytest.mark.parametrize("stranger", ["TLS", "plain"])
 def test_wildcard_takes_nothing_on_another_port(
     router: Start, ips: list[str], authority: Authority, wildcard: str, mine: str, owner: str, stranger: str
 ) -> None:
-    """A host answers on its own port alone, and not at all if it is left out: no wildcard takes its place.
+    """A host answers on each port as its own options say, and not at all if left out: no wildcard takes its place.
 
     Else the wildcard's Pods would get the requests of the other port, and a certificate for the host.
     """
     here = router()
     certificate, key = authority.issue(mine)
     pems = {"ssl_crt": b"x" if owner == "left out" else certificate, "ssl_key": key}
-    options = {"TLS": tls(), "left out": tls(), "broken": {"ssl": 1}, "plain": {}}
+    alone = tls() | {"http": "close"}
+    options = {"TLS": tls(), "TLS alone": alone, "left out": tls(), "broken": {"ssl": 1}, "plain": {}}
     objects = [
         *team("a", ips[0], {mine: options[owner]}, "/"), secret("a", **pems),
         *team("b", ips[1], {wildcard: tls() if stranger == "TLS" else {}}, "/", created=LATER),
         secret("b", **dict(zip(("ssl_crt", "ssl_key"), authority.issue(wildcard), strict=True))),
     ]  # fmt: skip
     here.serve(*objects)
-    served = {"TLS": [0, ips[0]], "plain": [ips[0], 0]}.get(owner, [0, 0])
+    served = {"TLS": [308, ips[0]], "TLS alone": [0, ips[0]], "plain": [ips[0], 0]}.get(owner, [0, 0])
     assert ask_everywhere(here, mine.replace("*", "a")) == served
-    others = {"TLS": [0, ips[1]], "plain": [ips[1], 0]}[stranger]
+    others = {"TLS": [308, ips[1]], "plain": [ips[1], 0]}[stranger]
     assert ask_everywhere(here, f"other{wildcard.removeprefix('*')}") == others
 
 
 def test_owner_s_wildcard_takes_nothing_on_another_port(router: Start, ips: list[str], authority: Authority) -> None:
-    """The same holds for the owner's own wildcard: a host is on one port."""
+    """The same holds for the owner's own wildcard."""
     here = router()
     certificate, key = authority.issue("shop.example.com")
     hosts = {"shop.example.com": tls(), "*.example.com": {}}
     here.serve(*team("a", ips[0], hosts, "/"), secret("a", ssl_crt=certificate, ssl_key=key))
-    assert ask_everywhere(here, "shop.example.com") == [0, ips[0]]
+    assert ask_everywhere(here, "shop.example.com") == [308, ips[0]]
     assert ask_everywhere(here, "other.example.com") == [ips[0], 0]
 
 

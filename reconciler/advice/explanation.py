@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from enum import Enum
 
 from reconciler.advice.evidence import Evidence
+from reconciler.advice.host_answers import HostAnswer, find_host_answer, limit_to_port
 from reconciler.advice.host_misses import find_host_misses
 from reconciler.advice.matching import (
     decode_uri,
@@ -40,6 +41,10 @@ class Outcome(Enum):
     DEFAULT = "DEFAULT_LOCATION_RETURN"  # no Namespace has the path
     REFUSED = "400"  # a Pod could read the path differently from nginx
     TOO_LONG = "414"
+    MOVED = "308"  # to https, by the plain port
+    HOST_REDIRECT = "host redirect"  # by the host's options
+    MAINTENANCE = "maintenance"  # 503 by the host's options
+    WAITING = "no certificate"  # 503: the host's certificate cannot be served
     UNKNOWN = "closed"  # the connection is closed: the host is unknown on this port
 
 
@@ -49,6 +54,13 @@ _OUTCOMES = {
     Answer.REDIRECT: Outcome.REDIRECT,
     Answer.CLOSED: Outcome.CLOSED,
     Answer.RESERVED: Outcome.DEFAULT,
+}
+_OF_HOSTS = {
+    HostAnswer.MOVED: Outcome.MOVED,
+    HostAnswer.REDIRECTED: Outcome.HOST_REDIRECT,
+    HostAnswer.MAINTENANCE: Outcome.MAINTENANCE,
+    HostAnswer.WAITING: Outcome.WAITING,
+    HostAnswer.CLOSED: Outcome.UNKNOWN,
 }
 
 
@@ -63,12 +75,13 @@ class Backend(Value, frozen=True):
 
 
 class FoundHost(Value, frozen=True):
-    """The host that takes the request, the Namespace that owns it, and the rule that chose it."""
+    """The host that takes the request, the Namespace that owns it, the rule that chose it, and its options."""
 
     name: str
     namespace: str
     rule: str
     tls: Tls | None
+    options: Options
 
 
 class FoundPath(Value, frozen=True):
@@ -117,7 +130,8 @@ def explain(question: Question, evidence: Evidence, settings: Settings) -> Expla
     ports = (True, False) if question.tls is None else (question.tls,)
     found = ((tls, find_host(evidence.table.routes, question.host, tls=tls)) for tls in ports)
     tls, host = next(((tls, host) for tls, host in found if host), (question.tls, None))
-    refused = _refuse(question, host)
+    host = limit_to_port(host, tls=bool(tls)) if host else None
+    refused = _refuse(question, host, bool(tls))
     location = find_location(host, decode_uri(question.uri)) if host and not refused else None
     upstream = evidence.find_upstream(location.upstream) if location else None
     asks = location is not None and location.answer is not Answer.REDIRECT
@@ -139,10 +153,12 @@ def explain(question: Question, evidence: Evidence, settings: Settings) -> Expla
     )
 
 
-def _refuse(question: Question, host: Host | None) -> Outcome | None:
-    """Give what a request gets for its path alone; None if nginx goes on to look for a location."""
+def _refuse(question: Question, host: Host | None, tls: bool) -> Outcome | None:
+    """Give what a request gets for its path or its host; None if nginx goes on to look for a location of a path."""
     if is_malformed(question.uri) or (host and is_misleading(question.uri)):
         return Outcome.REFUSED
+    if host and (answer := find_host_answer(host, question.uri, tls=tls)):
+        return _OF_HOSTS[answer]
     return Outcome.TOO_LONG if host and is_too_long(host, question.uri) else None
 
 
@@ -153,7 +169,8 @@ def _choose_outcome(host: Host | None, location: Location | None) -> Outcome:
 
 
 def _view_host(host: Host, question: Question, evidence: Evidence, settings: Settings) -> FoundHost:
-    return FoundHost(host.name, host.namespace, tell_host_rule(host, question.host, evidence, settings), host.tls)
+    rule = tell_host_rule(host, question.host, evidence, settings)
+    return FoundHost(host.name, host.namespace, rule, host.tls, host.options)
 
 
 def _view_path(location: Location, host: Host, question: Question, evidence: Evidence) -> FoundPath:

@@ -27,7 +27,7 @@ def find_host(routes: Routes, name: str, *, tls: bool) -> Host | None:
 
     nginx looks for a name on each port by itself.
     """
-    served = {host.name: host for host in routes.hosts if (host.tls is not None) is tls}
+    served = {host.name: host for host in routes.hosts if (host.tls is not None if tls else host.is_plain)}
     hidden = {shadow.name for shadow in routes.shadows if (shadow.tls if tls else shadow.plain)}
     found = next((one for one in (name, *list_wildcards(name)) if one in served or one in hidden), "")
     return served.get(found)

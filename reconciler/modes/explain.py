@@ -76,7 +76,7 @@ def _survey(question: Question, settings: Settings, connection: Connection) -> E
     if survey.has_secrets:
         evidence = gather(snapshot, survey.listing, settings, time.time())
     else:
-        evidence = show_tls(gather(hide_tls(snapshot), survey.listing, settings, time.time()), snapshot)
+        evidence = show_tls(gather(hide_tls(snapshot), survey.listing, settings, time.time()), snapshot, settings)
     gaps = list(survey.gaps)
     namespaces = find_wanting({question.host, *list_wildcards(question.host)}, evidence, settings)
     workloads = tuple(list_workloads(connection, namespaces, settings, gaps))

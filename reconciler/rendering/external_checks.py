@@ -6,7 +6,7 @@ from reconciler.rendering.header_families import write_family
 from reconciler.rendering.key_checks import KeyCheck, write_key_header
 from reconciler.rendering.option_parts import write_options
 from reconciler.rendering.quoting import Token, View, quote
-from reconciler.routing.keys.external_auth import NAME, Authoriser, ExternalAuth
+from reconciler.routing.keys.external_auth import NAME, Authoriser, ExternalAuth, list_asked
 from reconciler.routing.keys.pod_tls import find_pod_tls
 from reconciler.routing.model import Location
 from reconciler.routing.options import find_option
@@ -17,7 +17,7 @@ from reconciler.values.value import Value
 _DEAD = 503
 
 
-class _ExternalCheck(Value, frozen=True):
+class ExternalCheck(Value, frozen=True):
     """What asks an authoriser: the check of the API key before that, and how requests are passed on, if they are."""
 
     upstream: Token
@@ -43,7 +43,7 @@ def view_asks(location: Location) -> tuple[Token, ...]:
     return (quote("api-key"),) if location.api_key else ()
 
 
-def view_external_checks(locations: tuple[Location, ...], settings: Settings) -> list[_ExternalCheck]:
+def view_external_checks(locations: tuple[Location, ...], settings: Settings) -> list[ExternalCheck]:
     """Give the host's locations that ask authorisers."""
     checks = {one.upstream: _view_check(location, one, settings) for location, one in _list_authorisers(locations)}
     return list(checks.values())
@@ -57,19 +57,18 @@ def view_sign_ins(locations: tuple[Location, ...]) -> list[View]:
 
 def _list_authorisers(locations: tuple[Location, ...]) -> Iterator[tuple[Location, Authoriser]]:
     for location in locations:
-        if auth := find_external_auth(location):
-            yield from ((location, one) for one in auth.authorisers)
+        yield from ((location, one) for one in list_asked(location.options))
 
 
-def _view_check(location: Location, authoriser: Authoriser, settings: Settings) -> _ExternalCheck:
+def _view_check(location: Location, authoriser: Authoriser, settings: Settings) -> ExternalCheck:
     keys = (KeyCheck(write_key_header(settings), tuple(range(location.more_keys))),) if location.api_key else ()
     names = ("X-Original-Method", "Content-Length") if "_" in settings.api_key_header else ()
     spellings = tuple(quote(one) for name in names for one in spell(name) if one != name)
     check = (quote(authoriser.upstream), keys, spellings)
     if not authoriser.ready:
-        return _ExternalCheck(*check, returns=(_DEAD,))
+        return ExternalCheck(*check, returns=(_DEAD,))
     scheme = "https" if find_pod_tls(authoriser.options) else "http"
     passes = (quote(f"{scheme}://{authoriser.upstream}{authoriser.uri}"),)
     options = write_options("location", authoriser.options, authoriser.upstream, settings)
     families = (write_family("set_header", settings, upgrades=False),)
-    return _ExternalCheck(*check, header_families=families, options=options, passes=passes)
+    return ExternalCheck(*check, header_families=families, options=options, passes=passes)

@@ -1,4 +1,4 @@
-"""The parts of nginx's configuration that options need, from the blocks of the templates in templates/options."""
+"""The parts of nginx's configuration that options need, from the blocks of the templates in their folders."""
 
 from reconciler.rendering import quoting
 from reconciler.rendering.headers import believes_proxies
@@ -56,3 +56,22 @@ def write_options(place: str, options: Options, upstream: str, settings: Setting
         for one in options
     )
     return tuple(part for part in parts if part)
+
+
+def write_host_options(
+    place: str, options: Options, settings: Settings, blanks: int = 0, module: str = "proxy"
+) -> tuple[Token, ...]:
+    """Write the parts of a host's options that stand in one place, with `blanks` in front of each line.
+
+    The places are `http`, `begin` and `server` before and after the check of paths, `location` for each location,
+    `default` for the one that takes all other requests, and the families of headers.
+    """
+    if not options:
+        return ()
+    at = View(_At("", module, _READ_TIMEOUT))
+    scheme = name_scheme(settings)
+    parts = (
+        quoting.render_block(f"host_options/{one.name}.j2", place, option=View(one.value), at=at, scheme=scheme)
+        for one in options
+    )
+    return tuple(quoting.indent(part, blanks) for part in parts if part)

@@ -58,7 +58,12 @@ def _write_host(host: Host) -> bytes:
     clients = ["client certificates"] if host.tls and host.tls.client else []
     record = {
         "host": host.name,
-        "options": {"namespace": host.namespace, "listens": ", ".join(tls + clients) or "plain"},
+        "options": {
+            "namespace": host.namespace,
+            "listens": ", ".join(tls + clients) or "plain",
+            **({"PORT": host.plain.value} if host.plain is not host.usual_plain else {}),
+            **{option.name: str(option.value) for option in host.options},
+        },
         "paths": dict(_list_paths(host.locations)),
     }
     return msgspec.json.encode(record) + b"\n"

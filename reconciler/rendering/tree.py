@@ -13,11 +13,12 @@ from reconciler.rendering.host_conf import render_host
 from reconciler.rendering.kept_connections import share_room
 from reconciler.rendering.nginx_conf import render_main
 from reconciler.rendering.option_files import collect_option_files
-from reconciler.rendering.option_parts import write_options
+from reconciler.rendering.option_parts import write_host_options, write_options
 from reconciler.rendering.quoting import Token, quote
 from reconciler.rendering.routes_file import API_KEYS_FILE, ROUTES_FILE, RoutesWriter
 from reconciler.rendering.upstreams_conf import Group, render_upstreams
-from reconciler.routing.model import Routes
+from reconciler.routing.keys.external_auth import list_asked
+from reconciler.routing.model import Host, Routes
 from reconciler.routing.options import Options
 from reconciler.settings import Settings
 from reconciler.values.files import SECRET, File, Files
@@ -48,12 +49,15 @@ class TreeRenderer:
         self._upstreams = Memo(partial(render_upstreams, settings=settings))
         self._hosts = Memo(partial(render_host, settings=settings))
         self._shared = Memo(partial(_write_shared, settings=settings))
+        self._shared_of_hosts = Memo(partial(_write_shared_of_host, settings=settings))
         self._routes = RoutesWriter()
 
     def render(self, routes: Routes) -> Files:
         """Render the tree of a routing table's routes. Equal routes give equal bytes."""
         optioned = _list_optioned(routes)
-        shared = dict.fromkeys(part for parts in self._shared.round(optioned).values() for part in parts)
+        hosts_with_options = {host.name: host for host in routes.hosts if host.options}
+        needed = (*self._shared_of_hosts.round(hosts_with_options).values(), *self._shared.round(optioned).values())
+        shared = dict.fromkeys(part for parts in needed for part in parts)
         upstreams = self._upstreams.round(_group(routes, optioned, self._settings))
         hosts = self._hosts.round({host.name: host for host in routes.hosts})
         main = render_main(routes, self._settings, shared, upstreams.values(), hosts.values())
@@ -94,19 +98,22 @@ def _group(routes: Routes, optioned: Container[str], settings: Settings) -> dict
 
 
 def _list_optioned(routes: Routes) -> dict[str, _Optioned]:
-    """Give the options that some location has. What all hosts close declares nothing."""
-    return {
-        location.upstream: _Optioned(location.upstream, location.options)
-        for host in routes.hosts
-        for location in host.locations
-        if location.options
-    }
+    """Give the options that some location has, or what such a location asks. What all hosts close declares nothing."""
+    located = [location for host in routes.hosts for location in host.locations if location.options]
+    asked = (one for location in located for one in list_asked(location.options) if one.options)
+    needed = {one.upstream: _Optioned(one.upstream, one.options) for one in asked}
+    return needed | {one.upstream: _Optioned(one.upstream, one.options) for one in located}
 
 
 def _write_shared(one: _Optioned, settings: Settings) -> tuple[Token, ...]:
     """Write what the options of an upstream need outside of servers. Equal options share it."""
     parts = (write_options(place, one.options, one.upstream, settings) for place in ("shared", "http"))
     return tuple(part for some in parts for part in some)
+
+
+def _write_shared_of_host(host: Host, settings: Settings) -> tuple[Token, ...]:
+    """Write what the options of a host need outside of servers."""
+    return write_host_options("http", host.options, settings)
 
 
 def _encode(text: Token) -> bytes:

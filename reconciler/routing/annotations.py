@@ -96,10 +96,12 @@ class Members:
         known: tuple[str, ...],
         expected: str,
         is_read_elsewhere: Callable[[str], bool] = lambda _: False,
+        find_meant: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         """Begin to read an object with these known keys. Refused if it is not an object.
 
-        Of a key that is read elsewhere nothing is told here.
+        Of a key that is read elsewhere nothing is told here. `find_meant` gives the protecting key that an unknown one
+        was probably meant for: it spoils the object.
         """
         if not isinstance(value, dict):
             raise Refused(what, f"is {name_type(value)}", expected)
@@ -112,10 +114,12 @@ class Members:
         repeated = value.repeated if isinstance(value, Ambiguous) else ()
         for key in islice((key for key in repeated if not is_read_elsewhere(key)), _MOST_FAULTS + 1):
             self.spoil(Fault(f"{what}.{excerpt(key)}", "appears twice", "each key once"))
-        unknown = (key for key in value if key not in known and not is_read_elsewhere(key))
-        for key in islice(unknown, _MOST_FAULTS + 1):
-            why = "is an unknown key and is ignored"
-            self.faults.append(Fault(f"{what}.{excerpt(key)}", why, f"one of {', '.join(known)}"))
+        for key in (key for key in value if key not in known and not is_read_elsewhere(key)):
+            place, meant = f"{what}.{excerpt(key)}", find_meant(key)
+            if meant:
+                self.spoil(Fault(place, f"may be meant for {meant}", f"{meant}, or no such key"))
+            else:
+                self.faults.append(Fault(place, "is an unknown key and is ignored", f"one of {', '.join(known)}"))
 
     def spoil(self, fault: Fault) -> None:
         """Note a fault because of which the whole object cannot be used."""

@@ -14,12 +14,18 @@ from reconciler.routing.annotations import (
     parse_text,
     read_json,
 )
+from reconciler.routing.keys.catalogue import HOST_KEYS
+from reconciler.routing.keys.reading import HOST_OPTION_NAMES, OptionReader
+from reconciler.routing.keys.slips import find_meant_of_host, find_meant_of_ssl
+from reconciler.routing.options import Options
+from reconciler.settings import Settings
 from reconciler.values.addresses import parse_address
 from reconciler.values.messages import excerpt
 from reconciler.values.patterns import DATA_KEY, DNS_LABEL, HOST_NAME
 from reconciler.values.value import Value
 
 _KEYS = ("ssl", "sharedWith", "requireApiKey")
+_KNOWN = (*_KEYS, *HOST_OPTION_NAMES)
 _SSL_KEYS = ("certificate", "certificateKey", "clientCertificate")
 EVERYONE = "*"
 MOST_SHARED = 100
@@ -47,10 +53,14 @@ class HostOptions(Value, frozen=True):
     shared_with: tuple[str, ...] = ()
     require_api_key: bool | None = None
     broken: bool = False
+    options: Options = ()
 
 
-def parse_hosts(text: str) -> tuple[tuple[HostOptions, ...], tuple[Fault, ...]]:
-    """Parse a hosts annotation, a JSON object of host to options. Give the hosts, sorted, and the faults."""
+def parse_hosts(text: str, settings: Settings | None = None) -> tuple[tuple[HostOptions, ...], tuple[Fault, ...]]:
+    """Parse a hosts annotation, a JSON object of host to options. Give the hosts, sorted, and the faults.
+
+    Without `settings`, the options in HOST_KEYS are not read.
+    """
     hosts: dict[str, HostOptions] = {}
     faults: list[Fault] = []
     try:
@@ -67,7 +77,7 @@ def parse_hosts(text: str) -> tuple[tuple[HostOptions, ...], tuple[Fault, ...]]:
                     hosts[host] = HostOptions(host, broken=True)
                     faults.append(Fault(excerpt(name), "appears twice", "each host once, whatever its case"))
                 else:
-                    hosts[host] = _parse_options(host, excerpt(name), options, faults)
+                    hosts[host] = _parse_options(host, excerpt(name), options, settings, faults)
             check_number(faults)
     except Refused as refused:
         faults.append(refused.fault)
@@ -81,10 +91,13 @@ def _parse_host(name: str) -> str:
     return address or name.lower()
 
 
-def _parse_options(host: str, what: str, options: Any, faults: list[Fault]) -> HostOptions:
+def _parse_options(host: str, what: str, options: Any, settings: Settings | None, faults: list[Fault]) -> HostOptions:
     """Parse the options of a host. What protects it never falls away: at worst the host is broken."""
     try:
-        members = Members({} if options is None else options, what, _KEYS, "an object, such as {}")
+        given = {} if options is None else options
+        members = Members(
+            given, what, _KNOWN, "an object, such as {}", HOST_OPTION_NAMES.__contains__, find_meant_of_host
+        )
     except Refused as refused:
         faults.append(refused.fault)
         return HostOptions(host, broken=True)
@@ -93,12 +106,17 @@ def _parse_options(host: str, what: str, options: Any, faults: list[Fault]) -> H
     shared_with = members.read_alone("sharedWith", _parse_shared, nobody, bad=nobody)
     require_api_key = members.read_alone("requireApiKey", parse_boolean, None, bad=True)
     faults += members.faults
-    return HostOptions(host, tls, shared_with, require_api_key, broken=not members.sound)
+    wanted: Options = ()
+    if settings:
+        read = OptionReader(what, settings, HOST_KEYS, lambda _: None).read(members.value)
+        faults += read.faults
+        wanted = read.options
+    return HostOptions(host, tls, shared_with, require_api_key, not members.sound, wanted)
 
 
 def _parse_ssl(value: Any, what: str, outer: Members) -> TlsFields | None:
     """Parse the references of `ssl`. All faults in it are those of the object around it."""
-    members = Members(value, what, _SSL_KEYS, f"an object with {', '.join(_SSL_KEYS)}")
+    members = Members(value, what, _SSL_KEYS, f"an object with {', '.join(_SSL_KEYS)}", find_meant=find_meant_of_ssl)
     parse = partial(_parse_reference, outer=members)
     certificate = members.require("certificate", parse, "both certificate and certificateKey")
     key = members.require("certificateKey", parse, "both certificate and certificateKey")

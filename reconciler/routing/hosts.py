@@ -6,9 +6,10 @@ from functools import partial
 from reconciler.routing.annotations import Refused
 from reconciler.routing.authorisers import appoint
 from reconciler.routing.grpc_clients import tell_unreachable
+from reconciler.routing.host_wishes import drop_sub_domains, is_open
 from reconciler.routing.keys import redirect
 from reconciler.routing.keys.catalogue import filter_podless
-from reconciler.routing.model import Answer, Host, Location, Match, Path, Tenant
+from reconciler.routing.model import Answer, ApiKey, Host, Location, Match, Path, Plain, Tenant, is_challenge
 from reconciler.routing.options import Options, find_option
 from reconciler.routing.problems import Problem, Reason, problem_of
 from reconciler.routing.server_names import find_slots
@@ -48,11 +49,8 @@ def build_host(contest: Contest, settings: Settings) -> BuiltHost:
         why = f"is left out: Namespace {owner.tenant.name}, which is older, has options that cannot be served"
         expected = "a host of this Namespace alone, or that Namespace corrected"
         problems += (problem_of(guest.tenant.name, f"host {name}", why, expected, Reason.HOST) for guest in guests)
-        return BuiltHost(None, tuple(problems))
-    for guest in guests:
-        if guest.wish.tls or not guest.wish.served:
-            why = f"has its options from Namespace {owner.tenant.name}, which is older"
-            problems.append(problem_of(guest.tenant.name, f"host {name} ssl", why, "no ssl here", Reason.HOST))
+        return BuiltHost(_build_waiting(owner), tuple(problems))
+    problems += _tell_guests(owner, guests)
     taken = _take_locations(name, contest.claims, problems)
     # The owner decides for all, and a guest for its own paths.
     closed = {claim.tenant.name for claim in contest.claims if wish.require_api_key or claim.wish.require_api_key}
@@ -62,9 +60,57 @@ def build_host(contest: Contest, settings: Settings) -> BuiltHost:
         _make_location(*item, appointed, item[1].tenant.name in closed) for item in taken.items() if item[1].served
     ]
     locations += _reserve_well_known(owner, taken)
-    problems += tell_unreachable(name, locations, settings, tls=wish.tls is not None)
-    host = Host(name, find_slots(name), owner.tenant.name, wish.tls, tuple(sorted(locations, key=_serving_order)))
-    return BuiltHost(host, tuple(problems))
+    options = drop_sub_domains(wish.options) if contest.below else wish.options
+    if options != wish.options:
+        problems.append(_tell_sub_domains(owner, contest.below))
+    host = _write_host(owner, locations, options)
+    problems += tell_unreachable(name, host.locations, settings, tls=wish.tls is not None)
+    return BuiltHost(host if host.tls or host.is_plain else None, tuple(problems))
+
+
+def _write_host(owner: Claim, locations: Iterable[Location], options: Options) -> Host:
+    """Make the host of an owner; if nobody gets its paths, only those for challenges are left."""
+    wish = owner.wish
+    plain = Plain.WAITS if wish.waits else wish.plain
+    opened = not wish.waits and is_open(plain, wish.tls, options)
+    served = tuple(sorted((one for one in locations if opened or one.is_challenge), key=_serving_order))
+    return Host(
+        wish.name,
+        find_slots(wish.name),
+        owner.tenant.name,
+        wish.tls,
+        served,
+        plain,
+        () if wish.waits else options,
+        opened,
+    )
+
+
+def _build_waiting(owner: Claim) -> Host | None:
+    """Build a host that waits for its certificate, if its owner has a path for the challenge by which it gets one."""
+    if not owner.wish.waits:
+        return None
+    problems: list[Problem] = []  # its paths are not served: nothing is to be told of them
+    taken = _take_locations(owner.wish.name, (owner,), problems)
+    appointed = _appoint_authorisers(owner.wish.name, taken, problems)
+    host = _write_host(owner, [_make_location(*item, appointed, False) for item in taken.items() if item[1].served], ())
+    return host if host.locations else None
+
+
+def _tell_guests(owner: Claim, guests: Iterable[Claim]) -> Iterator[Problem]:
+    """Tell which options of guests do not count."""
+    for guest in guests:
+        asked = ("ssl",) if guest.wish.tls or not guest.wish.served else ()
+        for option in (*asked, *guest.wish.asked):
+            why = f"has its options from Namespace {owner.tenant.name}, which is older"
+            what = f"host {owner.wish.name} {option}"
+            yield problem_of(guest.tenant.name, what, why, f"no {option} here", Reason.HOST)
+
+
+def _tell_sub_domains(owner: Claim, below: str) -> Problem:
+    what = f"host {owner.wish.name} hsts.includeSubDomains"
+    why = f"is left out, with preload: another Namespace has {below}"
+    return problem_of(owner.tenant.name, what, why, "hsts without it", Reason.OPTION)
 
 
 def _take_locations(host: str, claims: tuple[Claim, ...], problems: list[Problem]) -> dict[_LocationName, _Taken]:
@@ -75,7 +121,7 @@ def _take_locations(host: str, claims: tuple[Claim, ...], problems: list[Problem
     taken: dict[_LocationName, _Taken] = {}
     for claim in claims:
         tenant = claim.tenant
-        for path in sorted(tenant.paths, key=lambda path: path.match is not Match.EXACT):
+        for path in sorted((*tenant.paths, *claim.wish.kept), key=lambda path: path.match is not Match.EXACT):
             what = f"host {host} path {excerpt(path.match.value + path.path)}"
             if refused := _refuse_guest(claim, path, claims[0].tenant.name):
                 problems.append(problem_of(tenant.name, what, *refused, Reason.PATH))
@@ -166,9 +212,11 @@ def _make_location(
     name: _LocationName, taken: _Taken, appointed: dict[str, Options | None], needs_key: bool
 ) -> Location:
     modifier, path = name
-    key = taken.tenant.api_key
+    # Whoever sends a challenge has no key. What lies below is public.
+    public = not taken.path.match.is_regex and is_challenge(path)
+    key = None if public else taken.tenant.api_key
     options = appointed[taken.path.upstream.name]
-    answer = Answer.CLOSED if options is None else _choose_answer(taken, needs_key)
+    answer = Answer.CLOSED if options is None else _choose_answer(taken, key, needs_key and not public)
     return Location(
         match=Match(modifier),
         path=path,
@@ -182,8 +230,7 @@ def _make_location(
     )
 
 
-def _choose_answer(taken: _Taken, needs_key: bool) -> Answer:
-    key = taken.tenant.api_key
+def _choose_answer(taken: _Taken, key: ApiKey | None, needs_key: bool) -> Answer:
     if (key is None and needs_key) or (key is not None and not key.values) or taken.path.upstream.closed:
         return Answer.CLOSED
     if find_option(taken.path.upstream.options, redirect.KEY.name):

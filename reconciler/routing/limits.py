@@ -4,13 +4,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from reconciler.routing.keys.catalogue import PATH_KEYS, filter_closing
+from reconciler.routing.host_wishes import close_for_everyone
+from reconciler.routing.keys import keep_paths, maintenance
+from reconciler.routing.keys.catalogue import HOST_KEYS, PATH_KEYS, filter_closing
 from reconciler.routing.model import Path, TenantHost, Upstream
 from reconciler.routing.options import Option
 from reconciler.routing.problems import Problem, Reason, problem_of
 from reconciler.settings import Settings
 from reconciler.values.messages import excerpt
 
+_RANGES = "at most {} (MAX_RANGES_PER_NAMESPACE)"
+_VARIABLES = "fewer different origins, ranges or cookies"
 MOST_REGEXES = 20  # nginx tries them one after the other for each request
 MOST_HEADERS = 20  # nginx has a variable for each, which takes memory in all requests
 # nginx compares each variable that it declares with all others when it loads: 1,000 take 0.2 s, and 10,000 take 10 s.
@@ -84,19 +88,60 @@ class _Share:
 class _DistinctShare:
     """A Namespace's share of different things, which options that name the same share with each other."""
 
-    def __init__(self, most: int, expected: str, list_named: Callable[[Option], Iterable[str]]) -> None:
+    def __init__(
+        self, most: int, expected: str, list_named: Callable[[Option], Iterable[str]], taken: Iterable[str] = ()
+    ) -> None:
         self.expected = expected
         self._most = most
         self._list = list_named
-        self._taken: set[str] = set()
+        self._taken = set(taken)
 
-    def take(self, option: Option, _: Upstream) -> bool:
+    def take(self, option: Option, _: Upstream | None = None) -> bool:
         """Take what an option names; False if that is more than what is left."""
         wanted = self._taken.union(self._list(option))
         if len(wanted) > max(self._most, len(self._taken)):
             return False
         self._taken = wanted
         return True
+
+
+def limit_host_options(
+    hosts: tuple[TenantHost, ...], namespace: str, settings: Settings, problems: list[Problem]
+) -> Iterator[TenantHost]:
+    """Keep the options of a Namespace's hosts within its shares of ranges of addresses and of variables.
+
+    Beyond that, a host's maintenance is for everyone.
+    """
+    shares = (
+        _DistinctShare(settings.max_ranges, _RANGES.format(settings.max_ranges), _list_host_ranges),
+        _DistinctShare(MOST_VARIABLES, _VARIABLES, _list_host_variables),
+    )
+    for host in hosts:
+        over = [share for share in shares for option in host.options if not share.take(option)]
+        for share in over:
+            why = "is beyond the Namespace's share: nobody is exempt"
+            what = f"host {host.name} {maintenance.KEY.name}.allow"
+            problems.append(problem_of(namespace, what, why, share.expected, Reason.LIMIT))
+        yield replace(host, options=close_for_everyone(host.options)) if over else host
+
+
+def limit_kept(
+    hosts: tuple[TenantHost, ...], kept: dict[str, tuple[Path, ...]], paths: int, settings: Settings,
+    problems: list[Problem],
+) -> tuple[TenantHost, ...]:  # fmt: skip
+    """Give hosts the paths that are kept on them, as far as MAX_LOCATIONS_PER_NAMESPACE leaves room beside `paths`."""
+    left = settings.max_locations // 2 - len(hosts) * paths
+    limited = []
+    for host in hosts:
+        some = kept.get(host.name, ())[: max(0, left)]
+        left -= len(some)
+        limited.append(replace(host, kept=some) if some else host)
+    if lost := sum(len(kept.get(host.name, ())) - len(host.kept) for host in limited):
+        namespace = next(one.upstream.namespace for some in kept.values() for one in some)
+        why = f"are more than there is room for: {lost} are left out"
+        expected = "fewer paths or hosts (MAX_LOCATIONS_PER_NAMESPACE)"
+        problems.append(problem_of(namespace, keep_paths.KEY.name, why, expected, Reason.LIMIT))
+    return tuple(limited)
 
 
 def limit_options(
@@ -108,17 +153,21 @@ def limit_options(
     """
     locations = 2 * max(1, len(hosts))
     room = settings.max_locations // locations - len(paths)
+    ranges, variables = (
+        {name for host in hosts for one in host.options for name in list_named(one)}
+        for list_named in (_list_host_ranges, _list_host_variables)
+    )
     # nginx loads the certificates of a path for each of its locations.
     certificates = settings.max_certificates - sum(host.tls.weight for host in hosts if host.tls)
     few = f"at most {settings.max_certificates} on all hosts and in all locations (MAX_CERTIFICATES_PER_NAMESPACE)"
     shares = (
         _Share(settings.max_zones, f"at most {settings.max_zones} (MAX_ZONES_PER_NAMESPACE)", _count_zones),
-        _DistinctShare(settings.max_ranges, f"at most {settings.max_ranges} (MAX_RANGES_PER_NAMESPACE)", _list_ranges),
+        _DistinctShare(settings.max_ranges, _RANGES.format(settings.max_ranges), _list_ranges, ranges),
         _Share(certificates // locations, few, _count_certificates),
         _Share(room, "fewer paths or hosts (MAX_LOCATIONS_PER_NAMESPACE)", lambda one, _: PATH_KEYS[one.name].weight),
         _Share(settings.max_locations, "fewer Pods, or smaller weights (MAX_LOCATIONS_PER_NAMESPACE)", _count_hashed),
         _DistinctShare(MOST_HEADERS, f"at most {MOST_HEADERS} different responseHeaders", _list_headers),
-        _DistinctShare(MOST_VARIABLES, "fewer different origins, ranges or cookies", _list_variables),
+        _DistinctShare(MOST_VARIABLES, _VARIABLES, _list_variables, variables),
     )
     for path in paths:
         upstream = path.upstream
@@ -147,6 +196,14 @@ def _list_headers(option: Option) -> Iterable[str]:
 
 def _list_variables(option: Option) -> Iterable[str]:
     return PATH_KEYS[option.name].list_variables(option.value)
+
+
+def _list_host_ranges(option: Option) -> Iterable[str]:
+    return HOST_KEYS[option.name].list_ranges(option.value)
+
+
+def _list_host_variables(option: Option) -> Iterable[str]:
+    return HOST_KEYS[option.name].list_variables(option.value)
 
 
 def _count_certificates(option: Option, _: Upstream) -> int:

@@ -9,6 +9,10 @@ from reconciler.routing.server_names import Slot
 from reconciler.values.certificates import Chain
 from reconciler.values.value import Value
 
+# Whoever answers below this path gets certificates for the host: https://www.rfc-editor.org/rfc/rfc8555#section-8.3
+# Those who ask come to the plain port, without an API key.
+CHALLENGES = "/.well-known/acme-challenge"
+
 
 class Match(Enum):
     """How a location matches a request's path: nginx's own modifiers."""
@@ -32,6 +36,15 @@ class Answer(Enum):
     REDIRECT = "redirect"  # a Location, and no Pod is asked
     RESERVED = "reserved"  # DEFAULT_LOCATION_RETURN: the path is kept for the host's owner, who does not serve it
     CLOSED = "403"  # nobody may use it: the Namespace's keys, or what protects the path, cannot be used
+
+
+class Plain(Enum):
+    """What the plain port answers for a host, except for challenges of its owner."""
+
+    SERVES = "serves"
+    REDIRECTS = "redirects"  # 308 to https
+    CLOSED = "closed"  # as for an unknown host
+    WAITS = "waits"  # 503: the host's certificate cannot be served, and may be about to come
 
 
 class Server(Value, frozen=True, order=True):
@@ -99,7 +112,9 @@ class Tls(Value, frozen=True):
 class TenantHost(Value, frozen=True):
     """A host that a Namespace names. If it cannot be served at all, `served` is False.
 
-    `problems` say what cannot be served as its options say; they are reported only if the Namespace owns the host.
+    If it `waits`, it is not served only for want of a certificate. `problems` say what cannot be served as its options
+    say; they are reported only if the Namespace owns the host. `kept` are paths that no Pod of the Namespace names.
+    `asked` names the options that only an owner can ask for.
     """
 
     name: str
@@ -108,6 +123,11 @@ class TenantHost(Value, frozen=True):
     problems: tuple[Problem, ...] = ()
     shared_with: tuple[str, ...] = ()
     require_api_key: bool = False
+    plain: Plain = Plain.SERVES
+    options: Options = ()
+    kept: tuple[Path, ...] = ()
+    waits: bool = False
+    asked: tuple[str, ...] = ()
 
 
 class ApiKey(Value, frozen=True):
@@ -134,6 +154,12 @@ class Tenant(Value, frozen=True):
         """What sorts Tenants oldest first."""
         return self.created, self.name
 
+    @property
+    def kept(self) -> tuple[Path, ...]:
+        """The paths that no Pod names and that are kept on some host, each once."""
+        kept = {path.upstream.name: path for host in self.hosts for path in host.kept}
+        return tuple(kept[name] for name in sorted(kept))
+
 
 class Location(Value, frozen=True):
     """One nginx location of a host. `target` replaces the request's URI; None passes the URI on as it is.
@@ -153,15 +179,46 @@ class Location(Value, frozen=True):
     more_keys: int
     options: Options = ()
 
+    @property
+    def is_challenge(self) -> bool:
+        """Whether it answers challenges. Only a host's owner can have such a path."""
+        return not self.match.is_regex and is_challenge(self.path)
+
+
+def is_challenge(path: str) -> bool:
+    """Tell whether a path lies at or below CHALLENGES."""
+    return f"{path}/".startswith(f"{CHALLENGES}/")
+
 
 class Host(Value, frozen=True):
-    """A host and its locations, in serving order. `namespace` owns it; `slots` are its places in nginx's hashes."""
+    """A host and its locations, in serving order. `namespace` owns it; `slots` are its places in nginx's hashes.
+
+    If it is not `open`, only locations for challenges are left, and something else answers everything else.
+    """
 
     name: str
     slots: tuple[Slot, ...]
     namespace: str
     tls: Tls | None
     locations: tuple[Location, ...]
+    plain: Plain = Plain.SERVES
+    options: Options = ()
+    open: bool = True
+
+    @property
+    def usual_plain(self) -> Plain:
+        """What the plain port answers for such a host if its owner says nothing about that."""
+        return Plain.REDIRECTS if self.tls else Plain.SERVES
+
+    @property
+    def challenges(self) -> tuple[Location, ...]:
+        """The locations for challenges."""
+        return tuple(location for location in self.locations if location.is_challenge)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the plain port knows the host."""
+        return self.plain is not Plain.CLOSED or bool(self.challenges)
 
 
 class Shadow(Value, frozen=True):

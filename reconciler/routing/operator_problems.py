@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from reconciler.objects.snapshot import Resource
-from reconciler.routing.keys.catalogue import PATH_KEYS
+from reconciler.routing.keys.catalogue import HOST_KEYS, PATH_KEYS
 from reconciler.routing.model import Tls
 from reconciler.routing.problems import Problem, Reason
 from reconciler.routing.tls import SERVER_CERTIFICATE
@@ -28,9 +28,10 @@ def tell_unlisted(namespace: str) -> Problem:
 
 def tell_denied(names: Iterable[str]) -> Iterator[Problem]:
     """Tell which names in DENIED_OPTIONS are no options."""
+    known = PATH_KEYS | HOST_KEYS
     for name in names:
-        if name not in PATH_KEYS:
-            expected = f"one of {', '.join(PATH_KEYS)}"
+        if name not in known:
+            expected = f"one of {', '.join(known)}"
             yield Problem(_name("DENIED_OPTIONS"), name, "is no option", expected, Reason.SETTING)
 
 

@@ -18,6 +18,7 @@ from reconciler.routing.annotations import (
     read_json,
     show_value,
 )
+from reconciler.routing.base_paths import parse_path
 from reconciler.routing.keys import redirect
 from reconciler.routing.keys.catalogue import filter_closing
 from reconciler.routing.keys.protocol import speaks_grpc
@@ -26,7 +27,7 @@ from reconciler.routing.model import Match
 from reconciler.routing.options import Options, find_option
 from reconciler.settings import Settings
 from reconciler.values.messages import excerpt
-from reconciler.values.patterns import EXACT_PATH, LONGEST_LOCATION, REGEX_PATH, URL_PATH, decode_path
+from reconciler.values.patterns import REGEX_PATH, URL_PATH
 from reconciler.values.value import Value
 
 HEAVIEST = 1_000_000
@@ -145,14 +146,7 @@ def _parse_base(value: Any, what: str, allow_regex: bool) -> tuple[Match, str]:
         raise Refused(what, f"is {name_type(value)}", _PATH)
     if value.startswith("~"):
         return _parse_regex(value, what, allow_regex)
-    exact = value.startswith("=")
-    text = parse_text(value, what, EXACT_PATH if exact else URL_PATH)
-    try:
-        path = decode_path(text.removeprefix("="))
-    except ValueError as error:
-        expected = f"a path as nginx sees it: decoded at most {LONGEST_LOCATION} bytes, without '//' and dot segments"
-        raise Refused(what, f"{excerpt(text)} {error}", expected) from None
-    return (Match.EXACT, path) if exact else (Match.PREFIX, path.rstrip("/") or "/")
+    return parse_path(value, what)
 
 
 def _parse_regex(text: str, what: str, allow_regex: bool) -> tuple[Match, str]:

@@ -21,10 +21,14 @@ class Claim(Value, frozen=True):
 
 
 class Contest(Value, frozen=True):
-    """Who serves a host: the owner first, then guests, oldest first. The others' claims are problems."""
+    """Who serves a host: the owner first, then guests, oldest first. The others' claims are problems.
+
+    If the owner asks something of all names below, `below` is such a name that another Namespace owns.
+    """
 
     claims: tuple[Claim, ...]
     problems: tuple[Problem, ...]
+    below: str = ""
 
 
 def settle(tenants: Iterable[Tenant], *, shared_by_all: bool) -> dict[str, Contest]:

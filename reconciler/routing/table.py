@@ -7,8 +7,10 @@ from operator import attrgetter
 
 from reconciler.objects.snapshot import PemPair, Snapshot
 from reconciler.routing.hosts import build_host
+from reconciler.routing.keys.external_auth import list_asked
 from reconciler.routing.keys.pod_tls import find_pod_tls
-from reconciler.routing.model import Host, Routes, RoutingTable, Tenant, Tls, Upstream
+from reconciler.routing.model import Host, Path, Routes, RoutingTable, Tenant, Tls, Upstream
+from reconciler.routing.names_below import mark_below
 from reconciler.routing.operator_problems import tell_default, tell_denied, tell_unlisted
 from reconciler.routing.problems import Problem, Reason, cut_problems, problem_of
 from reconciler.routing.server_names import Named, Slot, find_crowded, find_slots, hash_size
@@ -36,7 +38,7 @@ class TableBuilder:
         `now`, in seconds since the epoch, is the time for which the validity of certificates is checked.
         """
         tenants = self._tenants.round({namespace.name: namespace for namespace in snapshot.namespaces})
-        contests = self._settle(tenants.values())
+        contests = dict(mark_below(self._settle(tenants.values())))
         built = self._hosts.round(contests)
         served = {name: one.host for name, one in built.items() if one.host}
         claimed = [name for name, contest in contests.items() if contest.claims]
@@ -54,10 +56,8 @@ class TableBuilder:
         problems += (_tell_crowded(served[name]) for name in crowded if name in served)
         default = self._read_default(snapshot)
         problems += tell_default(default, now)
-        used = {location.upstream for host in hosts for location in host.locations}
-        upstreams = tuple(
-            path.upstream for tenant in tenants.values() for path in tenant.paths if path.upstream.name in used
-        )
+        used = set(_list_used(hosts))
+        upstreams = tuple(path.upstream for path in _list_paths(tenants.values()) if path.upstream.name in used)
         with_options = [upstream for upstream in upstreams if upstream.options]
         problems += _tell_dates(hosts, with_options, now)
         routes = Routes(
@@ -83,6 +83,21 @@ class TableBuilder:
         settings = self._settings
         pair = snapshot.default_pair or PemPair(settings.ssl_cert, settings.ssl_key)
         return Tls(self._pems.parse_chain(pair.certificate), pair.key, None) if pair.certificate else None
+
+
+def _list_used(hosts: Iterable[Host]) -> Iterator[str]:
+    """Name the upstreams that hosts need."""
+    for host in hosts:
+        yield from (location.upstream for location in host.locations)
+        if not host.open:
+            # A host that answers only challenges has no path of what decides about them.
+            yield from (one.upstream for location in host.locations for one in list_asked(location.options))
+
+
+def _list_paths(tenants: Iterable[Tenant]) -> Iterator[Path]:
+    for tenant in tenants:
+        yield from tenant.paths
+        yield from tenant.kept
 
 
 def _find_next(chains: Iterable[Chain], now: float) -> float:

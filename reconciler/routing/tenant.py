@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import repeat
 
 from msgspec.structs import replace
 
@@ -9,7 +10,15 @@ from reconciler.objects.snapshot import Namespace
 from reconciler.routing.annotations import Fault
 from reconciler.routing.api_keys import read_api_key
 from reconciler.routing.host_options import HostOptions, parse_hosts
-from reconciler.routing.limits import limit_certificates, limit_locations, limit_options, limit_regexes
+from reconciler.routing.host_wishes import list_kept, name_asked, settle_host
+from reconciler.routing.limits import (
+    limit_certificates,
+    limit_host_options,
+    limit_kept,
+    limit_locations,
+    limit_options,
+    limit_regexes,
+)
 from reconciler.routing.model import ApiKey, Tenant, TenantHost, Tls
 from reconciler.routing.paths import read_paths
 from reconciler.routing.problems import Problem, Reason, cut_problems
@@ -24,7 +33,7 @@ from reconciler.values.messages import write_time
 def read_tenant(namespace: Namespace, settings: Settings, pems: PemCache) -> Tenant:
     """Read all that one Namespace asks for. Only what is not legal is left out, and is a problem."""
     problems: list[Problem] = []
-    names, faults = parse_hosts(namespace.hosts) if namespace.hosts is not None else ((), ())
+    names, faults = parse_hosts(namespace.hosts, settings) if namespace.hosts is not None else ((), ())
     faults += tuple(fault for host in names for fault in find_host_slips(host.name))
     if namespace.pods and not names and not faults:
         faults = (Fault("", "names no host, so the paths of its Pods are not served", "an object of hosts"),)
@@ -33,10 +42,14 @@ def read_tenant(namespace: Namespace, settings: Settings, pems: PemCache) -> Ten
     paths = tuple(read_paths(namespace.pods, fields, settings, problems))
     paths = limit_regexes(paths, namespace.name, problems)
     problems += _tell_lost_key(namespace, names, settings)
-    hosts = tuple(_read_host(host, namespace, fields, settings, pems) for host in names)
+    wishes = [_read_host(host, namespace, fields, settings, pems) for host in names]
+    hosts = tuple(map(_settle, names, wishes, repeat(namespace), repeat(names), repeat(settings)))
+    hosts = tuple(limit_host_options(hosts, namespace.name, settings, problems))
     hosts = tuple(limit_certificates(hosts, namespace.name, settings))
     paths = tuple(limit_options(paths, hosts, settings, problems))
+    kept = {host.name: tuple(list_kept(host, namespace.name, paths)) for host in names}
     hosts, paths = limit_locations(hosts, paths, namespace.name, settings, problems)
+    hosts = limit_kept(hosts, kept, len(paths), settings, problems)
     return Tenant(
         name=namespace.name,
         created=namespace.created,
@@ -77,10 +90,23 @@ def _read_host(
     except TlsRefused as refused:
         why = f"is left out: it {refused.why}"
         problem = Problem(namespace.resource, what, why, refused.expected, Reason.TLS)
-        return replace(wish, served=False, problems=(problem,))
+        return replace(wish, served=False, problems=(problem,), waits=bool(settings.ssl_cert))
     for part, why, expected in find_flaws(host.name, tls):
         problems.append(Problem(namespace.resource, f"{what} {part}", why, expected, Reason.TLS))
     return replace(wish, tls=tls, problems=tuple(problems))
+
+
+def _settle(
+    host: HostOptions, wish: TenantHost, namespace: Namespace, names: tuple[HostOptions, ...], settings: Settings
+) -> TenantHost:
+    """Add to a host what its options come to; `names` are all hosts of the Namespace."""
+    settled = settle_host(host, wish.tls, [one.name for one in names], settings)
+    told = (
+        Problem(namespace.resource, f"host {host.name} {fault.what}", fault.why, fault.expected, Reason.OPTION)
+        for fault in (settled.faults if wish.served else ())
+    )
+    problems = (*wish.problems, *told)
+    return replace(wish, plain=settled.plain, options=settled.options, asked=name_asked(host), problems=problems)
 
 
 def _find_kept(host: str, namespace: Namespace, pems: PemCache) -> tuple[Chain, bytes] | None:

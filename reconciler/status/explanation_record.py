@@ -64,6 +64,14 @@ def tell_outcome(explanation: Explanation, settings: Settings) -> str:
             return "400: the path has '..', '//' at its beginning, '#' or a wrong '%' in some spelling"
         case Outcome.TOO_LONG:
             return "414: the path is too long for a host with regular expressions"
+        case Outcome.MOVED:
+            return "308 to https: the plain port serves no paths of the host"
+        case Outcome.HOST_REDIRECT:
+            return "a redirect: the host's options send all requests to another place"
+        case Outcome.MAINTENANCE:
+            return "503: the host is in maintenance"
+        case Outcome.WAITING:
+            return "503: the host's certificate cannot be served, and until then only challenges are answered"
         case Outcome.DEFAULT:
             return _tell_default(explanation, settings)
         case Outcome.UNKNOWN:
@@ -102,7 +110,8 @@ def _tell_unknown(explanation: Explanation, settings: Settings) -> str:
 
 
 def _write_host(host: FoundHost) -> dict[str, Any]:
-    return {**msgspec.structs.asdict(host), "tls": _write_tls(host.tls) if host.tls else None}
+    tls = _write_tls(host.tls) if host.tls else None
+    return {**msgspec.structs.asdict(host), "tls": tls, "options": tell_options(host.options)}
 
 
 def _write_tls(tls: Tls) -> dict[str, Any]:

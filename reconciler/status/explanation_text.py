@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from reconciler.advice.explanation import Backend, Explanation, FoundHost, FoundPath
 from reconciler.objects.snapshot import Resource
-from reconciler.routing.options import tell_options
+from reconciler.routing.options import Options, tell_options
 from reconciler.settings import Settings
 from reconciler.status.explanation_record import name_scheme, show_route, tell_outcome
 from reconciler.values.messages import escape, write_time
@@ -47,6 +47,7 @@ def list_lines(explanation: Explanation, settings: Settings) -> Iterator[Line]:
     if host:
         yield Line("host", f"{host.name} of Namespace {host.namespace}: {host.rule}")
         yield from _list_tls(host)
+        yield from _list_options(host.options)
     if explanation.tls is not None and host:
         port = settings.ssl_port if explanation.tls else settings.port
         yield Line("port", f"{port}, {name_scheme(explanation.tls)}")
@@ -73,6 +74,11 @@ def _list_tls(host: FoundHost) -> Iterator[Line]:
     yield Line("TLS", f"{whose}{until}{clients}")
 
 
+def _list_options(options: Options) -> Iterator[Line]:
+    for number, (name, text) in enumerate(tell_options(options).items()):
+        yield Line("" if number else "options", f"{name}: {text}")
+
+
 def _list_path(path: FoundPath, settings: Settings) -> Iterator[Line]:
     yield Line("path", f"{show_route(path)} of Namespace {path.namespace}: {path.rule}")
     if not path.upstream:
@@ -82,8 +88,7 @@ def _list_path(path: FoundPath, settings: Settings) -> Iterator[Line]:
         yield Line("API key", f"needed in the header {settings.api_key_header}, else 403{keys}")
     elif path.api_key is not None:
         yield Line("API key", "none is needed")
-    for number, (name, text) in enumerate(tell_options(path.options).items()):
-        yield Line("" if number else "options", f"{name}: {text}")
+    yield from _list_options(path.options)
     if path.redirect is not None:
         yield Line("redirect", path.redirect)
         return

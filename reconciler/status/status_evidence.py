@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from reconciler.advice.evidence import Evidence, HeldNamespace
 from reconciler.objects.listing import Listing
 from reconciler.objects.snapshot import Resource
-from reconciler.routing.model import Answer, Host, Location, Match, Routes, RoutingTable, Server, Tls, Upstream
+from reconciler.routing.model import Answer, Host, Location, Match, Plain, Routes, RoutingTable, Server, Tls, Upstream
 from reconciler.routing.options import Option, ToldOption
 from reconciler.routing.paths import name_upstream
 from reconciler.routing.problems import Problem, Reason
@@ -17,6 +17,7 @@ from reconciler.status.status_reader import Status, StatusHost, StatusPath, Stat
 from reconciler.values.certificates import Chain
 
 _ANSWERS = {answer.value: answer for answer in Answer}
+_PLAIN = {plain.value: plain for plain in Plain}
 # The settings that say what a request gets. Others name files, which lie on the router's machine.
 _READ = ("PORT", "SSL_PORT", "DEFAULT_LOCATION_RETURN", "API_KEY_HEADER", "NGINX_STATUS_PATH", "HOST_SHARING")
 
@@ -53,7 +54,11 @@ def _read_host(one: StatusHost) -> Host:
     exact = {path.path.removeprefix("=") for path in one.paths if path.path.startswith("=")}
     locations = [location for path in one.paths for location in _list_locations(path, exact)]
     in_order = tuple(sorted(locations, key=lambda location: location.match.is_regex))
-    return Host(one.host, (), one.namespace, _read_tls(one.tls) if one.tls else None, in_order)
+    tls = _read_tls(one.tls) if one.tls else None
+    # A former router does not tell what the plain port answers.
+    plain = _PLAIN.get(one.plain, Plain.CLOSED if tls else Plain.SERVES)
+    options = tuple(Option(name, ToldOption(text)) for name, text in one.options.items())
+    return Host(one.host, (), one.namespace, tls, in_order, plain, options, one.open)
 
 
 def _list_locations(path: StatusPath, exact: set[str]) -> Iterator[Location]:

@@ -142,7 +142,15 @@ def _describe_host(host: Host) -> dict[str, Any]:
         }
         for path, location in name_locations(host.locations)
     ]
-    return {"host": host.name, "namespace": host.namespace, "tls": tls, "paths": paths}
+    return {
+        "host": host.name,
+        "namespace": host.namespace,
+        "plain": host.plain.value,
+        "open": host.open,
+        "options": tell_options(host.options),
+        "tls": tls,
+        "paths": paths,
+    }
 
 
 def _describe_pods(upstream: Upstream) -> list[dict[str, Any]]:

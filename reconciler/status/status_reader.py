@@ -62,6 +62,9 @@ class StatusHost(Struct):
     namespace: str
     paths: list[StatusPath]
     tls: StatusTls | None = None
+    plain: str = ""
+    open: bool = True
+    options: dict[str, str] = {}
 
 
 class StatusProblem(Struct):

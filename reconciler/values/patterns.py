@@ -46,6 +46,7 @@ HOST_NAME = Pattern(
     rf"(?:\*\.)?{_HOST_LABEL}(?:\.{_HOST_LABEL})*",
     "a DNS name of at most 253 characters, '*.' and such a name, or an IP address",
 )
+EXACT_HOST = Pattern(rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})*", "a DNS name of at most 253 characters")
 DNS_NAME = Pattern(
     rf"(?!(?:.*\.)?[0-9]+\Z){_HOST_LABEL}(?:\.{_HOST_LABEL})*", "a DNS name of at most 253 characters, and no address"
 )

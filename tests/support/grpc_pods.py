@@ -26,7 +26,7 @@ class Echo:
     def tell(self, _: bytes, context: grpc.ServicerContext) -> bytes:
         """Answer with what arrived beside the message, and with metadata before and behind."""
         self.peers.add(context.peer())
-        context.send_initial_metadata([("x-before", self.name)])
+        context.send_initial_metadata([("x-before", self.name), ("strict-transport-security", "max-age=1")])
         context.set_trailing_metadata([("x-behind", "trailer"), ("x-bytes-bin", b"\x00\xff")])
         return json.dumps([self.name, dict(context.invocation_metadata())], default=bytes.hex).encode()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from support import objects
-from support.option_examples import EXAMPLES
+from support.option_examples import EXAMPLES, HOST_EXAMPLES
 
 REVISION = "github.com/30x.dispatcher.app.rev"
 FRAGMENTS = (
@@ -83,9 +83,16 @@ def place(options: dict[str, Any]) -> dict[str, Any]:
     return placed
 
 
-options = st.dictionaries(st.sampled_from(sorted(EXAMPLES)), st.none(), max_size=4).flatmap(
-    lambda names: st.fixed_dictionaries({name: mostly(st.sampled_from(EXAMPLES[name]), texts | odd) for name in names})
-)
+def draw_options(examples: dict[str, list[Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    """Draw some options, most of them legal."""
+    return st.dictionaries(st.sampled_from(sorted(examples)), st.none(), max_size=4).flatmap(
+        lambda names: st.fixed_dictionaries(
+            {name: mostly(st.sampled_from(examples[name]), texts | odd) for name in names}
+        )
+    )
+
+
+options = draw_options(EXAMPLES)
 plain_entries = st.fixed_dictionaries(
     {
         "basePath": mostly(base_paths, texts | odd),
@@ -115,8 +122,11 @@ hosts = mostly(
 )
 names = st.sampled_from(["default", "a", "b-1", "x" * 63, "include", "0"])
 shared = mostly(st.lists(names, max_size=3) | st.just(["*"]), odd)
-options = st.fixed_dictionaries({}, optional={"sharedWith": shared, "requireApiKey": mostly(st.booleans(), odd)})
-host_options = mostly(options, odd | st.builds(objects.tls, st.sampled_from(["ssl.crt", "x", ""]), texts))
+ownership = st.fixed_dictionaries({}, optional={"sharedWith": shared, "requireApiKey": mostly(st.booleans(), odd)})
+options_of_hosts = st.tuples(ownership, st.just({}) | draw_options(HOST_EXAMPLES)).map(
+    lambda both: {**both[0], **both[1]}
+)
+host_options = mostly(options_of_hosts, odd | st.builds(objects.tls, st.sampled_from(["ssl.crt", "x", ""]), texts))
 
 
 def write_with_repeats(pairs: list[tuple[str, Any]]) -> str:

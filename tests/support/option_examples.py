@@ -56,8 +56,29 @@ EXAMPLES: dict[str, list[Any]] = {
     "timeouts": [{"read": "1h30m"}, {"connect": "10ms", "send": "24h"}, {"connect": "75s", "read": "1s", "send": "1s"}],
 }
 
+# The same for options of hosts.
+HOST_EXAMPLES: dict[str, list[Any]] = {
+    "http": ["redirect", "serve", "close"],
+    "maintenance": [True, {"retryAfter": "1m"}, {"allow": ["10.0.0.0/8", "::1"]}],
+    "redirect": [
+        {"hostname": "www.example.com", "statusCode": 301},
+        {"scheme": "https", "hostname": "b.example.com", "port": 8443, "path": "/a'b;c"},
+        {"port": 8080},
+    ],
+    "keepPaths": [["/a", "=/foo"], ["/kept/caf%C3%A9", "/", "/.well-known"]],
+    "hsts": [{"maxAge": "17520h", "includeSubDomains": True, "preload": True}, {"maxAge": "0s"}],
+}
+
+# What options of hosts write into a server and its locations.
+HOST_LINES = (
+    r"if \$rest_after",
+    r"add_header Retry-After \$rest_retry always",
+    r"(proxy|grpc)_hide_header Strict-Transport-Security",
+    r"add_header Strict-Transport-Security \$hsts always",
+)
 # What options write into a location, as crossplane reads it. Nothing else may stand there because of an option.
 LINES = (
+    *HOST_LINES,
     # A family of headers is written whole as soon as an option adds to it.
     r"add_header (?!Retry-After \$retry_after ).* always",
     r"(proxy|grpc)_(set|hide)_header .*",

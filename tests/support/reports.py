@@ -76,7 +76,7 @@ def make_small() -> Report:
         "hosts": [
             make_host("shop.example.com", "shop", ["/", "/api"], pods=2),
             make_host("secure.example.com", "shop", ["/", "/keys"], pods=1)
-            | {"tls": {"not_after": "2026-03-10T00:00:00Z", "client": True}},
+            | {"plain": "redirects", "tls": {"not_after": "2026-03-10T00:00:00Z", "client": True}},
             make_host("b.example.com", "team-b", ["/b"], pods=3),
             make_host("waits.example.com", "team-b", ["/w"], pods=0),
         ],
@@ -131,7 +131,8 @@ def make_hostile() -> Report:
 
 def make_host(host: str, namespace: str, paths: list[str], pods: int, pod: str = "web") -> Report:
     """Make a host of a Namespace; each of its paths has `pods` Pods, or answers 503."""
-    return {"host": host, "namespace": namespace, "tls": None, "paths": [
+    told = {"hsts": "8760h"} if "/api" in paths else {}
+    return {"host": host, "namespace": namespace, "plain": "serves", "open": True, "options": told, "tls": None, "paths": [
         {
             "path": path, "namespace": namespace, "access": "open", "target": "/v1" if path == "/api" else None,
             "answer": "Pods" if pods else "503",

@@ -59,7 +59,7 @@ STORY: dict[str, tuple[Ask, ...]] = {
         Ask(_HOST, "/nodejs", 200, _ROLLED, key=_AFTER),
         Ask(_HOST, "/env/a", 200, _ROLLED, key=_AFTER, sent="/nodejs/env/a"),
     ),
-    "012": (_SECURE, Ask("secure.dev", "/", None), Ask("mtls.dev", "/", 400, tls=True)),
+    "012": (_SECURE, Ask("secure.dev", "/", 308), Ask("mtls.dev", "/", 400, tls=True)),
     "013": (
         _TEAM_B,
         Ask("any.b.example.com", "/b", 200, "6msfn dv6l2"),

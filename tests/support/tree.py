@@ -2,16 +2,17 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import crossplane
-from support.option_examples import LINES
+from support.option_examples import HOST_LINES, LINES
 
 from reconciler.rendering.external_checks import find_external_auth
 from reconciler.routing.keys.external_auth import ExternalAuth
 from reconciler.routing.keys.redirect import Redirect
-from reconciler.routing.model import Answer, Location, Match, Routes
+from reconciler.routing.model import Answer, Host, Location, Match, Plain, Routes
 from reconciler.routing.options import find_option
 from reconciler.settings import Settings
 
@@ -53,6 +54,15 @@ def expect_upstreams(routes: Routes) -> dict[str, list[list[str]]]:
 
 
 Server = dict[tuple[str, ...], str]
+# The families of headers of which an option of a host adds one, without what it adds.
+_HIDDEN = "proxy_hide_header Upgrade; proxy_hide_header Proxy-Connection"
+_ADDED = "add_header Upgrade $switched_protocol always"
+SETS = re.compile(r"\$rest_after [0-9]+|\$client_verify \$ssl_client_verify")
+BEGINS = re.compile(
+    r"if \$(scheme|forwarded_proto) = https; set \$hsts max-age=[0-9]+(; includeSubDomains(; preload)?)?"
+    r"|if \$resting_[0-9a-f]{16}; set \$rest_after [0-9]+"
+)
+HEADERS = {"", _ADDED, f"{_HIDDEN}; {_ADDED}"}
 
 
 def read_servers(http: list[dict[str, Any]]) -> dict[str, Server]:
@@ -69,14 +79,27 @@ def read_servers(http: list[dict[str, Any]]) -> dict[str, Server]:
                 assert not servers.keys() & {f"shadow of {name}" for name in names}
                 servers |= {f"shadow of {name}": {("/",): f"return {shadowed}"} for name in names}
                 continue
-            assert set(shapes) <= {"listen", "server_name", "location", "set", "if"}, shapes
+            headers = {"add_header", "proxy_hide_header"}
+            assert set(shapes) <= {"listen", "server_name", "location", "set", "if", *headers}, shapes
             (names,) = [line["args"] for line in lines if line["directive"] == "server_name"]
+            sets = [" ".join(line["args"]) for line in lines if line["directive"] == "set"]
+            assert names == [""] or all(map(SETS.fullmatch, sets)), sets
             (name,) = names
             assert name not in servers
             checks = [read_location([line, *line["block"]]) for line in lines if line["directive"] == "if"]
             asks_regexes = any(line["args"][0] in ("~", "~*") for line in lines if line["directive"] == "location")
-            expected = ["if $misleading; return 400", *(["if $too_long; return 414"] if asks_regexes else [])]
+            begin = next((number for number, one in enumerate(checks) if "misleading" in one), 0)
+            assert all(map(BEGINS.fullmatch, checks[:begin])), checks
+            checks = checks[begin:]
+            moves = ["if $to_https; return 308 https://$host$request_uri"]
+            expected = [
+                "if $misleading; return 400",
+                *(moves if checks[1:2] == moves else []),
+                *(["if $too_long; return 414"] if asks_regexes else []),
+            ]
             assert checks == (expected if name else [])
+            added = read_location([line for line in lines if line["directive"] in headers], HOST_LINES)
+            assert added in HEADERS, added
             servers[name] = {
                 tuple(map(unescape, line["args"])): read_location(line["block"])
                 for line in lines
@@ -86,18 +109,20 @@ def read_servers(http: list[dict[str, Any]]) -> dict[str, Server]:
     return servers
 
 
-def read_location(lines: list[dict[str, Any]]) -> str:
+def read_location(lines: list[dict[str, Any]], of_options: Iterable[str] = LINES) -> str:
     """Write what a location does, without what options write there."""
     written = [" ".join([line["directive"], *map(unescape, line["args"])]) for line in lines]
-    return "; ".join(line for line in written if not any(re.fullmatch(known, line) for known in LINES))
+    return "; ".join(line for line in written if not any(re.fullmatch(known, line) for known in of_options))
 
 
 def expect_servers(routes: Routes, how: Settings) -> dict[str, Server]:
     servers: dict[str, Server] = {"": {("=", how.status_path): "return 200", ("/",): "return 444"}}
     servers |= {f"shadow of {shadow.name}": {("/",): "return 444"} for shadow in routes.shadows if shadow.plain}
     for host in routes.hosts:
-        here = servers[host.name] = {expect_place(location): expect_location(location) for location in host.locations}
-        if not any(location.match is Match.PREFIX and location.path == "/" for location in host.locations):
+        here = servers[host.name] = {expect_place(one): expect_location(one, host) for one in host.locations}
+        if not host.open:
+            here["/",] = expect_rest(host, how)
+        elif not any(location.match is Match.PREFIX and location.path == "/" for location in host.locations):
             here["/",] = "return 404"
         if checked := [
             location
@@ -140,7 +165,24 @@ def expect_place(location: Location) -> tuple[str, ...]:
     return (modifier, path) if modifier else (path,)
 
 
-def expect_location(location: Location) -> str:
+def expect_rest(host: Host, how: Settings) -> str:
+    """Write what the location does that takes all requests but challenges."""
+    values = {option.name: option.value for option in host.options}
+    if host.plain is Plain.CLOSED:
+        return "return 444"
+    rests = ["return 503"] if "maintenance" in values and not values["maintenance"].allow else []
+    moved = values.get("redirect")
+    if not moved:
+        return "; ".join(rests)
+    scheme = "$forwarded_proto" if how.trusted_proxies and not how.proxy_protocol else "$scheme"
+    port = f"$moved_host:{moved.port}" if moved.ports else ""
+    given = [("scheme", moved.scheme), ("host", moved.hostname), ("host", port), ("uri", moved.path)]
+    sets = [("scheme", scheme), ("host", "$host"), ("uri", "$request_uri"), *(one for one in given if one[1])]
+    lines = [f"set $moved_{name} {value}" for name, value in sets]
+    return "; ".join([*rests, *lines, f"return {moved.status} $moved_scheme://$moved_host$moved_uri"])
+
+
+def expect_location(location: Location, host: Host) -> str:
     if location.answer is Answer.CLOSED:
         return "return 403"
     if location.answer is Answer.RESERVED:
@@ -157,7 +199,9 @@ def expect_location(location: Location) -> str:
         redirect = f"try_files /no-pod-is-asked ={wanted.status}; add_header Location {wanted.path}"
         return f"{redirect}; {key}".rstrip("; ")
     if location.answer is Answer.UNAVAILABLE:
-        return f"{key}add_header Retry-After $retry_after always; try_files /no-ready-pod =503"
+        rests = any(option.name == "maintenance" for option in host.options)
+        after = "" if rests else "add_header Retry-After $retry_after always; "
+        return f"{key}{after}try_files /no-ready-pod =503"
     secure = "s" if find_option(location.options, "tls") else ""
     if find_option(location.options, "protocol"):
         return f"{key}grpc_pass grpc{secure}://{location.upstream}"

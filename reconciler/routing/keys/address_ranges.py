@@ -10,8 +10,8 @@ from reconciler.settings import Settings
 from reconciler.values.value import Value
 
 _MOST = 200
-# What a list costs besides its ranges.
-_OF_A_LIST = 9
+# What a list costs besides its ranges, in ranges.
+COST_OF_A_LIST = 9
 
 
 class AddressRanges(Value, frozen=True):
@@ -34,7 +34,7 @@ def _parse(value: Any, what: str, _: Settings) -> AddressRanges:
 
 def _list_ranges(value: AddressRanges) -> Iterator[str]:
     """Name the ranges of a list, and what the list itself costs."""
-    yield from (f"{value.digest} {number}" for number in range(len(value.ranges) + _OF_A_LIST))
+    yield from (f"{value.digest} {number}" for number in range(len(value.ranges) + COST_OF_A_LIST))
 
 
 def _list_variables(value: AddressRanges) -> Iterator[str]:

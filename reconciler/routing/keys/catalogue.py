@@ -1,4 +1,4 @@
-"""Catalogue: all keys of a path's options, in the order in which a request meets them."""
+"""Catalogue: all keys of a host's and of a path's options, in the order in which a request meets them."""
 
 from reconciler.routing.keys import (
     address_ranges,
@@ -7,7 +7,12 @@ from reconciler.routing.keys import (
     buffering,
     cors,
     external_auth,
+    host_redirect,
+    hsts,
+    http,
+    keep_paths,
     load_balancing,
+    maintenance,
     max_request_body,
     max_response_headers,
     pod_tls,
@@ -47,6 +52,14 @@ _KEYS = (
     retry.KEY,
 )
 PATH_KEYS: dict[str, Key] = {key.name: key for key in _KEYS}
+_OF_HOSTS = (
+    http.KEY,
+    maintenance.KEY,
+    host_redirect.KEY,
+    keep_paths.KEY,
+    hsts.KEY,
+)
+HOST_KEYS: dict[str, Key] = {key.name: key for key in _OF_HOSTS}
 
 _PROTECTING = frozenset(key.name for key in _KEYS if key.kind is Kind.PROTECTION)
 

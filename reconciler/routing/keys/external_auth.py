@@ -66,6 +66,13 @@ class ExternalAuth(Value, frozen=True):
         return ", ".join(filter(None, [*parts, *(one.header for one in self.identities)]))
 
 
+def list_asked(options: Options) -> Iterator[Authoriser]:
+    """List who decides about requests to a path with these options on one host."""
+    for option in options:
+        if isinstance(option.value, ExternalAuth):
+            yield from option.value.authorisers
+
+
 def _parse(value: Any, what: str, settings: Settings) -> ExternalAuth:
     names = partial(_parse_headers, settings=settings)
     given = parse_object(value, what, {"path": _parse_path, "signInPath": _parse_path, "responseHeaders": names})

@@ -33,10 +33,11 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key of a path's entry; a dot in its name stands for an object around it.
+    """A key of a path's entry, or of a host's options; a dot in its name stands for an object around it.
 
-    `parse` gets the value, its place for messages, and the settings; it raises Refused for a bad value, and gives None
-    for one that says what holds without the key. `resolve` replaces a reference by what the routing Secret holds.
+    `parse` gets the value, its place for messages, and the settings; it gives None for a value that says what holds
+    without the key, and raises Refused for a bad one, in whose place `instead` counts, if it is given. `resolve`
+    replaces a reference by what the routing Secret holds.
     `check_others` gets the value, its place and the names of all keys of the entry; it raises Refused if the value
     cannot stand beside another key. `passing` is True if the key says how nginx talks to Pods, which then holds also
     for what nginx asks them itself. `needs_pods` is False for what counts on a path without a ready Pod too.
@@ -65,6 +66,7 @@ class Key:
     list_variables: Callable[[Any], Iterable[str]] = lambda _: ()
     count_certificates: Callable[[Any], int] = lambda _: 0
     resolve: Callable[[Any, str, SecretFields | None], Value] | None = None
+    instead: Value | None = None
     check_others: Callable[[Any, str, Collection[str]], None] = lambda *_: None
     list_headers: Callable[[Any], Iterable[str]] = lambda _: ()
     list_secret_files: Callable[[Any], Iterable[tuple[str, bytes]]] = lambda _: ()
@@ -73,3 +75,8 @@ class Key:
     def outer(self) -> str:
         """The name of the member of an entry that holds the key."""
         return self.name.partition(".")[0]
+
+    @property
+    def effect(self) -> str:
+        """What a bad value does, as the end of a sentence."""
+        return f"it counts as {self.instead}" if self.instead else self.kind.effect

@@ -33,6 +33,15 @@ class ResponseHeaders(Value, frozen=True):
         """The headers that nginx writes."""
         return (*self.set, *self.add)
 
+    def leave_out(self, header: str) -> "ResponseHeaders":
+        """Give the same without what it says about one header."""
+        wanted = header.lower()
+        return ResponseHeaders(
+            set=tuple(one for one in self.set if one.name.lower() != wanted),
+            add=tuple(one for one in self.add if one.name.lower() != wanted),
+            remove=tuple(name for name in self.remove if name.lower() != wanted),
+        )
+
 
 def _parse(value: Any, what: str, _: Settings) -> ResponseHeaders:
     return ResponseHeaders(**parse_changes(value, what, ("set", "add", "remove"), is_of_answers))

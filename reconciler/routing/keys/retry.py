@@ -9,7 +9,7 @@ from reconciler.settings import Settings
 from reconciler.values.value import Value
 
 _MOST = 3
-_CODES = (429, 500, 502, 503, 504)
+_CODES = (404, 429, 500, 502, 503, 504)
 
 
 class Retry(Value, frozen=True):

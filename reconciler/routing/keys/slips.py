@@ -1,6 +1,7 @@
-"""Slips: unknown keys of an entry that were probably meant to protect its path."""
+"""Slips: unknown keys of an entry, a host or its ssl that were probably meant to protect it."""
 
 import re
+from collections.abc import Iterable
 
 from reconciler.routing.keys.catalogue import PATH_KEYS
 
@@ -23,15 +24,43 @@ _OF_OTHERS = {
     "proxysslsecret": "tls", "proxysslverify": "tls", "proxysslname": "tls", "proxysslservername": "tls",
     "securebackends": "tls", "ssl": "tls", "https": "tls", "cacertificate": "tls", "insecureskipverify": "tls",
 }  # fmt: skip
+_CLIENT_CERTIFICATE = "ssl.clientCertificate"
+# The same for what protects a host, and for what stands in its `ssl`.
+_OF_HOSTS = {
+    "tls": "ssl", "https": "ssl", "certificate": "ssl", "certificatekey": "ssl", "tlssecret": "ssl",
+    "clientcertificate": _CLIENT_CERTIFICATE, "mtls": _CLIENT_CERTIFICATE, "apikey": "requireApiKey",
+}  # fmt: skip
+_OF_SSL = frozenset({"ca", "cacertificate", "clientca", "clientcert", "clientcertificates", "mtls", "verifyclient"})
 
 
 def find_meant(name: str) -> str | None:
     """Give the protecting key that a key was probably meant for; None for any other key."""
-    bare = re.sub(r"[-_. ]", "", name.rpartition("/")[2]).casefold()
+    bare = _strip(name)
     if bare in _OF_OTHERS:
         return _OF_OTHERS[bare]
     protecting = dict.fromkeys(key.outer for key in PATH_KEYS.values() if key.kind.closes)
-    return next((known for known in protecting if is_one_edit(bare, known.casefold())), None)
+    return _find_near(bare, protecting)
+
+
+def find_meant_of_host(name: str) -> str | None:
+    """Give the same for an unknown key of a host; a path's option was meant to protect all its paths."""
+    bare = _strip(name)
+    return _OF_HOSTS.get(bare) or _find_near(bare, ("ssl", "requireApiKey")) or find_meant(name)
+
+
+def find_meant_of_ssl(name: str) -> str | None:
+    """Give the same for an unknown key of a host's `ssl`, without which it would be served to everyone."""
+    bare = _strip(name)
+    return _CLIENT_CERTIFICATE if bare in _OF_SSL or _find_near(bare, ("clientCertificate",)) else None
+
+
+def _strip(name: str) -> str:
+    """Leave out what names of the same words differ in: a prefix, case, and what stands between the words."""
+    return re.sub(r"[-_. ]", "", name.rpartition("/")[2]).casefold()
+
+
+def _find_near(bare: str, known: Iterable[str]) -> str | None:
+    return next((one for one in known if is_one_edit(bare, one.casefold())), None)
 
 
 def is_one_edit(one: str, other: str) -> bool:
