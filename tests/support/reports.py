@@ -131,8 +131,8 @@ def make_hostile() -> Report:
 
 def make_host(host: str, namespace: str, paths: list[str], pods: int, pod: str = "web") -> Report:
     """Make a host of a Namespace; each of its paths has `pods` Pods, or answers 503."""
-    told = {"hsts": "8760h"} if "/api" in paths else {}
-    return {"host": host, "namespace": namespace, "plain": "serves", "open": True, "options": told, "tls": None, "paths": [
+    head = {"host": host, "namespace": namespace, "plain": "serves", "open": True, "tls": None}
+    return {**head, "options": {"hsts": "8760h"} if "/api" in paths else {}, "paths": [
         {
             "path": path, "namespace": namespace, "access": "open", "target": "/v1" if path == "/api" else None,
             "answer": "Pods" if pods else "503",
