@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -86,25 +87,27 @@ def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return ambiguous
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a JSON object may hold: its known keys, and the object in words.
+
+    Of a key that `is_read_elsewhere` nothing is told here. `find_meant` gives the protecting key that an unknown one
+    was probably meant for: it spoils the object.
+    """
+
+    known: tuple[str, ...]
+    expected: str
+    is_read_elsewhere: Callable[[str], bool] = lambda _: False
+    find_meant: Callable[[str], str | None] = lambda _: None
+
+
 class Members:
     """The members of one JSON object. `faults` are all that were found; it is `sound` if none of them spoils it."""
 
-    def __init__(
-        self,
-        value: object,
-        what: str,
-        known: tuple[str, ...],
-        expected: str,
-        is_read_elsewhere: Callable[[str], bool] = lambda _: False,
-        find_meant: Callable[[str], str | None] = lambda _: None,
-    ) -> None:
-        """Begin to read an object with these known keys. Refused if it is not an object.
-
-        Of a key that is read elsewhere nothing is told here. `find_meant` gives the protecting key that an unknown one
-        was probably meant for: it spoils the object.
-        """
+    def __init__(self, value: object, what: str, layout: Layout) -> None:
+        """Begin to read an object of this layout. Refused if it is not an object."""
         if not isinstance(value, dict):
-            raise Refused(what, f"is {name_type(value)}", expected)
+            raise Refused(what, f"is {name_type(value)}", layout.expected)
         if len(value) > _MOST_KEYS:  # each unknown key is compared with the known ones
             raise Refused(what, f"has {len(value)} keys", f"at most {_MOST_KEYS} keys")
         self.faults: list[Fault] = []
@@ -112,14 +115,15 @@ class Members:
         self.value = value
         self._what = what
         repeated = value.repeated if isinstance(value, Ambiguous) else ()
-        for key in islice((key for key in repeated if not is_read_elsewhere(key)), _MOST_FAULTS + 1):
+        for key in islice((key for key in repeated if not layout.is_read_elsewhere(key)), _MOST_FAULTS + 1):
             self.spoil(Fault(f"{what}.{excerpt(key)}", "appears twice", "each key once"))
-        for key in (key for key in value if key not in known and not is_read_elsewhere(key)):
-            place, meant = f"{what}.{excerpt(key)}", find_meant(key)
+        for key in (key for key in value if key not in layout.known and not layout.is_read_elsewhere(key)):
+            place, meant = f"{what}.{excerpt(key)}", layout.find_meant(key)
             if meant:
                 self.spoil(Fault(place, f"may be meant for {meant}", f"{meant}, or no such key"))
             else:
-                self.faults.append(Fault(place, "is an unknown key and is ignored", f"one of {', '.join(known)}"))
+                expected = f"one of {', '.join(layout.known)}"
+                self.faults.append(Fault(place, "is an unknown key and is ignored", expected))
 
     def spoil(self, fault: Fault) -> None:
         """Note a fault because of which the whole object cannot be used."""

@@ -6,6 +6,7 @@ from typing import Any
 from reconciler.routing.annotations import (
     Ambiguous,
     Fault,
+    Layout,
     Members,
     Refused,
     check_number,
@@ -25,8 +26,11 @@ from reconciler.values.patterns import DATA_KEY, DNS_LABEL, HOST_NAME
 from reconciler.values.value import Value
 
 _KEYS = ("ssl", "sharedWith", "requireApiKey")
-_KNOWN = (*_KEYS, *HOST_OPTION_NAMES)
 _SSL_KEYS = ("certificate", "certificateKey", "clientCertificate")
+_HOST = Layout(
+    (*_KEYS, *HOST_OPTION_NAMES), "an object, such as {}", HOST_OPTION_NAMES.__contains__, find_meant_of_host
+)
+_SSL = Layout(_SSL_KEYS, f"an object with {', '.join(_SSL_KEYS)}", find_meant=find_meant_of_ssl)
 EVERYONE = "*"
 MOST_SHARED = 100
 _SHARED = f'an array of at most {MOST_SHARED} names of Namespaces, or ["{EVERYONE}"]'
@@ -95,9 +99,7 @@ def _parse_options(host: str, what: str, options: Any, settings: Settings | None
     """Parse the options of a host. What protects it never falls away: at worst the host is broken."""
     try:
         given = {} if options is None else options
-        members = Members(
-            given, what, _KNOWN, "an object, such as {}", HOST_OPTION_NAMES.__contains__, find_meant_of_host
-        )
+        members = Members(given, what, _HOST)
     except Refused as refused:
         faults.append(refused.fault)
         return HostOptions(host, broken=True)
@@ -116,7 +118,7 @@ def _parse_options(host: str, what: str, options: Any, settings: Settings | None
 
 def _parse_ssl(value: Any, what: str, outer: Members) -> TlsFields | None:
     """Parse the references of `ssl`. All faults in it are those of the object around it."""
-    members = Members(value, what, _SSL_KEYS, f"an object with {', '.join(_SSL_KEYS)}", find_meant=find_meant_of_ssl)
+    members = Members(value, what, _SSL)
     parse = partial(_parse_reference, outer=members)
     certificate = members.require("certificate", parse, "both certificate and certificateKey")
     key = members.require("certificateKey", parse, "both certificate and certificateKey")
@@ -132,7 +134,7 @@ def _parse_reference(value: Any, what: str, outer: Members) -> str:
         if not isinstance(found, dict):
             found = None
             break
-        members = Members(found, what, (step,), _REFERENCE)
+        members = Members(found, what, Layout((step,), _REFERENCE))
         outer.take_over(members)
         found = found.get(step)
     if not isinstance(found, str) or not DATA_KEY.accepts(found):

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from reconciler.routing.annotations import (
     Fault,
+    Layout,
     Members,
     Refused,
     check_number,
@@ -32,7 +33,7 @@ from reconciler.values.value import Value
 
 HEAVIEST = 1_000_000
 _KEYS = ("basePath", "containerPort", "targetPath", "weight")
-_KNOWN = (*_KEYS, *OPTION_NAMES)
+_ENTRY = Layout((*_KEYS, *OPTION_NAMES), "an object with basePath and containerPort", is_option)
 _PATH = "a string, an absolute path"
 _PORT = "the number or the name of a port that a container of the Pod declares"
 _MOST_UNBOUNDED = 2
@@ -70,7 +71,7 @@ def parse_paths(
         for number, raw in enumerate(read_json(text, list, "array of entries")):
             what = f"[{number}]"
             try:
-                members = Members(raw, what, _KNOWN, "an object with basePath and containerPort", is_option)
+                members = Members(raw, what, _ENTRY)
             except Refused as refused:
                 faults.append(refused.fault)
             else:
