@@ -24,7 +24,6 @@ from websockets.sync.client import connect
 from reconciler.nginx.program import check_tree
 
 Start = Callable[..., Router]
-Capture = pytest.CaptureFixture[str]
 VALIDATOR = Draft202012Validator(json.loads((Path(__file__).parents[1] / "docs/access-log.schema.json").read_text()))
 SECURE = "secure.dev"
 COMBINED = re.compile(
@@ -36,17 +35,16 @@ COMBINED = re.compile(
 
 
 class Reader:
-    """Reads the access log of one test from the descriptor that nginx's reader inherited."""
+    """Reads the access log of one test from the file that nginx's reader inherited as its standard output."""
 
-    def __init__(self, capture: Capture) -> None:
-        self._capture = capture
-        self.text = ""
+    text = ""
 
     def wait_for(self, number: int) -> list[str]:
         """Wait until this number of lines has come since the start, and give all of them."""
 
         def came() -> bool:
-            self.text += self._capture.readouterr().out
+            # Opened anew and only read: `capfd.readouterr` empties the file, and would lose what comes as it does so.
+            self.text = Path("/proc/self/fd/1").read_text()
             return self.text.count("\n") >= number
 
         wait_until(came, lambda: self.text)
@@ -65,8 +63,9 @@ class Reader:
 
 
 @pytest.fixture
-def reader(capfd: Capture) -> Reader:
-    return Reader(capfd)
+def reader(capfd: pytest.CaptureFixture[str]) -> Reader:
+    """Read what comes to standard output, which `capfd` makes a file."""
+    return Reader()
 
 
 def serve(router: Router, authority: Authority, ip: str) -> None:
