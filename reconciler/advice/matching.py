@@ -11,11 +11,10 @@ from reconciler.routing.sharing import list_wildcards
 
 # The same expressions as in nginx.conf.j2, which says what they are for.
 MISLEADING = (
-    r"^/(?:/|\x5c|%2f|%5c)",
-    r"^[^?]*(?:/|\x5c|%2f|%5c)(?:[.]|%2e){1,2}(?:[/;?#\x5c]|%2f|%5c|%3b|%3f|%23|$)",
-    r"^[^?]*#",
+    r"^(?:/(?:/|\x5c|%2f|%5c)|(?:/(?![.\x5c%])[^/\x5c%#?]*+)*+[^?]*"
+    r"(?:(?:/|\x5c|%2f|%5c)(?:[.]|%2e){1,2}(?:[/;?#\x5c]|%2f|%5c|%3b|%3f|%23|$)|#))"
 )
-_MISLEADING = re.compile("|".join(MISLEADING), re.IGNORECASE)
+_MISLEADING = re.compile(MISLEADING, re.IGNORECASE)
 _MALFORMED = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
 _LONGEST_WITH_REGEX = 1024
 # What nginx encodes when it writes a path that it had decoded: https://nginx.org/en/CHANGES, 1.21.1
