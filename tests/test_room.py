@@ -78,15 +78,15 @@ def test_idle_connections_are_shared(numbers: dict[str, int], connections: int) 
     room = count_room(connections)
     assert sum(kept[name] * number for name, number in numbers.items()) <= room <= connections * 3 / 4
     for name, number in numbers.items():
-        assert kept[name] >= min(16, room // len(numbers) // number)
-    if sum(16 * number for number in numbers.values()) <= room:
-        assert set(kept.values()) <= {16}
+        assert kept[name] >= min(64, room // len(numbers) // number)
+    if sum(64 * number for number in numbers.values()) <= room:
+        assert set(kept.values()) <= {64}
 
 
 def test_shares_by_example() -> None:
     """What a small Namespace does not need is for the large ones."""
-    assert share_room({"small": 1, "large": 60, "larger": 200}, 4096) == {"small": 16, "large": 16, "larger": 10}
-    assert share_room({"small": 1, "large": 100, "larger": 200}, 1024) == {"small": 16, "large": 3, "larger": 1}
+    assert share_room({"small": 1, "large": 60, "larger": 200}, 4096) == {"small": 64, "large": 25, "larger": 7}
+    assert share_room({"small": 1, "large": 100, "larger": 200}, 1024) == {"small": 64, "large": 3, "larger": 1}
     assert share_room({}, 2048) == {}
 
 

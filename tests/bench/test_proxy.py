@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import h2.connection
 import h2.events
@@ -47,6 +48,11 @@ http {{
         listen 127.0.0.1:{port}; root {root};
         location / {{ return 200 "ok"; }}
         location = /large {{ }}
+        # It reads the body before it answers.
+        location = /body {{
+            client_body_buffer_size 2m; proxy_pass_request_body off; proxy_set_header Content-Length "";
+            proxy_pass http://127.0.0.1:{port}/;
+        }}
     }}
 }}"""
 # What every proxy does: HTTP/1.1 and kept connections to the Pod, and upgrades to WebSocket.
@@ -101,19 +107,22 @@ def proxies(tmp_path: Path, nginx_binary: str, authority: Authority) -> Iterator
     """Make both proxies, and run the Pod behind them."""
     root = tmp_path / "pod"
     root.mkdir()
-    (root / "large").write_bytes(_LARGE)
     certificate, key = authority.issue(HOST)
     (root / "certificate").write_bytes(certificate)
     (root / "key").write_bytes(key)
     made = {name: Proxy(tmp_path / name, free_port(), free_port()) for name in ("rendered", "minimal")}
     pod_port, held = free_port(), free_port()
-    (root / "nginx.conf").write_text(_POD.format(port=pod_port, root=root))
     minimal = made["minimal"]
     minimal.folder.mkdir()
     ports = {"plain": minimal.plain, "secure": minimal.secure, "pod": pod_port, "held": held}
     (minimal.folder / "nginx.conf").write_text(_MINIMAL.format(**ports, host=HOST, root=root))
     _render(made["rendered"], nginx_binary, {"ssl_crt": certificate, "ssl_key": key}, {"/": pod_port, "/held": held})
     with ExitStack() as stack:
+        # nginx's worker is another user, who must reach the file.
+        files = Path(stack.enter_context(TemporaryDirectory()))
+        files.chmod(0o755)
+        (files / "large").write_bytes(_LARGE)
+        (root / "nginx.conf").write_text(_POD.format(port=pod_port, root=files))
         stack.enter_context(_hold_upgrades(held))
         stack.enter_context(Proxy(root, pod_port, pod_port).run(nginx_binary))
         yield made
@@ -243,7 +252,7 @@ TRAFFIC = {
     "small over TLS": (Kept("GET /api/users?id=7", secure=True), 100),
     "small over HTTP/2": (Multiplexed(), 40),
     "answer of 1 MiB": (Kept("GET /large"), 2),
-    "body of 1 MiB": (Kept("PUT /api", _LARGE), 2),
+    "body of 1 MiB": (Kept("PUT /body", _LARGE), 2),
 }
 
 
