@@ -1,7 +1,6 @@
 """The objects of one kind, as an API server lists them; they are read again only if the collection has changed."""
 
 from collections.abc import Mapping
-from functools import partial
 from http import HTTPStatus
 from typing import Any, Generic
 
@@ -10,6 +9,7 @@ import requests
 from pykube.query import Query
 
 from reconciler.cluster.answers import FAILURES, PROTOBUF, StatusError, is_protobuf, send_with_newest
+from reconciler.cluster.bodies import read_pieces
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.pages import Item, Page, PageError, Pages
 from reconciler.cluster.protobuf_pages import ProtobufPages
@@ -19,7 +19,6 @@ from reconciler.values.messages import find_reason
 
 _Known = Mapping[tuple[str | None, str], Item]
 _MOST_PAGES = 10_000
-_PIECE = 1 << 20  # bytes of a body that are read at a time: little memory beside the decoded objects
 # No object has this name, phase or type. A filter for it gives an empty List with the version of the whole collection.
 _NOBODY = "-"
 # A List in one Namespace has the version of all Namespaces' objects too. For a name in it the API server looks for one
@@ -149,7 +148,7 @@ class Collection(Generic[Item]):
                 if response.status_code != HTTPStatus.OK:
                     raise StatusError(response)
                 pages = self._protobuf_pages if is_protobuf(response) else self._pages
-                return pages.read(iter(partial(response.raw.read, _PIECE, decode_content=True), b""), known)
+                return pages.read(read_pieces(response.raw), known)
         except PageError as error:
             raise ClusterError(f"list {self._name}: {error}") from None
         except TimeoutError:

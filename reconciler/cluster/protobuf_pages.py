@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Any, Generic
 
 import msgspec
@@ -22,7 +22,6 @@ _TYPE, _RAW, _ENCODING = 1, 2, 3  # the fields of runtime.Unknown
 _METADATA, _ITEM = 1, 2  # the fields of each List
 _LONGEST_VARINT = 10
 _LONGEST = 1 << 26  # bytes of an item; etcd stores no object that is as long
-_DIGEST_SIZE = 16
 
 
 class ProtobufPages(Generic[Item]):
@@ -78,7 +77,7 @@ class ProtobufPages(Generic[Item]):
                 built = _build("ListMeta", _decode(self._messages["ListMeta"], content))
                 metadata = Metadata(built.get("resourceVersion") or "", built.get("continue"))
             elif number == _ITEM:
-                digest = blake2b(content, digest_size=_DIGEST_SIZE).digest()
+                digest = sha256(content).digest()
                 item = self._known.get(digest) or self._read_item(content, known, page)
                 if item:
                     self._seen[digest] = item
