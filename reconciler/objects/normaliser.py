@@ -3,12 +3,10 @@
 import math
 from collections.abc import Iterable
 from functools import partial
-from hashlib import blake2b
 from operator import attrgetter, itemgetter
 
-import msgspec
-
 from reconciler.objects import listing as kubernetes
+from reconciler.objects.digests import digest_namespace, digest_snapshot, write_object
 from reconciler.objects.listing import Listing
 from reconciler.objects.readiness import find_unreadiness, is_over
 from reconciler.objects.snapshot import Namespace, Pod, Port, Probe, Secret, Snapshot
@@ -16,8 +14,6 @@ from reconciler.settings import Settings
 from reconciler.values.decoding import decode_base64
 from reconciler.values.memo import Memo
 from reconciler.values.value import Value
-
-_DIGEST_SIZE = 32
 
 
 class _Group(Value, frozen=True):
@@ -55,9 +51,8 @@ class Normaliser:
         }
         parts = self._groups.round(groups).values()
         strays = tuple(sorted(name for name, left in pods.items() if self._is_any_routable(left.values())))
-        digest = blake2b(b"".join(part.digest for part in parts), digest_size=_DIGEST_SIZE)
-        digest.update(msgspec.msgpack.encode(strays))
-        return Snapshot(tuple(part.namespace for part in parts), strays, digest.digest())
+        digest = digest_snapshot((part.digest for part in parts), strays)
+        return Snapshot(tuple(part.namespace for part in parts), strays, digest)
 
     def _is_any_routable(self, pods: Iterable[kubernetes.Pod]) -> bool:
         return any(_read_paths(pod, self._settings) for pod in pods)
@@ -80,7 +75,7 @@ def _normalise_group(group: _Group, settings: Settings) -> _Part:
         ),
         terminating=metadata.deletion_timestamp is not None,
     )
-    return _Part(namespace, blake2b(msgspec.msgpack.encode(namespace), digest_size=_DIGEST_SIZE).digest())
+    return _Part(namespace, digest_namespace(write_object(namespace)))
 
 
 def _normalise_secret(secret: kubernetes.Secret) -> Secret:
