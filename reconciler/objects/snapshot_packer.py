@@ -1,0 +1,143 @@
+"""From a Snapshot to what is published: a pointer and shards. What did not change is not packed again.
+
+How parts fall into shards depends on the Snapshot alone, not on what was published before: two publishers that take
+over from each other write the same shards. All parts in the order of their keys are one shard if they fit. If they do
+not, they are divided at the first bit in which their keys differ, and each half is treated in the same way. So a change
+of size divides or joins shards at one place, and all others stay.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from operator import attrgetter
+
+import msgspec
+
+from reconciler.objects.digests import digest_namespace, digest_snapshot, write_object
+from reconciler.objects.published import (
+    PART_SIZE,
+    Part,
+    Pointer,
+    PublishedError,
+    fits_a_shard,
+    name_shard,
+    pack_shard,
+    write_pointer,
+)
+from reconciler.objects.snapshot import Namespace, Snapshot
+from reconciler.values.memo import Memo
+from reconciler.values.messages import excerpt
+from reconciler.values.value import Value
+
+_BY_KEY = attrgetter("key")
+
+
+class Publication(Value, frozen=True):
+    """What is to be published: the pointer, and the packed shards by name. Shards are stored before the pointer."""
+
+    digest: bytes
+    pointer: bytes
+    shards: dict[str, bytes]
+
+
+class _Unit(Value, frozen=True):
+    """A part as it is written, and its key."""
+
+    key: bytes
+    written: bytes
+
+
+class _Cut(Value, frozen=True):
+    """A Namespace as units, and its digest."""
+
+    units: tuple[_Unit, ...]
+    digest: bytes
+
+
+class _Shard(Value, frozen=True):
+    name: str
+    packed: bytes
+
+
+class SnapshotPacker:
+    """Packs the Snapshots of one publisher. It holds what it packed last: about twice the bytes of the Snapshot."""
+
+    def __init__(self) -> None:
+        self._cuts = Memo(_cut)
+        self._shards = Memo(_pack)
+
+    def pack(self, snapshot: Snapshot) -> Publication:
+        """Pack a Snapshot. Equal Snapshots give equal bytes, whatever was packed before.
+
+        The digest is that of the content, which a Namespace that is kept or held changes too. PublishedError if
+        something is in it twice or not in order, if it takes too many shards, or if it has the default server's pair:
+        that belongs to the router that serves it, not to all who may read what is published.
+        """
+        _check(snapshot)
+        cuts = self._cuts.round({namespace.name: namespace for namespace in snapshot.namespaces})
+        units = [unit for cut in cuts.values() for unit in cut.units]
+        units += (_write(Part(name, "", 0, 1, b"")) for name in snapshot.strays)
+        units.sort(key=_BY_KEY)
+        packed = self._shards.round({shard[0].key.hex(): shard for shard in _divide(units)}).values()
+        digest = digest_snapshot((cut.digest for cut in cuts.values()), snapshot.strays)
+        pointer = write_pointer(Pointer(digest, tuple(shard.name for shard in packed)))
+        return Publication(digest, pointer, {shard.name: shard.packed for shard in packed})
+
+
+def _check(snapshot: Snapshot) -> None:
+    """Check that readers can read what this Snapshot becomes."""
+    if snapshot.default_pair:
+        raise PublishedError("the default server's certificate and key are not published")
+    names = [namespace.name for namespace in snapshot.namespaces]
+    if not _rise(names) or not _rise(snapshot.strays) or not set(names).isdisjoint(snapshot.strays):
+        raise PublishedError("a Namespace is in the Snapshot twice, or not in order")
+
+
+def _rise(names: Sequence[str]) -> bool:
+    return all(before < after for before, after in pairwise(names))
+
+
+def _cut(namespace: Namespace) -> _Cut:
+    if not _rise([pod.name for pod in namespace.pods]):
+        raise PublishedError(f"Namespace {excerpt(namespace.name)} has a Pod twice, or not in order")
+    content = write_object(namespace)
+    if len(content) <= PART_SIZE:
+        units = [_write(Part(namespace.name, "", 0, 1, content))]
+    else:
+        head = write_object(msgspec.structs.replace(namespace, pods=()))
+        units = [*_cut_record(namespace.name, "", head)]
+        for pod in namespace.pods:
+            units += _cut_record(namespace.name, pod.name, write_object(pod))
+    return _Cut(tuple(units), digest_namespace(content))
+
+
+def _cut_record(namespace: str, pod: str, content: bytes) -> Iterator[_Unit]:
+    places = range(0, len(content), PART_SIZE)
+    for number, place in enumerate(places):
+        yield _write(Part(namespace, pod, number, len(places), content[place : place + PART_SIZE]))
+
+
+def _write(part: Part) -> _Unit:
+    return _Unit(part.key, msgspec.msgpack.encode(part))
+
+
+def _divide(units: Sequence[_Unit]) -> Iterator[tuple[_Unit, ...]]:
+    """Divide units, in the order of their keys, until each shard fits; there is no shard without units."""
+    if len(units) > 1 and not fits_a_shard(sum(len(unit.written) for unit in units)):
+        middle = bisect_left(units, _find_border(units[0].key, units[-1].key), key=_BY_KEY)
+        yield from _divide(units[:middle])
+        yield from _divide(units[middle:])
+    elif units:
+        yield tuple(units)
+
+
+def _find_border(first: bytes, last: bytes) -> bytes:
+    """Give the least key that has the bits of `last` up to the first one in which two keys differ."""
+    high = int.from_bytes(last)
+    bit = (int.from_bytes(first) ^ high).bit_length() - 1
+    return (high >> bit << bit).to_bytes(len(last))
+
+
+def _pack(units: tuple[_Unit, ...]) -> _Shard:
+    packed = pack_shard([unit.written for unit in units])
+    return _Shard(name_shard(packed), packed)
