@@ -1,5 +1,6 @@
 """Packing: what is read is what was packed, and a change of one Namespace changes as few shards as it can."""
 
+import base64
 import random
 from operator import attrgetter
 
@@ -15,7 +16,15 @@ from support.publishing import change, make_namespace, make_pods, make_snapshot,
 
 from reconciler.disk.recordings import read_recordings
 from reconciler.objects.digests import digest_namespace, digest_snapshot, write_object
-from reconciler.objects.published import PACKED_SIZE, PART_SIZE, SHARD_SIZE, Part, PublishedError
+from reconciler.objects.published import (
+    PACKED_SIZE,
+    PART_SIZE,
+    PIECE_SIZE,
+    SHARD_SIZE,
+    SHARD_WEIGHT,
+    Part,
+    PublishedError,
+)
 from reconciler.objects.snapshot import KeptPair, Namespace, PemPair, Pod, Secret, Snapshot
 from reconciler.objects.snapshot_packer import SnapshotPacker
 from reconciler.objects.snapshot_reader import SnapshotReader
@@ -179,7 +188,7 @@ def test_outgrowing_changes_the_shard_that_grew(ten_thousand: Snapshot) -> None:
     assert read_again(after).namespaces == grown.namespaces
 
 
-@pytest.mark.parametrize("size", [PART_SIZE - 500, PART_SIZE, SHARD_SIZE, 1 << 20, 3 << 20])
+@pytest.mark.parametrize("size", [PIECE_SIZE - 500, PIECE_SIZE, SHARD_WEIGHT, PART_SIZE, 1 << 20, 3 << 20])
 def test_what_does_not_shrink(size: int) -> None:
     """Secrets and Pods of random bytes come back, also those that are larger than a shard; no shard is too large."""
     noise = random.Random(size)
@@ -187,7 +196,23 @@ def test_what_does_not_shrink(size: int) -> None:
     pod = Pod("a", "web", 1.0, "", noise.randbytes(size).hex(), (), "", "")
     snapshot = seal(make_namespace("a", secret=secret, pods=(pod,)), make_namespace("b", pods=make_pods("b", 3)))
     publication = pack(snapshot)
-    assert max(map(len, publication.shards.values())) <= PACKED_SIZE < 1 << 20
+    assert max(map(len, publication.shards.values())) <= SHARD_WEIGHT < PACKED_SIZE < 1 << 20
+    assert read_again(publication) == snapshot
+
+
+def test_keys_and_certificates() -> None:
+    """Shards of Namespaces with keys and certificates of their own are small too, and half full or more on average."""
+    noise = random.Random(13)
+    fields = ("api-key", "tls.crt", "tls.key")
+    secrets = [
+        Secret(f"n-{number}", "routing", tuple((field, base64.encodebytes(noise.randbytes(1_500))) for field in fields))
+        for number in range(300)
+    ]
+    snapshot = seal(*(make_namespace(secret.namespace, secret=secret) for secret in secrets))
+    publication = pack(snapshot)
+    sizes = list(map(len, publication.shards.values()))
+    assert max(sizes) <= SHARD_WEIGHT
+    assert sum(sizes) / len(sizes) > SHARD_WEIGHT / 2
     assert read_again(publication) == snapshot
 
 

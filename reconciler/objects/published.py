@@ -12,14 +12,21 @@ from reconciler.values.value import Value
 
 # It is raised whenever the layout below changes, or a field of snapshot.py that is written.
 VERSION = 1
-# Bytes that a shard unpacks to at most. Keys and certificates do not shrink, so a packed shard can be as large: half of
-# what a Secret may hold. An API server answers 422 above 1 MiB of data, and 413 above 3 MiB of request. Larger shards
-# would be more bytes for each reader after a change; smaller ones more requests.
+# Bytes that a shard unpacks to at most, and bytes that its parts take together if each is packed on its own. Pods
+# shrink to a twentieth, and the first limit counts; keys and certificates hardly shrink, and the second counts. Larger
+# shards would be more bytes for each reader after a change; smaller ones more requests, and a longer pointer.
 SHARD_SIZE = 1 << 19
-# zlib adds at most 5 bytes to each 16 KiB that do not shrink, and a frame: https://www.zlib.net/zlib_tech.html
-PACKED_SIZE = SHARD_SIZE + (1 << 10)
-# Bytes of a record in one part. Two parts of this size fit into a shard, so most shards are at least half full.
+SHARD_WEIGHT = 1 << 16
+# Bytes that a packed shard has at most. It has fewer than its parts have on their own, but zlib does not promise that.
+# It is a quarter of what a Secret may hold: an API server answers 422 above 1 MiB of data, and 413 above 3 MiB of
+# request.
+PACKED_SIZE = 1 << 18
+# A record is one part up to these limits: two of them fit into a shard, so that most shards are half full or more.
 PART_SIZE = SHARD_SIZE // 2 - (1 << 10)
+PART_WEIGHT = SHARD_WEIGHT // 2
+# Bytes of a piece of a larger record: zlib adds at most 5 bytes to each 16 KiB that do not shrink, and a frame:
+# https://www.zlib.net/zlib_tech.html
+PIECE_SIZE = PART_WEIGHT - (1 << 10)
 # This bounds what a reader holds to 2 GiB, fifty times what 100,000 Pods take, and the pointer to 128 KiB.
 MAX_SHARDS = 1 << 12
 
@@ -40,8 +47,8 @@ class PublishedError(Exception):
 class Part(Value, frozen=True, array_like=True):
     """A record of a Snapshot or a piece of one, as it is written: an array of these fields.
 
-    A record is a Namespace with its Pods. If it is larger than `PART_SIZE`, it is the Namespace without Pods, and each
-    Pod is a record of its own. A record that is still larger is cut into `count` pieces. `pod` is empty if it is the
+    A record is a Namespace with its Pods. If it is too large for a part, it is the Namespace without Pods, and each Pod
+    is a record of its own. A record that is still too large is cut into `count` pieces. `pod` is empty if it is the
     Namespace's own record. The name of a stray has no content.
     """
 
@@ -124,14 +131,25 @@ def name_shard(packed: bytes) -> str:
 def pack_shard(parts: Sequence[bytes]) -> bytes:
     """Pack written parts. PublishedError if they are more than a shard holds."""
     content = msgspec.msgpack.encode([msgspec.Raw(part) for part in parts])
-    if len(content) > SHARD_SIZE:
-        raise PublishedError(f"a shard has {len(content)} bytes; expected: at most {SHARD_SIZE}")
-    return zlib.compress(content, _LEVEL)
+    packed = zlib.compress(content, _LEVEL)
+    if len(content) > SHARD_SIZE or len(packed) > PACKED_SIZE:
+        raise PublishedError(f"a shard has {len(content)} bytes, packed {len(packed)}; expected: fewer")
+    return packed
 
 
-def fits_a_shard(size: int) -> bool:
-    """Tell whether written parts of together `size` bytes fit into one shard."""
-    return size + _ARRAY_HEADER <= SHARD_SIZE
+def weigh(content: bytes) -> int:
+    """Give the bytes that content takes if it is packed on its own."""
+    return len(zlib.compress(content, 1))
+
+
+def fits_a_part(content: bytes) -> bool:
+    """Tell whether a record is one part."""
+    return len(content) <= PIECE_SIZE or (len(content) <= PART_SIZE and weigh(content) <= PART_WEIGHT)
+
+
+def fits_a_shard(size: int, weight: int) -> bool:
+    """Tell whether written parts of together `size` bytes and of this weight fit into one shard."""
+    return size + _ARRAY_HEADER <= SHARD_SIZE and weight <= SHARD_WEIGHT
 
 
 def unpack_shard(name: str, packed: bytes) -> tuple[Part, ...]:

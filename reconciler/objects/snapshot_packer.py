@@ -15,13 +15,15 @@ import msgspec
 
 from reconciler.objects.digests import digest_namespace, digest_snapshot, write_object
 from reconciler.objects.published import (
-    PART_SIZE,
+    PIECE_SIZE,
     Part,
     Pointer,
     PublishedError,
+    fits_a_part,
     fits_a_shard,
     name_shard,
     pack_shard,
+    weigh,
     write_pointer,
 )
 from reconciler.objects.snapshot import Namespace, Snapshot
@@ -41,10 +43,11 @@ class Publication(Value, frozen=True):
 
 
 class _Unit(Value, frozen=True):
-    """A part as it is written, and its key."""
+    """A part as it is written, its key, and the bytes that it takes if it is packed on its own."""
 
     key: bytes
     written: bytes
+    weight: int
 
 
 class _Cut(Value, frozen=True):
@@ -64,6 +67,7 @@ class SnapshotPacker:
 
     def __init__(self) -> None:
         self._cuts = Memo(_cut)
+        self._strays = Memo(_write_stray)
         self._shards = Memo(_pack)
 
     def pack(self, snapshot: Snapshot) -> Publication:
@@ -76,7 +80,7 @@ class SnapshotPacker:
         _check(snapshot)
         cuts = self._cuts.round({namespace.name: namespace for namespace in snapshot.namespaces})
         units = [unit for cut in cuts.values() for unit in cut.units]
-        units += (_write(Part(name, "", 0, 1, b"")) for name in snapshot.strays)
+        units += self._strays.round({name: name for name in snapshot.strays}).values()
         units.sort(key=_BY_KEY)
         packed = self._shards.round({shard[0].key.hex(): shard for shard in _divide(units)}).values()
         digest = digest_snapshot((cut.digest for cut in cuts.values()), snapshot.strays)
@@ -101,7 +105,7 @@ def _cut(namespace: Namespace) -> _Cut:
     if not _rise([pod.name for pod in namespace.pods]):
         raise PublishedError(f"Namespace {excerpt(namespace.name)} has a Pod twice, or not in order")
     content = write_object(namespace)
-    if len(content) <= PART_SIZE:
+    if fits_a_part(content):
         units = [_write(Part(namespace.name, "", 0, 1, content))]
     else:
         head = write_object(msgspec.structs.replace(namespace, pods=()))
@@ -112,18 +116,25 @@ def _cut(namespace: Namespace) -> _Cut:
 
 
 def _cut_record(namespace: str, pod: str, content: bytes) -> Iterator[_Unit]:
-    places = range(0, len(content), PART_SIZE)
+    size = len(content) if fits_a_part(content) else PIECE_SIZE
+    places = range(0, len(content), size)
     for number, place in enumerate(places):
-        yield _write(Part(namespace, pod, number, len(places), content[place : place + PART_SIZE]))
+        yield _write(Part(namespace, pod, number, len(places), content[place : place + size]))
+
+
+def _write_stray(name: str) -> _Unit:
+    return _write(Part(name, "", 0, 1, b""))
 
 
 def _write(part: Part) -> _Unit:
-    return _Unit(part.key, msgspec.msgpack.encode(part))
+    written = msgspec.msgpack.encode(part)
+    return _Unit(part.key, written, weigh(written))
 
 
 def _divide(units: Sequence[_Unit]) -> Iterator[tuple[_Unit, ...]]:
     """Divide units, in the order of their keys, until each shard fits; there is no shard without units."""
-    if len(units) > 1 and not fits_a_shard(sum(len(unit.written) for unit in units)):
+    size, weight = sum(len(unit.written) for unit in units), sum(unit.weight for unit in units)
+    if len(units) > 1 and not fits_a_shard(size, weight):
         middle = bisect_left(units, _find_border(units[0].key, units[-1].key), key=_BY_KEY)
         yield from _divide(units[:middle])
         yield from _divide(units[middle:])
