@@ -7,6 +7,7 @@ from typing import Any
 import fuzz_annotations
 import fuzz_certificates
 import fuzz_cluster
+import fuzz_published
 import fuzz_recording
 import pytest
 from support.stages import render
@@ -20,6 +21,7 @@ TARGETS = {
     "annotations": fuzz_annotations,
     "certificates": fuzz_certificates,
     "cluster": fuzz_cluster,
+    "published": fuzz_published,
     "recording": fuzz_recording,
 }
 Place = tuple[str, str, str]
