@@ -1,6 +1,7 @@
 """Reading what is published: whatever is wrong with it is one error of one line, and never a part of a Snapshot."""
 
 import hashlib
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +25,7 @@ from reconciler.objects.published import (
     Pointer,
     PublishedError,
     name_shard,
+    pack_shard,
     read_pointer,
     write_pointer,
 )
@@ -185,7 +187,11 @@ def test_bombs(size: int) -> None:
     )
     bomb += packer.flush()
     assert len(bomb) < PACKED_SIZE
+    tracemalloc.start()
     assert refuse_shard(bomb) == f"the shard {name_shard(bomb)[:12]} unpacks to more than {SHARD_SIZE} bytes"
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * SHARD_SIZE
 
 
 @pytest.mark.parametrize(
@@ -213,6 +219,8 @@ def test_sizes() -> None:
     assert "the pointer has 1048576 bytes; expected: at most" in refuse(bytes(1 << 20))
     large = bytes(PACKED_SIZE + 1)
     assert f"has {len(large)} bytes; expected: at most {PACKED_SIZE}" in refuse_shard(large)
+    with pytest.raises(PublishedError, match=r"a shard has 600006 bytes, packed [0-9]+; expected: at most"):
+        pack_shard([msgspec.msgpack.encode(bytes(600_000))])
     names = tuple(f"{number:064x}" for number in range(MAX_SHARDS + 1))
     assert len(read_pointer(write_pointer(Pointer(DIGEST, names[1:]))).shards) == MAX_SHARDS
     with pytest.raises(PublishedError, match="the Snapshot takes 4097 shards; expected: at most 4096"):

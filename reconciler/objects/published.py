@@ -133,7 +133,8 @@ def pack_shard(parts: Sequence[bytes]) -> bytes:
     content = msgspec.msgpack.encode([msgspec.Raw(part) for part in parts])
     packed = zlib.compress(content, _LEVEL)
     if len(content) > SHARD_SIZE or len(packed) > PACKED_SIZE:
-        raise PublishedError(f"a shard has {len(content)} bytes, packed {len(packed)}; expected: fewer")
+        expected = f"expected: at most {SHARD_SIZE}, packed {PACKED_SIZE}"
+        raise PublishedError(f"a shard has {len(content)} bytes, packed {len(packed)}; {expected}")
     return packed
 
 
