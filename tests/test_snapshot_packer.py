@@ -153,6 +153,19 @@ def test_growing_and_shrinking() -> None:
     assert not known
 
 
+def test_a_shard_that_is_full_to_the_last_byte() -> None:
+    """Wherever the sizes of three Namespaces lie around the limit, they are packed and read."""
+    shards = set()
+    for more in range(130):
+        sizes = (170_000, 170_000, SHARD_SIZE - 340_000 - 500 + 4 * more)
+        snapshot = seal(*(make_namespace(name, hosts="x" * size) for name, size in zip("abc", sizes, strict=True)))
+        publication = pack(snapshot)
+        assert publication.digest == snapshot.digest
+        shards.add(len(publication.shards))
+    assert read_again(publication) == snapshot
+    assert shards == {1, 2}
+
+
 def test_shards_are_filled() -> None:
     """Namespaces of many sizes fill their shards to half or more on average, and no shard is too full."""
     sizes = random.Random(13)
