@@ -7,7 +7,7 @@ from reconciler.routing.annotations import Refused
 from reconciler.routing.authorisers import appoint
 from reconciler.routing.grpc_clients import tell_unreachable
 from reconciler.routing.host_wishes import drop_sub_domains, is_open
-from reconciler.routing.keys import redirect
+from reconciler.routing.keys import host_redirect, redirect
 from reconciler.routing.keys.catalogue import filter_podless
 from reconciler.routing.model import Answer, ApiKey, Host, Location, Match, Path, Plain, Tenant, is_challenge
 from reconciler.routing.options import Options, find_option
@@ -42,7 +42,9 @@ def build_host(contest: Contest, settings: Settings) -> BuiltHost:
     """Build a host of the claims to it, of which the first is the owner's."""
     if not contest.claims:
         return BuiltHost(None, contest.problems)
-    owner, *guests = contest.claims
+    owner, *others = contest.claims
+    # What protects a host never falls away: a guest whose options are malformed has no paths there.
+    guests = [claim for claim in others if not claim.wish.broken]
     name, wish = owner.wish.name, owner.wish
     problems = [*contest.problems, *wish.problems]
     if not wish.served:
@@ -51,21 +53,33 @@ def build_host(contest: Contest, settings: Settings) -> BuiltHost:
         problems += (problem_of(guest.tenant.name, f"host {name}", why, expected, Reason.HOST) for guest in guests)
         return BuiltHost(_build_waiting(owner), tuple(problems))
     problems += _tell_guests(owner, guests)
-    taken = _take_locations(name, contest.claims, problems)
+    taken = _take_locations(name, (owner, *guests), problems)
     # The owner decides for all, and a guest for its own paths.
-    closed = {claim.tenant.name for claim in contest.claims if wish.require_api_key or claim.wish.require_api_key}
+    closed = {claim.tenant.name for claim in (owner, *guests) if wish.require_api_key or claim.wish.require_api_key}
     problems += _tell_missing_keys(name, (one for one in taken.values() if one.tenant.name in closed))
     appointed = _appoint_authorisers(name, taken, problems)
     locations = [
         _make_location(*item, appointed, item[1].tenant.name in closed) for item in taken.items() if item[1].served
     ]
     locations += _reserve_well_known(owner, taken)
-    options = drop_sub_domains(wish.options) if contest.below else wish.options
-    if options != wish.options:
-        problems.append(_tell_sub_domains(owner, contest.below))
-    host = _write_host(owner, locations, options)
+    host = _write_host(owner, locations, _choose_host_options(contest, problems))
     problems += tell_unreachable(name, host.locations, settings, tls=wish.tls is not None)
     return BuiltHost(host if host.tls or host.is_plain else None, tuple(problems))
+
+
+def _choose_host_options(contest: Contest, problems: list[Problem]) -> Options:
+    """Choose which options of its owner a host has."""
+    owner = contest.claims[0]
+    options = drop_sub_domains(owner.wish.options) if contest.below else owner.wish.options
+    if options != owner.wish.options:
+        problems.append(_tell_sub_domains(owner, contest.below))
+    # It would send requests for WELL_KNOWN away too, and who is asked for a certificate follows redirects.
+    if not owner.entitled and find_option(options, host_redirect.KEY.name):
+        why = "is left out: the host lies below a wildcard that is shared with all"
+        what, expected = f"host {owner.wish.name} redirect", "the wildcard shared with this Namespace by name"
+        problems.append(problem_of(owner.tenant.name, what, why, expected, Reason.OPTION))
+        options = tuple(option for option in options if option.name != host_redirect.KEY.name)
+    return options
 
 
 def _write_host(owner: Claim, locations: Iterable[Location], options: Options) -> Host:
@@ -212,8 +226,8 @@ def _make_location(
     name: _LocationName, taken: _Taken, appointed: dict[str, Options | None], needs_key: bool
 ) -> Location:
     modifier, path = name
-    # Whoever sends a challenge has no key. What lies below is public.
-    public = not taken.path.match.is_regex and is_challenge(path)
+    # Whoever sends a challenge has no key. What lies below is public, but nothing of a Pod that lies elsewhere.
+    public = not taken.path.match.is_regex and is_challenge(path) and taken.target is None
     key = None if public else taken.tenant.api_key
     options = appointed[taken.path.upstream.name]
     answer = Answer.CLOSED if options is None else _choose_answer(taken, key, needs_key and not public)
