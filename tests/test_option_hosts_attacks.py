@@ -45,15 +45,15 @@ def test_redirect_below_a_shared_wildcard(router: Start, ips: list[str]) -> None
 
 @pytest.mark.parametrize("options", [{"requireApiKeys": True}, {"access": {}}, {"apikey": 1}, [], "text"])
 def test_guest_with_malformed_options(router: Start, ips: list[str], options: object) -> None:
-    """A guest whose options were probably meant to protect has no paths on the host; the owner's are served."""
+    """The paths of a guest whose options were probably meant to protect are closed, and nobody else gets them."""
     here = router()
     here.serve(
         namespace("a", {HOST: {"sharedWith": ["b"]}}),
-        pod("a", "web-0", ips[0], [entry("/a")], DECLARED),
+        pod("a", "web-0", ips[0], [entry("/"), entry("/a")], DECLARED),
         namespace("b", {HOST: options}, LATER),
         pod("b", "web-0", ips[1], [entry("/b")], DECLARED),
     )
-    assert [here.ask(HOST, uri).status for uri in ("/a", "/b")] == [200, 404]
+    assert [here.ask(HOST, uri).status for uri in ("/a", "/b")] == [200, 403]
     assert "ssl has its options from" not in told(here)
 
 

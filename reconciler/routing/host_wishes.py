@@ -17,7 +17,7 @@ from reconciler.routing.model import Match, Path, Plain, Tls, Upstream
 from reconciler.routing.options import Option, Options, find_option
 from reconciler.routing.paths import name_upstream
 from reconciler.routing.sharing import list_wildcards
-from reconciler.settings import Settings
+from reconciler.settings import Settings, believes_proxies
 from reconciler.values.value import Value
 
 _MODES = {REDIRECT: Plain.REDIRECTS, SERVE: Plain.SERVES, CLOSE: Plain.CLOSED}
@@ -40,7 +40,7 @@ def settle_host(host: HostOptions, tls: Tls | None, names: Collection[str], sett
     if tls and tls.client and plain is Plain.SERVES:
         faults.append(Fault("http", f"is {SERVE}, and clients must bring a certificate: PORT is closed", REDIRECT))
         plain = Plain.CLOSED
-    if not tls and plain is Plain.REDIRECTS and not (settings.trusted_proxies and not settings.proxy_protocol):
+    if not tls and plain is Plain.REDIRECTS and not believes_proxies(settings):
         why = f"is {REDIRECT} on a host without ssl, and no trusted proxy tells the scheme: it would loop"
         faults.append(Fault("http", f"{why}, and is left out", "ssl, or TRUSTED_PROXIES without PROXY_PROTOCOL"))
         plain = Plain.SERVES

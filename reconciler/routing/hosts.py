@@ -42,9 +42,7 @@ def build_host(contest: Contest, settings: Settings) -> BuiltHost:
     """Build a host of the claims to it, of which the first is the owner's."""
     if not contest.claims:
         return BuiltHost(None, contest.problems)
-    owner, *others = contest.claims
-    # What protects a host never falls away: a guest whose options are malformed has no paths there.
-    guests = [claim for claim in others if not claim.wish.broken]
+    owner, *guests = contest.claims
     name, wish = owner.wish.name, owner.wish
     problems = [*contest.problems, *wish.problems]
     if not wish.served:
@@ -53,11 +51,14 @@ def build_host(contest: Contest, settings: Settings) -> BuiltHost:
         problems += (problem_of(guest.tenant.name, f"host {name}", why, expected, Reason.HOST) for guest in guests)
         return BuiltHost(_build_waiting(owner), tuple(problems))
     problems += _tell_guests(owner, guests)
-    taken = _take_locations(name, (owner, *guests), problems)
+    taken = _take_locations(name, contest.claims, problems)
     # The owner decides for all, and a guest for its own paths.
-    closed = {claim.tenant.name for claim in (owner, *guests) if wish.require_api_key or claim.wish.require_api_key}
+    closed = {claim.tenant.name for claim in contest.claims if wish.require_api_key or claim.wish.require_api_key}
     problems += _tell_missing_keys(name, (one for one in taken.values() if one.tenant.name in closed))
     appointed = _appoint_authorisers(name, taken, problems)
+    # What protects a path never falls away: if a guest's options are malformed, its paths keep their places.
+    broken = {claim.tenant.name for claim in guests if claim.wish.broken}
+    appointed |= {one.path.upstream.name: None for one in taken.values() if one.tenant.name in broken}
     locations = [
         _make_location(*item, appointed, item[1].tenant.name in closed) for item in taken.items() if item[1].served
     ]
@@ -114,7 +115,7 @@ def _build_waiting(owner: Claim) -> Host | None:
 def _tell_guests(owner: Claim, guests: Iterable[Claim]) -> Iterator[Problem]:
     """Tell which options of guests do not count."""
     for guest in guests:
-        asked = ("ssl",) if guest.wish.tls or not guest.wish.served else ()
+        asked = ("ssl",) if guest.wish.tls or not (guest.wish.served or guest.wish.broken) else ()
         for option in (*asked, *guest.wish.asked):
             why = f"has its options from Namespace {owner.tenant.name}, which is older"
             what = f"host {owner.wish.name} {option}"
@@ -199,7 +200,7 @@ def _serving_order(location: Location) -> tuple[bool, str, str]:
 def _appoint_authorisers(
     host: str, taken: dict[_LocationName, _Taken], problems: list[Problem]
 ) -> dict[str, Options | None]:
-    """Give the options of each upstream on a host, with the authorisers of its paths; None if nobody can decide."""
+    """Give the options of each upstream on a host, with the authorisers of its paths; None if it is closed."""
     appointed: dict[str, Options | None] = {}
     for one in taken.values():
         upstream = one.path.upstream
