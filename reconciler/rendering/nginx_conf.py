@@ -50,7 +50,7 @@ class _Shadows(Value, frozen=True):
 class _Moved(Value, frozen=True):
     names: tuple[Token, ...]
     listens: tuple[Token, ...]
-    move: Move
+    moves: tuple[Move]
 
 
 class _RealIp(Value, frozen=True):
@@ -159,7 +159,7 @@ def _view_moved(routes: Routes, settings: Settings) -> Iterator[_Moved]:
     """Give the hosts with TLS of which the plain port answers nothing but a redirect: one server has all of them."""
     hosts = (host for host in routes.hosts if host.tls and host.plain is Plain.REDIRECTS and not host.challenges)
     if names := tuple(quote(host.name) for host in hosts):
-        yield _Moved(names, write_listens(settings, tls=False), view_move(settings))
+        yield _Moved(names, write_listens(settings, tls=False), (view_move(settings),))
 
 
 def _view_shadows(routes: Routes, settings: Settings) -> Iterator[_Shadows]:
