@@ -201,6 +201,11 @@ class Settings:
 VARIABLES = {item.name: item.metadata["variable"] for item in fields(Settings)}
 
 
+def believes_proxies(settings: Settings) -> bool:
+    """Tell whether headers of trusted proxies count. With the PROXY protocol all headers are a client's."""
+    return bool(settings.trusted_proxies) and not settings.proxy_protocol
+
+
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read the environment variables; an empty one counts as not given. SettingsError names all that are wrong."""
     values: dict[str, Any] = {}

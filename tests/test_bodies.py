@@ -47,6 +47,7 @@ def test_bodies_that_are_cut_off(data: st.DataObject) -> None:
         (gzip.compress(b"x" * 9000)[:-8] + bytes(8), "the answer is no gzip: .*check"),
         (gzip.compress(b"x") + b"y" * (1 << 17), "the answer has more behind its end"),
     ],
+    ids=["JSON", "a wrong sum", "more"],
 )
 def test_bodies_that_are_wrong(body: bytes, message: str) -> None:
     with pytest.raises(PageError, match=message):

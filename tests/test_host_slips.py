@@ -13,6 +13,8 @@ MEANT = {
     "access": "access", "acces": "access", "whitelist-source-range": "access.allow",
     "nginx.ingress.kubernetes.io/auth-url": "access.externalAuth", "tls": "ssl", "sssl": "ssl", "SSL": "ssl",
     "require-api-key": "requireApiKey", "requireApikeys": "requireApiKey", "clientCertificate": "ssl.clientCertificate",
+    "clientCert": "ssl.clientCertificate", "verify-client": "ssl.clientCertificate", "apiKeys": "requireApiKey",
+    "apiKeyRequired": "requireApiKey",
 }  # fmt: skip
 
 

@@ -210,7 +210,7 @@ def test_known_attacks_by_probes(name: str, tmp_path: Path) -> None:
     assert read_servers(http) == expect_servers(table.routes, how)
     (upstream,) = [one["block"] for one in http if one["directive"] == "upstream"]
     assert {line["directive"] for line in upstream} <= {
-        *("server", "keepalive", "check", "check_http_send", "check_http_expect_alive")
+        *("server", "keepalive", "keepalive_timeout", "check", "check_http_send", "check_http_expect_alive")
     }
     assert "probe" in str(table.problems) or any(one.check for one in table.routes.upstreams)
 

@@ -31,6 +31,14 @@ def find_readers(of: int) -> list[psutil.Process]:
     return [one for one in psutil.Process(of).children() if any("drain.py" in part for part in one.cmdline())]
 
 
+def await_reader(of: int) -> psutil.Process:
+    """Wait for the one reader of a process; while a process replaces its program, it has no command line."""
+    found: list[psutil.Process] = []
+    wait_until(lambda: found.extend(find_readers(of)) or found)
+    (reader,) = found
+    return reader
+
+
 @pytest.fixture
 def logging(router: Start, ips: list[str]) -> Router:
     here = router(ACCESS_LOG="json", ADMIN_PORT="1", REQUEST_METRICS="on", ACCESS_LOG_QUERY="true")
@@ -96,7 +104,7 @@ def test_closed_standard_output(server: ApiServer, launch: Launch, port: int) ->
 
 def test_ended_reader(logging: Router) -> None:
     """If the reader is killed, requests are answered, it is started again and told, and later lines are logged."""
-    (reader,) = find_readers(os.getpid())
+    reader = await_reader(os.getpid())
     reader.kill()
     for _ in range(20):
         assert logging.ask(HOST, "/api").status == 200
@@ -108,7 +116,7 @@ def test_ended_reader(logging: Router) -> None:
 
 def test_stopped_reader(logging: Router) -> None:
     """A reader that does not run for ten seconds is replaced, so that nginx waits no longer than that."""
-    (reader,) = find_readers(os.getpid())
+    reader = await_reader(os.getpid())
     reader.suspend()
     wait_until(lambda: told(logging, events.LogReaderEnded) and find_readers(os.getpid()))
     assert not psutil.pid_exists(reader.pid)
@@ -121,7 +129,7 @@ def test_killed_daemon(server: ApiServer, launch: Launch, port: int) -> None:
     daemon = launch(ACCESS_LOG="json")
     daemon.wait_until_serves("a.dev")
     assert daemon.process
-    (reader,) = find_readers(daemon.process.pid)
+    reader = await_reader(daemon.process.pid)
     daemon.end(signal.SIGKILL)
     reader.wait(30)
     assert all(daemon.ask("a.dev") == 200 for _ in range(30))
@@ -178,7 +186,7 @@ def test_reader_in_the_sandbox(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     logs.start()
     (tmp_path / "access.log").write_bytes(b"one\ntwo\n")
     (tmp_path / "requests.log").write_bytes(b"a 204 0.001\n")
-    (reader,) = find_readers(os.getpid())
+    reader = await_reader(os.getpid())
     wait_until(lambda: "NoNewPrivs:\t1" in Path(f"/proc/{reader.pid}/status").read_text())
     logs.stop()
     assert capfd.readouterr().out == "one\ntwo\n"

@@ -186,7 +186,7 @@ def test_health_checks_hold_no_text_of_a_tenant(cluster: list[objects.Object]) -
     inside = {each["directive"] for one in http if one["directive"] == "upstream" for each in one["block"]}
     checks = {"check", "check_http_send", "check_http_expect_alive"}
     # The module takes Pods that fail their checks out of these methods, and not out of `random`.
-    assert inside <= {"server", "keepalive", "least_conn", "hash"} | checks
+    assert inside <= {"server", "keepalive", "keepalive_timeout", "least_conn", "hash"} | checks
 
 
 VICTIM = [item for item in COUNTED if item["metadata"].get("namespace", item["metadata"]["name"]) == "test-namespace"]

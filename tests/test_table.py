@@ -226,6 +226,20 @@ def test_probe_out_of_range(how: Settings) -> None:
     assert "probe has a number out of range" in str(table.problems[0])
 
 
+def test_long_probe_paths_take_no_memory(how: Settings) -> None:
+    """A probe's path is kept for each port of its container, so not more of it is kept than shows that it is bad."""
+    ports = [{"containerPort": number} for number in range(3000, 4000)]
+    probed = pod("odd", "web-0", "10.0.0.1", entries(1), ports)
+    probed["spec"]["containers"][0]["readinessProbe"] = {"httpGet": {"port": 3000, "path": "/" + "x" * 100_000}}
+    checking = replace(how, health_checks=True)
+    snapshot = normalise(listing([namespace("odd", {"odd.dev": {}}), probed]), checking)
+    kept = snapshot.namespaces[0].pods[0].ports
+    assert {len(port.probe.path) for port in kept if port.probe and port.probe.path} == {1025}
+    table = build_table(snapshot, checking, time.time())
+    assert [one for one in table.problems if "is not a path" in one.why]
+    assert [upstream.check for upstream in table.routes.upstreams] == [None]
+
+
 ODD_REGEXES = [
     "~[..]",
     "~[.-.]",

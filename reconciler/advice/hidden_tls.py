@@ -64,5 +64,5 @@ def _give_tls(host: Host, wish: HostOptions | None, settings: Settings) -> Host:
     if not wish or not wish.tls:
         return host
     tls = Tls(_UNKNOWN, b"", _UNKNOWN if wish.tls.client else None)
-    plain = settle_host(wish, tls, [wish.name], settings).plain
+    plain = settle_host(wish, tls, {wish.name}, settings).plain
     return replace(host, tls=tls, plain=plain)

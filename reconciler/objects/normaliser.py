@@ -13,6 +13,7 @@ from reconciler.objects.snapshot import Namespace, Pod, Port, Probe, Secret, Sna
 from reconciler.settings import Settings
 from reconciler.values.decoding import decode_base64
 from reconciler.values.memo import Memo
+from reconciler.values.patterns import PROBE_PATH
 from reconciler.values.value import Value
 
 
@@ -144,7 +145,10 @@ def _normalise_probe(container: kubernetes.Container) -> Probe | None:
     # If a probe does not set a field, Kubernetes' default is used:
     # https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/#configure-probes
     return Probe(
-        path=(action.path or "/") if plain_http and isinstance(action, kubernetes.HttpGet) else None,
+        # A longer one is refused. Each port of the container has it, and there can be thousands.
+        path=(action.path or "/")[: PROBE_PATH.longest + 1]
+        if plain_http and isinstance(action, kubernetes.HttpGet)
+        else None,
         port=action.port if isinstance(action.port, int) else named.get(action.port, 0),
         period=probe.period_seconds or 10,
         timeout=probe.timeout_seconds or 1,

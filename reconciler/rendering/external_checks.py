@@ -20,7 +20,7 @@ _DEAD = 503
 class ExternalCheck(Value, frozen=True):
     """What asks an authoriser: the check of the API key before that, and how requests are passed on, if they are."""
 
-    upstream: Token
+    name: Token
     key_checks: tuple[KeyCheck, ...]
     spellings: tuple[Token, ...]
     header_families: tuple[Token, ...] = ()
@@ -39,13 +39,16 @@ def view_asks(location: Location) -> tuple[Token, ...]:
     """Name what decides about a request to a location. An authoriser's location checks the key too."""
     auth = find_external_auth(location)
     if auth:
-        return tuple(quote(f"external-{one.upstream}") for one in auth.authorisers)
+        return tuple(_name_check(location, one) for one in auth.authorisers)
     return (quote("api-key"),) if location.api_key else ()
 
 
 def view_external_checks(locations: tuple[Location, ...], settings: Settings) -> list[ExternalCheck]:
-    """Give the host's locations that ask authorisers."""
-    checks = {one.upstream: _view_check(location, one, settings) for location, one in _list_authorisers(locations)}
+    """Give the host's locations that ask authorisers.
+
+    Those who ask the same one may differ in whether they need a key: challenges need none.
+    """
+    checks = {_name_check(*asked): _view_check(*asked, settings) for asked in _list_authorisers(locations)}
     return list(checks.values())
 
 
@@ -60,11 +63,15 @@ def _list_authorisers(locations: tuple[Location, ...]) -> Iterator[tuple[Locatio
         yield from ((location, one) for one in list_asked(location.options))
 
 
+def _name_check(location: Location, authoriser: Authoriser) -> Token:
+    return quote(f"{'external-key' if location.api_key else 'external'}-{authoriser.upstream}")
+
+
 def _view_check(location: Location, authoriser: Authoriser, settings: Settings) -> ExternalCheck:
     keys = (KeyCheck(write_key_header(settings), tuple(range(location.more_keys))),) if location.api_key else ()
     names = ("X-Original-Method", "Content-Length") if "_" in settings.api_key_header else ()
     spellings = tuple(quote(one) for name in names for one in spell(name) if one != name)
-    check = (quote(authoriser.upstream), keys, spellings)
+    check = (_name_check(location, authoriser), keys, spellings)
     if not authoriser.ready:
         return ExternalCheck(*check, returns=(_DEAD,))
     scheme = "https" if find_pod_tls(authoriser.options) else "http"

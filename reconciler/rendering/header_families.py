@@ -6,10 +6,10 @@ https://nginx.org/en/docs/http/ngx_http_headers_module.html#add_header
 
 from reconciler.rendering import quoting
 from reconciler.rendering.access_log import view_logging
-from reconciler.rendering.headers import believes_proxies, find_hidden
+from reconciler.rendering.headers import find_hidden
 from reconciler.rendering.option_parts import name_scheme
 from reconciler.rendering.quoting import Token, quote
-from reconciler.settings import Settings
+from reconciler.settings import Settings, believes_proxies
 from reconciler.values.value import Value
 
 FAMILIES = ("hide_header", "add_header", "set_header")

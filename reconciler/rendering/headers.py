@@ -6,11 +6,6 @@ from reconciler.settings import Settings
 from reconciler.values.header_names import IDENTITY, NEVER_SENT, WRITTEN, spell
 
 
-def believes_proxies(settings: Settings) -> bool:
-    """Tell whether headers of trusted proxies count. With the PROXY protocol all headers are a client's."""
-    return bool(settings.trusted_proxies) and not settings.proxy_protocol
-
-
 def find_hidden(settings: Settings) -> Iterator[str]:
     """List the headers that nginx does not pass on to a Pod, in each spelling that nginx accepts."""
     key = settings.api_key_header

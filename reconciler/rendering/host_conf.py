@@ -108,8 +108,9 @@ def _view_server(host: Host, settings: Settings) -> _Server:
 def _view_plain(host: Host, settings: Settings) -> _Server:
     """Give the server for the challenges of a host with TLS, on the plain port."""
     bare = replace(host, options=(), locations=host.challenges)
-    move = view_move(settings) if host.plain is Plain.REDIRECTS else Move(closes=(444,))
-    rest = _Location(quote("/"), moves=(move,), labels=view_labels(host.namespace, "", settings))
+    rest = _Location(quote("/"), labels=view_labels(host.namespace, "", settings))
+    moves = host.plain is Plain.REDIRECTS
+    rest = replace(rest, moves=(view_move(settings),)) if moves else replace(rest, returns=(444,))
     return _Server(
         listens=write_listens(settings, tls=False),
         name=quote(host.name),

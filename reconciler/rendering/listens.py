@@ -1,24 +1,22 @@
 """The `listen` directives of a server, and how it sends clients from the plain port to https."""
 
 from reconciler.rendering.quoting import Token, words
-from reconciler.settings import Settings
+from reconciler.settings import Settings, believes_proxies
 from reconciler.values.value import Value
 
 HTTP2_DIRECTIVE = (1, 25, 1)  # https://nginx.org/en/docs/http/ngx_http_v2_module.html#http2
 
 
 class Move(Value, frozen=True):
-    """What answers on the plain port: statuses for all requests, for those that came by https, and of a redirect."""
+    """A redirect from the plain port to https: its status, and the one for requests that came by https, if any."""
 
-    closes: tuple[int, ...] = ()
-    loops: tuple[int, ...] = ()
-    statuses: tuple[int, ...] = ()
+    loops: tuple[int, ...]
+    status: int = 308
 
 
 def view_move(settings: Settings) -> Move:
     """Give a redirect to https. A client that came to a trusted proxy by https would come back for ever."""
-    believed = settings.trusted_proxies and not settings.proxy_protocol
-    return Move(loops=(444,) if believed else (), statuses=(308,))
+    return Move(loops=(444,) if believes_proxies(settings) else ())
 
 
 def write_listens(settings: Settings, *, tls: bool, options: tuple[str, ...] = ()) -> tuple[Token, ...]:

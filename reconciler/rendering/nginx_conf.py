@@ -6,14 +6,13 @@ from reconciler.rendering import quoting
 from reconciler.rendering.access_log import view_logging
 from reconciler.rendering.certificate_files import Pair, write_default_pair
 from reconciler.rendering.header_families import FAMILIES, write_family
-from reconciler.rendering.headers import believes_proxies
 from reconciler.rendering.listens import HTTP2_DIRECTIVE, Move, view_move, write_listens
 from reconciler.rendering.quoting import Token, quote, words
 from reconciler.routing.keys.protocol import speaks_grpc
 from reconciler.routing.keys.timeouts import RETRY_TIMEOUT
 from reconciler.routing.model import Plain, Routes
 from reconciler.routing.server_names import bucket_size, power_of_two
-from reconciler.settings import Settings
+from reconciler.settings import Settings, believes_proxies
 from reconciler.values.value import Value
 
 # At a reload, an old worker keeps a client's connection that has been idle for less than this time. So a client that
@@ -51,7 +50,7 @@ class _Shadows(Value, frozen=True):
 class _Moved(Value, frozen=True):
     names: tuple[Token, ...]
     listens: tuple[Token, ...]
-    move: Move
+    moves: tuple[Move]
 
 
 class _RealIp(Value, frozen=True):
@@ -156,17 +155,11 @@ def _view_default_servers(settings: Settings) -> Iterator[_Server]:
         yield _Server(listens, (write_default_pair(),))
 
 
-def _view_trusts(settings: Settings) -> Iterator[_Trust]:
-    # A proxy that uses the PROXY protocol writes no headers: all headers are the client's.
-    if settings.trusted_proxies and not settings.proxy_protocol:
-        yield _Trust(_write_proxies(settings))
-
-
 def _view_moved(routes: Routes, settings: Settings) -> Iterator[_Moved]:
     """Give the hosts with TLS of which the plain port answers nothing but a redirect: one server has all of them."""
     hosts = (host for host in routes.hosts if host.tls and host.plain is Plain.REDIRECTS and not host.challenges)
     if names := tuple(quote(host.name) for host in hosts):
-        yield _Moved(names, write_listens(settings, tls=False), view_move(settings))
+        yield _Moved(names, write_listens(settings, tls=False), (view_move(settings),))
 
 
 def _view_shadows(routes: Routes, settings: Settings) -> Iterator[_Shadows]:

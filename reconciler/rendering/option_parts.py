@@ -1,12 +1,11 @@
 """The parts of nginx's configuration that options need, from the blocks of the templates in their folders."""
 
 from reconciler.rendering import quoting
-from reconciler.rendering.headers import believes_proxies
 from reconciler.rendering.quoting import Token, View
 from reconciler.routing.keys.protocol import speaks_grpc
 from reconciler.routing.keys.timeouts import Timeouts
 from reconciler.routing.options import Options, find_option
-from reconciler.settings import Settings
+from reconciler.settings import Settings, believes_proxies
 from reconciler.values.value import Value
 
 # nginx's own, in milliseconds.

@@ -62,7 +62,7 @@ def _write_host(host: Host) -> bytes:
             "namespace": host.namespace,
             "listens": ", ".join(tls + clients) or "plain",
             **({"PORT": host.plain.value} if host.plain is not host.usual_plain else {}),
-            **{option.name: str(option.value) for option in host.options},
+            **tell_options(host.options),
         },
         "paths": dict(_list_paths(host.locations)),
     }

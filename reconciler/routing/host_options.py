@@ -98,8 +98,7 @@ def _parse_host(name: str) -> str:
 def _parse_options(host: str, what: str, options: Any, settings: Settings | None, faults: list[Fault]) -> HostOptions:
     """Parse the options of a host. What protects it never falls away: at worst the host is broken."""
     try:
-        given = {} if options is None else options
-        members = Members(given, what, _HOST)
+        members = Members({} if options is None else options, what, _HOST)
     except Refused as refused:
         faults.append(refused.fault)
         return HostOptions(host, broken=True)

@@ -1,6 +1,6 @@
 """Host wishes: what the options of a host come to, once its TLS, the settings and its Namespace's hosts are known."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 from msgspec.structs import replace
 
@@ -13,11 +13,11 @@ from reconciler.routing.keys.hsts import Hsts
 from reconciler.routing.keys.http import CLOSE, REDIRECT, SERVE, Http
 from reconciler.routing.keys.keep_paths import KeepPaths
 from reconciler.routing.keys.maintenance import Maintenance
-from reconciler.routing.model import Path, Plain, Tls, Upstream
+from reconciler.routing.model import Match, Path, Plain, Tls, Upstream
 from reconciler.routing.options import Option, Options, find_option
 from reconciler.routing.paths import name_upstream
 from reconciler.routing.sharing import list_wildcards
-from reconciler.settings import Settings
+from reconciler.settings import Settings, believes_proxies
 from reconciler.values.value import Value
 
 _MODES = {REDIRECT: Plain.REDIRECTS, SERVE: Plain.SERVES, CLOSE: Plain.CLOSED}
@@ -33,14 +33,14 @@ class Settled(Value, frozen=True):
     faults: tuple[Fault, ...]
 
 
-def settle_host(host: HostOptions, tls: Tls | None, names: Iterable[str], settings: Settings) -> Settled:
+def settle_host(host: HostOptions, tls: Tls | None, names: Collection[str], settings: Settings) -> Settled:
     """Settle what a host's options come to; `names` are all hosts of its Namespace."""
     faults: list[Fault] = []
     plain = choose_plain(host, tls)
     if tls and tls.client and plain is Plain.SERVES:
         faults.append(Fault("http", f"is {SERVE}, and clients must bring a certificate: PORT is closed", REDIRECT))
         plain = Plain.CLOSED
-    if not tls and plain is Plain.REDIRECTS and not (settings.trusted_proxies and not settings.proxy_protocol):
+    if not tls and plain is Plain.REDIRECTS and not believes_proxies(settings):
         why = f"is {REDIRECT} on a host without ssl, and no trusted proxy tells the scheme: it would loop"
         faults.append(Fault("http", f"{why}, and is left out", "ssl, or TRUSTED_PROXIES without PROXY_PROTOCOL"))
         plain = Plain.SERVES
@@ -50,7 +50,7 @@ def settle_host(host: HostOptions, tls: Tls | None, names: Iterable[str], settin
     if not tls and plain is Plain.REDIRECTS:
         kept.insert(0, Option(http.KEY.name, Http(REDIRECT)))
     target = find_option(kept, host_redirect.KEY.name)
-    if isinstance(target, HostRedirect) and _comes_back(target, host.name, set(names), settings):
+    if isinstance(target, HostRedirect) and _comes_back(target, host.name, names, settings):
         why = "leads to the host itself, and is left out"
         faults.append(Fault(host_redirect.KEY.name, why, "the name of another host"))
         kept = [one for one in kept if one.name != host_redirect.KEY.name]
@@ -65,7 +65,7 @@ def choose_plain(host: HostOptions, tls: Tls | None) -> Plain:
     return _MODES.get(wanted.mode, Plain.CLOSED if tls else Plain.SERVES)
 
 
-def _comes_back(target: HostRedirect, host: str, names: set[str], settings: Settings) -> bool:
+def _comes_back(target: HostRedirect, host: str, names: Collection[str], settings: Settings) -> bool:
     """Tell whether a redirect leads to the host itself, or to the wildcard that it is for."""
     if target.port not in (0, *_WEB_PORTS, settings.port, settings.ssl_port):
         return False
@@ -74,12 +74,11 @@ def _comes_back(target: HostRedirect, host: str, names: set[str], settings: Sett
     return host == next((one for one in (target.hostname, *list_wildcards(target.hostname)) if one in names), "")
 
 
-def list_kept(host: HostOptions, namespace: str, paths: tuple[Path, ...]) -> Iterator[Path]:
-    """List the paths that are kept on a host; `paths` are those that Pods name."""
+def list_kept(host: HostOptions, namespace: str, named: Collection[tuple[Match, str]]) -> Iterator[Path]:
+    """List the paths that are kept on a host; `named` are those that Pods name."""
     wanted = find_option(host.options, keep_paths.KEY.name)
     if not isinstance(wanted, KeepPaths):
         return
-    named = {(one.match, one.path) for one in paths}
     for match, path in wanted.paths:
         if (match, path) not in named:
             yield Path(None, Upstream(name_upstream(namespace, match, path), namespace, match, path, (), None))

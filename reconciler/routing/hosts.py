@@ -7,7 +7,7 @@ from reconciler.routing.annotations import Refused
 from reconciler.routing.authorisers import appoint
 from reconciler.routing.grpc_clients import tell_unreachable
 from reconciler.routing.host_wishes import drop_sub_domains, is_open
-from reconciler.routing.keys import redirect
+from reconciler.routing.keys import host_redirect, redirect
 from reconciler.routing.keys.catalogue import filter_podless
 from reconciler.routing.model import Answer, ApiKey, Host, Location, Match, Path, Plain, Tenant, is_challenge
 from reconciler.routing.options import Options, find_option
@@ -56,16 +56,31 @@ def build_host(contest: Contest, settings: Settings) -> BuiltHost:
     closed = {claim.tenant.name for claim in contest.claims if wish.require_api_key or claim.wish.require_api_key}
     problems += _tell_missing_keys(name, (one for one in taken.values() if one.tenant.name in closed))
     appointed = _appoint_authorisers(name, taken, problems)
+    # What protects a path never falls away: if a guest's options are malformed, its paths keep their places.
+    broken = {claim.tenant.name for claim in guests if claim.wish.broken}
+    appointed |= {one.path.upstream.name: None for one in taken.values() if one.tenant.name in broken}
     locations = [
         _make_location(*item, appointed, item[1].tenant.name in closed) for item in taken.items() if item[1].served
     ]
     locations += _reserve_well_known(owner, taken)
-    options = drop_sub_domains(wish.options) if contest.below else wish.options
-    if options != wish.options:
-        problems.append(_tell_sub_domains(owner, contest.below))
-    host = _write_host(owner, locations, options)
+    host = _write_host(owner, locations, _choose_host_options(contest, problems))
     problems += tell_unreachable(name, host.locations, settings, tls=wish.tls is not None)
     return BuiltHost(host if host.tls or host.is_plain else None, tuple(problems))
+
+
+def _choose_host_options(contest: Contest, problems: list[Problem]) -> Options:
+    """Choose which options of its owner a host has."""
+    owner = contest.claims[0]
+    options = drop_sub_domains(owner.wish.options) if contest.below else owner.wish.options
+    if options != owner.wish.options:
+        problems.append(_tell_sub_domains(owner, contest.below))
+    # It would send requests for WELL_KNOWN away too, and who is asked for a certificate follows redirects.
+    if not owner.entitled and find_option(options, host_redirect.KEY.name):
+        why = "is left out: the host lies below a wildcard that is shared with all"
+        what, expected = f"host {owner.wish.name} redirect", "the wildcard shared with this Namespace by name"
+        problems.append(problem_of(owner.tenant.name, what, why, expected, Reason.OPTION))
+        options = tuple(option for option in options if option.name != host_redirect.KEY.name)
+    return options
 
 
 def _write_host(owner: Claim, locations: Iterable[Location], options: Options) -> Host:
@@ -100,7 +115,7 @@ def _build_waiting(owner: Claim) -> Host | None:
 def _tell_guests(owner: Claim, guests: Iterable[Claim]) -> Iterator[Problem]:
     """Tell which options of guests do not count."""
     for guest in guests:
-        asked = ("ssl",) if guest.wish.tls or not guest.wish.served else ()
+        asked = ("ssl",) if guest.wish.tls or not (guest.wish.served or guest.wish.broken) else ()
         for option in (*asked, *guest.wish.asked):
             why = f"has its options from Namespace {owner.tenant.name}, which is older"
             what = f"host {owner.wish.name} {option}"
@@ -185,7 +200,7 @@ def _serving_order(location: Location) -> tuple[bool, str, str]:
 def _appoint_authorisers(
     host: str, taken: dict[_LocationName, _Taken], problems: list[Problem]
 ) -> dict[str, Options | None]:
-    """Give the options of each upstream on a host, with the authorisers of its paths; None if nobody can decide."""
+    """Give the options of each upstream on a host, with the authorisers of its paths; None if it is closed."""
     appointed: dict[str, Options | None] = {}
     for one in taken.values():
         upstream = one.path.upstream
@@ -212,8 +227,8 @@ def _make_location(
     name: _LocationName, taken: _Taken, appointed: dict[str, Options | None], needs_key: bool
 ) -> Location:
     modifier, path = name
-    # Whoever sends a challenge has no key. What lies below is public.
-    public = not taken.path.match.is_regex and is_challenge(path)
+    # Whoever sends a challenge has no key. What lies below is public, but nothing of a Pod that lies elsewhere.
+    public = not taken.path.match.is_regex and is_challenge(path) and taken.target is None
     key = None if public else taken.tenant.api_key
     options = appointed[taken.path.upstream.name]
     answer = Answer.CLOSED if options is None else _choose_answer(taken, key, needs_key and not public)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from reconciler.routing.host_wishes import close_for_everyone
 from reconciler.routing.keys import keep_paths, maintenance
 from reconciler.routing.keys.catalogue import HOST_KEYS, PATH_KEYS, filter_closing
-from reconciler.routing.model import Path, TenantHost, Upstream
+from reconciler.routing.model import Path, TenantHost, Upstream, is_challenge
 from reconciler.routing.options import Option
 from reconciler.routing.problems import Problem, Reason, problem_of
 from reconciler.settings import Settings
@@ -51,8 +51,10 @@ def limit_locations(
 
     Each path is two locations on each host.
     """
-    most_paths = settings.max_locations // 2
-    most_hosts = min(settings.max_hosts, settings.max_locations // (2 * max(1, min(len(paths), most_paths))))
+    again = _count_again(hosts, paths)
+    most_paths = settings.max_locations // 2 - min(again, settings.max_locations // 4)
+    used = min(len(paths), most_paths) + min(again, most_paths)
+    most_hosts = min(settings.max_hosts, settings.max_locations // (2 * max(1, used)))
     for what, asked, most in (("paths", len(paths), most_paths), ("hosts", len(hosts), most_hosts)):
         if asked > most:
             expected = (
@@ -61,6 +63,11 @@ def limit_locations(
             why = f"are {asked}; the first {most} by name are served"
             problems.append(problem_of(namespace, what, why, expected, Reason.LIMIT))
     return hosts[:most_hosts], tuple(_keep_first(paths, most_paths))
+
+
+def _count_again(hosts: Iterable[TenantHost], paths: Iterable[Path]) -> int:
+    """Count the paths that a host with TLS has once more on the plain port: those for challenges."""
+    return sum(is_challenge(path.path) for path in paths) if any(host.tls for host in hosts) else 0
 
 
 def _keep_first(paths: Sequence[Path], most: int) -> list[Path]:
@@ -126,11 +133,12 @@ def limit_host_options(
 
 
 def limit_kept(
-    hosts: tuple[TenantHost, ...], kept: dict[str, tuple[Path, ...]], paths: int, settings: Settings,
+    hosts: tuple[TenantHost, ...], kept: dict[str, tuple[Path, ...]], paths: tuple[Path, ...], settings: Settings,
     problems: list[Problem],
 ) -> tuple[TenantHost, ...]:  # fmt: skip
     """Give hosts the paths that are kept on them, as far as MAX_LOCATIONS_PER_NAMESPACE leaves room beside `paths`."""
-    left = settings.max_locations // 2 - len(hosts) * paths
+    weights = sum(PATH_KEYS[option.name].weight for path in paths for option in path.upstream.options)
+    left = settings.max_locations // 2 - len(hosts) * (len(paths) + _count_again(hosts, paths) + weights)
     limited = []
     for host in hosts:
         some = kept.get(host.name, ())[: max(0, left)]
@@ -151,8 +159,8 @@ def limit_options(
 
     Beyond that, the paths that come last by name lose an option; if it closes the path, nobody may use it.
     """
-    locations = 2 * max(1, len(hosts))
-    room = settings.max_locations // locations - len(paths)
+    locations, again = 2 * max(1, len(hosts)), _count_again(hosts, paths)
+    room = settings.max_locations // locations - len(paths) - again
     ranges, variables = (
         {name for host in hosts for one in host.options for name in list_named(one)}
         for list_named in (_list_host_ranges, _list_host_variables)
@@ -163,7 +171,7 @@ def limit_options(
     shares = (
         _Share(settings.max_zones, f"at most {settings.max_zones} (MAX_ZONES_PER_NAMESPACE)", _count_zones),
         _DistinctShare(settings.max_ranges, _RANGES.format(settings.max_ranges), _list_ranges, ranges),
-        _Share(certificates // locations, few, _count_certificates),
+        _Share(certificates // locations // (2 if again else 1), few, _count_certificates),
         _Share(room, "fewer paths or hosts (MAX_LOCATIONS_PER_NAMESPACE)", lambda one, _: PATH_KEYS[one.name].weight),
         _Share(settings.max_locations, "fewer Pods, or smaller weights (MAX_LOCATIONS_PER_NAMESPACE)", _count_hashed),
         _DistinctShare(MOST_HEADERS, f"at most {MOST_HEADERS} different responseHeaders", _list_headers),

@@ -110,7 +110,7 @@ class Tls(Value, frozen=True):
 
 
 class TenantHost(Value, frozen=True):
-    """A host that a Namespace names. If it cannot be served at all, `served` is False.
+    """A host that a Namespace names. If it cannot be served at all, `served` is False; `broken` if its options are why.
 
     If it `waits`, it is not served only for want of a certificate. `problems` say what cannot be served as its options
     say; they are reported only if the Namespace owns the host. `kept` are paths that no Pod of the Namespace names.
@@ -128,6 +128,7 @@ class TenantHost(Value, frozen=True):
     kept: tuple[Path, ...] = ()
     waits: bool = False
     asked: tuple[str, ...] = ()
+    broken: bool = False
 
 
 class ApiKey(Value, frozen=True):
@@ -181,8 +182,8 @@ class Location(Value, frozen=True):
 
     @property
     def is_challenge(self) -> bool:
-        """Whether it answers challenges. Only a host's owner can have such a path."""
-        return not self.match.is_regex and is_challenge(self.path)
+        """Whether it answers challenges. Only a host's owner can have such a path; with a target it is like others."""
+        return not self.match.is_regex and is_challenge(self.path) and self.target is None
 
 
 def is_challenge(path: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from msgspec.structs import replace
 
 from reconciler.routing.host_wishes import asks_sub_domains
-from reconciler.routing.sharing import Contest
+from reconciler.routing.sharing import Contest, list_wildcards
 
 
 def mark_below(contests: Mapping[str, Contest]) -> Iterator[tuple[str, Contest]]:
@@ -24,6 +24,9 @@ def mark_below(contests: Mapping[str, Contest]) -> Iterator[tuple[str, Contest]]
     for name, contest in contests.items():
         found = below[asking[name]] if name in asking else {}
         others = [one for owner, one in found.items() if owner != owners[name].tenant.name]
+        # A wildcard above serves the names below that nobody names.
+        covers = [one for one in list_wildcards(name) if one in owners] if name in asking else []
+        others += [one for one in covers if owners[one].tenant.name != owners[name].tenant.name]
         yield name, replace(contest, below=others[0]) if others else contest
 
 

@@ -43,13 +43,17 @@ def read_tenant(namespace: Namespace, settings: Settings, pems: PemCache) -> Ten
     paths = limit_regexes(paths, namespace.name, problems)
     problems += _tell_lost_key(namespace, names, settings)
     wishes = [_read_host(host, namespace, fields, settings, pems) for host in names]
-    hosts = tuple(map(_settle, names, wishes, repeat(namespace), repeat(names), repeat(settings)))
+    # Of what exceeds MAX_HOSTS_PER_NAMESPACE only the number counts.
+    first, all_names = settings.max_hosts, frozenset(host.name for host in names)
+    settled = map(_settle, names[:first], wishes, repeat(namespace), repeat(all_names), repeat(settings))
+    hosts = (*settled, *wishes[first:])
     hosts = tuple(limit_host_options(hosts, namespace.name, settings, problems))
     hosts = tuple(limit_certificates(hosts, namespace.name, settings))
     paths = tuple(limit_options(paths, hosts, settings, problems))
-    kept = {host.name: tuple(list_kept(host, namespace.name, paths)) for host in names}
+    named = {(one.match, one.path) for one in paths}
+    kept = {host.name: tuple(list_kept(host, namespace.name, named)) for host in names[:first]}
     hosts, paths = limit_locations(hosts, paths, namespace.name, settings, problems)
-    hosts = limit_kept(hosts, kept, len(paths), settings, problems)
+    hosts = limit_kept(hosts, kept, paths, settings, problems)
     return Tenant(
         name=namespace.name,
         created=namespace.created,
@@ -71,7 +75,9 @@ def _read_host(
 ) -> TenantHost:
     """Read what a host's options refer to. A host whose TLS cannot be served is not served at all."""
     needs_key = host.require_api_key or settings.require_api_key
-    wish = TenantHost(host.name, not host.broken, shared_with=host.shared_with, require_api_key=needs_key)
+    wish = TenantHost(
+        host.name, not host.broken, shared_with=host.shared_with, require_api_key=needs_key, broken=host.broken
+    )
     if not host.tls or host.broken:
         return wish
     what = f"host {host.name}"
@@ -97,10 +103,10 @@ def _read_host(
 
 
 def _settle(
-    host: HostOptions, wish: TenantHost, namespace: Namespace, names: tuple[HostOptions, ...], settings: Settings
+    host: HostOptions, wish: TenantHost, namespace: Namespace, names: frozenset[str], settings: Settings
 ) -> TenantHost:
     """Add to a host what its options come to; `names` are all hosts of the Namespace."""
-    settled = settle_host(host, wish.tls, [one.name for one in names], settings)
+    settled = settle_host(host, wish.tls, names, settings)
     told = (
         Problem(namespace.resource, f"host {host.name} {fault.what}", fault.why, fault.expected, Reason.OPTION)
         for fault in (settled.faults if wish.served else ())

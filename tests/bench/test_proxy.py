@@ -284,7 +284,6 @@ def test_requests(
             f"\n  nginx {'.'.join(map(str, find_version(nginx_binary)))}, {kind}: {rendered:.1f} µs a request, a "
             f"minimal proxy {minimal:.1f} µs; {minimal / rendered:.2f} of its requests a second"
         )
-    assert rendered > 0
 
 
 def test_held_websockets(

@@ -32,7 +32,7 @@ NEIGHBOUR = [
     objects.secret("neighbour", api_key="open sesame"),
 ]
 NOW = 1_797_600_000.0
-_DIRECTIVES = {"server", "keepalive", "check", "check_http_send", "check_http_expect_alive"}
+_DIRECTIVES = {"server", "keepalive", "keepalive_timeout", "check", "check_http_send", "check_http_expect_alive"}
 
 
 def read_texts(data: bytes) -> list[str]:

@@ -154,7 +154,7 @@ def expect_external_auth(auth: ExternalAuth, location: Location) -> Server:
         f"set $sign_in {page.uri}; return 302 $sign_in?rd=$request_uri"
         for page in auth.pages
     }
-    name = f"external-{authoriser.upstream}"
+    name = f"external{'-key' if location.api_key else ''}-{authoriser.upstream}"
     return {("=", name): f"internal; {key}{what}"} | pages
 
 
@@ -190,7 +190,8 @@ def expect_location(location: Location, host: Host) -> str:
     key = f"set $key_of {location.namespace}; " if location.api_key else ""
     auth = find_external_auth(location)
     if auth:
-        key += f"auth_request external-{auth.authorisers[0].upstream}; "
+        asked = f"external{'-key' if location.api_key else ''}-{auth.authorisers[0].upstream}"
+        key += f"auth_request {asked}; "
     elif location.api_key:
         key += "auth_request api-key; "
     if location.answer is Answer.REDIRECT:

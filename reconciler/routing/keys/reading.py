@@ -100,16 +100,17 @@ class OptionReader:
                     self._read_key(key, given[inner], f"{what}.{inner}")
 
     def _read_key(self, key: Key, value: Any, what: str) -> None:
-        if key.name in self._settings.denied_options:
-            self._refuse(key, Fault(what, "is turned off by DENIED_OPTIONS", "an entry without it"))
-            return
         try:
             parsed = key.parse(value, what, self._settings)
         except Refused as refused:
             self._refuse(key, refused.fault)
+            return
+        if parsed is None:  # a Pod that names what holds anyway agrees with one that does not
+            return
+        if key.name in self._settings.denied_options:
+            self._refuse(key, Fault(what, "is turned off by DENIED_OPTIONS", "an entry without it"))
         else:
-            # A Pod that names what holds anyway agrees with one that does not.
-            self._options += () if parsed is None else (Option(key.name, parsed),)
+            self._options.append(Option(key.name, parsed))
 
     def _check_others(self, names: Collection[str]) -> None:
         """Leave out what cannot stand beside another key of the entry, whether that one is good or not."""

@@ -1,5 +1,6 @@
 """Shapes: the parsers that the keys of options share. Each takes a JSON value and its place, and raises Refused."""
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -12,6 +13,10 @@ from reconciler.values.patterns import DURATION, HEADER_NAME, HEADER_VALUE, SIZE
 Parsed = TypeVar("Parsed")
 Parse = Callable[[Any, str], Parsed]
 
+# nginx compares clients of these with IPv4 ranges alone. https://nginx.org/en/docs/http/ngx_http_geo_module.html
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+# nginx takes it for an error of its own parser, and does not start.
+_BROADCAST = "255.255.255.255/32"
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _MULTIPLES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
@@ -112,6 +117,11 @@ def parse_range(value: object, what: str) -> str:
     except ValueError as error:
         why = str(error) if str(error).startswith("has ") else "is not one range of addresses"
         raise Refused(what, f"{excerpt(value)} {why}", expected) from None
+    if found.text == _BROADCAST:
+        raise Refused(what, "is the address of all, which no client has", expected)
+    network = ipaddress.ip_network(found.text)
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        raise Refused(what, f"{excerpt(value)} is IPv4 written as IPv6", "the range as IPv4")
     return found.text
 
 

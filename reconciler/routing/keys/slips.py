@@ -28,9 +28,14 @@ _CLIENT_CERTIFICATE = "ssl.clientCertificate"
 # The same for what protects a host, and for what stands in its `ssl`.
 _OF_HOSTS = {
     "tls": "ssl", "https": "ssl", "certificate": "ssl", "certificatekey": "ssl", "tlssecret": "ssl",
-    "clientcertificate": _CLIENT_CERTIFICATE, "mtls": _CLIENT_CERTIFICATE, "apikey": "requireApiKey",
+    "clientcertificate": _CLIENT_CERTIFICATE, "clientcert": _CLIENT_CERTIFICATE, "clientca": _CLIENT_CERTIFICATE,
+    "verifyclient": _CLIENT_CERTIFICATE, "mtls": _CLIENT_CERTIFICATE, "apikey": "requireApiKey",
+    "apikeys": "requireApiKey", "apikeyrequired": "requireApiKey",
 }  # fmt: skip
-_OF_SSL = frozenset({"ca", "cacertificate", "clientca", "clientcert", "clientcertificates", "mtls", "verifyclient"})
+_OF_SSL = frozenset({
+    "ca", "cacertificate", "client", "clientca", "clientcacertificate", "clientcert", "clientcertificates", "mtls",
+    "verify", "verifyclient",
+})  # fmt: skip
 
 
 def find_meant(name: str) -> str | None:
