@@ -94,9 +94,9 @@ def flip(content: bytes, place: int, bits: int) -> bytes:
 def test_each_byte_of_a_pointer_counts(recorded: Snapshot, bits: int) -> None:
     """A pointer with any one byte changed is refused."""
     publication = pack(recorded)
-    for place in range(len(publication.pointer)):
+    for place in range(len(write_pointer(publication.pointer))):
         with pytest.raises(PublishedError, match="the pointer is damaged"):
-            read_pointer(flip(publication.pointer, place, bits))
+            read_pointer(flip(write_pointer(publication.pointer), place, bits))
 
 
 @pytest.mark.parametrize("bits", [0x01, 0x80, 0xFF])
@@ -111,11 +111,18 @@ def test_each_byte_of_a_shard_counts(recorded: Snapshot, bits: int) -> None:
 
 @pytest.mark.parametrize("bits", [0x01, 0x80, 0xFF])
 def test_each_byte_of_a_pointer_that_is_signed(recorded: Snapshot, bits: int) -> None:
-    """A publisher that writes a pointer with any one byte wrong, and its digest over it, is refused too."""
+    """A publisher that writes a pointer with any one byte wrong, and its digest over it, is refused too.
+
+    The byte before the last is the sequence, which may be another one.
+    """
     publication = pack(recorded)
-    body = publication.pointer[32:]
+    body = write_pointer(publication.pointer)[32:]
     for place in range(len(body)):
-        refuse(sign(flip(body, place, bits)), *publication.shards.values())
+        wrong = sign(flip(body, place, bits))
+        if place == len(body) - 2 and bits == 0x01:
+            assert read_pointer(wrong) == msgspec.structs.replace(publication.pointer, sequence=1)
+        else:
+            refuse(wrong, *publication.shards.values())
 
 
 @pytest.mark.parametrize("bits", [0x01, 0x80, 0xFF])
@@ -142,12 +149,12 @@ def test_each_place_to_cut(recorded: Snapshot) -> None:
     """A pointer or shard that is cut off anywhere is refused, also by who takes the rest for the whole."""
     publication = pack(recorded)
     ((_, shard),) = publication.shards.items()
-    for place in range(len(publication.pointer)):
-        refuse(publication.pointer[:place], shard)
-        refuse(sign(publication.pointer[32:place]), shard)
+    for place in range(len(write_pointer(publication.pointer))):
+        refuse(write_pointer(publication.pointer)[:place], shard)
+        refuse(sign(write_pointer(publication.pointer)[32:place]), shard)
     for place in range(len(shard)):
         cut = shard[:place]
-        refuse(publication.pointer, cut)
+        refuse(write_pointer(publication.pointer), cut)
         refuse(point_to(cut, digest=recorded.digest), cut)
 
 
@@ -238,9 +245,10 @@ def test_versions(version: int) -> None:
 def test_pointers_that_are_not_as_written() -> None:
     """A pointer with a short digest, half a name, a field too much or a shard twice is refused."""
     name = bytes(range(32))
-    for body in ((VERSION, b"", name), (VERSION, DIGEST, name[1:]), (VERSION, DIGEST, name, 0)):
+    rest = (0, ())
+    for body in ((VERSION, b"", name, *rest), (VERSION, DIGEST, name[1:], *rest), (VERSION, DIGEST, name, *rest, 0)):
         assert refuse(sign(msgspec.msgpack.encode(body))) == "the pointer is not as it is written"
-    twice = sign(msgspec.msgpack.encode((VERSION, DIGEST, name + name)))
+    twice = sign(msgspec.msgpack.encode((VERSION, DIGEST, name + name, *rest)))
     assert refuse(twice) == "the pointer names a shard twice"
 
 
@@ -248,7 +256,7 @@ def test_missing_shards() -> None:
     """If any shard is missing there is no Snapshot; when it comes, the others need not be fetched again."""
     snapshot = make_snapshot(objects.listing([objects.namespace(f"n-{one}", "x" * 9_000) for one in range(200)]))
     publication = pack(snapshot)
-    reader, pointer = SnapshotReader(), read_pointer(publication.pointer)
+    reader, pointer = SnapshotReader(), read_pointer(write_pointer(publication.pointer))
     first, *rest = publication.shards
     assert len(rest) >= 2
     assert reader.find_missing(pointer) == (first, *rest)
@@ -264,9 +272,9 @@ def test_missing_shards() -> None:
 def test_no_shard_of_another_pointer_is_kept() -> None:
     """A reader remembers the shards of the last good pointer and of the newest, and no others."""
     states = [pack(make_snapshot(objects.listing([objects.namespace(name, "{}")]))) for name in "abc"]
-    pointers = [read_pointer(state.pointer) for state in states]
+    pointers = [read_pointer(write_pointer(state.pointer)) for state in states]
     reader = SnapshotReader()
-    read(states[0].pointer, states[0].shards, reader)
+    read(write_pointer(states[0].pointer), states[0].shards, reader)
     assert reader.find_missing(pointers[1]) == tuple(states[1].shards)
     reader.add(*next(iter(states[1].shards.items())))
     assert reader.find_missing(pointers[2]) == tuple(states[2].shards)
@@ -282,10 +290,10 @@ def test_swapped_and_foreign_shards() -> None:
     ]
     old, new = map(pack, snapshots)
     names, shards = tuple(new.shards), {**old.shards, **new.shards}
-    assert "is not at its place" in refuse(write_pointer(Pointer(new.digest, names[::-1])), *shards.values())
+    assert "is not at its place" in refuse(write_pointer(Pointer(new.pointer.digest, names[::-1])), *shards.values())
     for wrong in (names[1:], (), (next(iter(old.shards)), *names[1:])):
         assert "are not the Snapshot that was published" in refuse(
-            write_pointer(Pointer(new.digest, wrong)), *shards.values()
+            write_pointer(Pointer(new.pointer.digest, wrong)), *shards.values()
         )
 
 
@@ -348,7 +356,7 @@ def test_a_piece_is_missing() -> None:
     names = tuple(publication.shards)
     assert len(names) >= 3
     for place in range(len(names)):
-        pointer = write_pointer(Pointer(publication.digest, names[:place] + names[place + 1 :]))
+        pointer = write_pointer(Pointer(publication.pointer.digest, names[:place] + names[place + 1 :]))
         assert refuse(pointer, *publication.shards.values())
 
 
@@ -365,7 +373,7 @@ def test_the_reader_recovers() -> None:
     for attempt in bad:
         with pytest.raises(PublishedError):
             attempt()
-        assert read(good.pointer, good.shards, reader).namespaces == (FULL,)
+        assert read(write_pointer(good.pointer), good.shards, reader).namespaces == (FULL,)
 
 
 def test_a_change_of_the_format_changes_its_version() -> None:
@@ -377,5 +385,7 @@ def test_a_change_of_the_format_changes_its_version() -> None:
         hashlib.sha256(zlib.decompress(shard)).hexdigest()
         == "8837014d97bdff07be0fb237ed0157b8158ce57d870a6a896600c2431b4cb88b"
     )
-    assert publication.digest.hex() == "0adca6e53874b8aa18ad88111152b948199c44e9b7cefbb2c5b9eb53a57e4c74"
-    assert publication.pointer[32:] == b"\x93\x01\xc4\x20" + publication.digest + b"\xc4\x20" + bytes.fromhex(name)
+    assert publication.pointer.digest.hex() == "0adca6e53874b8aa18ad88111152b948199c44e9b7cefbb2c5b9eb53a57e4c74"
+    pointer = Pointer(publication.pointer.digest, (name,), 258, (("HEALTH_CHECKS", "on"),))
+    head, settings = b"\x95\x01\xc4\x20", b"\xcd\x01\x02\x91\x92\xadHEALTH_CHECKS\xa2on"
+    assert write_pointer(pointer)[32:] == head + pointer.digest + b"\xc4\x20" + bytes.fromhex(name) + settings

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -27,11 +27,13 @@ PART_WEIGHT = SHARD_WEIGHT // 2
 # Bytes of a piece of a larger record: zlib adds at most 5 bytes to each 16 KiB that do not shrink, and a frame:
 # https://www.zlib.net/zlib_tech.html
 PIECE_SIZE = PART_WEIGHT - (1 << 10)
-# This bounds what a reader holds to 2 GiB, fifty times what 100,000 Pods take, and the pointer to 128 KiB.
+# This bounds what a reader holds to 2 GiB, fifty times what 100,000 Pods take, and the pointer to 148 KiB.
 MAX_SHARDS = 1 << 12
 
 _DIGEST_SIZE = 32
-_POINTER_SIZE = _DIGEST_SIZE * (MAX_SHARDS + 2) + 64
+# Bytes of the settings' names and texts together.
+_SETTINGS_SIZE = 1 << 14
+_POINTER_SIZE = _DIGEST_SIZE * (MAX_SHARDS + 2) + _SETTINGS_SIZE + 64
 _HALF_KEY = 16
 _ARRAY_HEADER = 5
 # zlib's own default. Level 9 saves a tenth more of the bytes and takes five times as long.
@@ -71,10 +73,16 @@ class Part(Value, frozen=True, array_like=True):
 
 
 class Pointer(Value, frozen=True):
-    """What is published now: the digest of the whole Snapshot, and the names of its shards in the order of keys."""
+    """What is published now: the digest of the whole Snapshot, and the names of its shards in the order of keys.
+
+    A pointer that was written later has a greater `sequence`, from 0 to 2**63 - 1, although an API server's cache may
+    still show an older one. `settings` gives the name and the text of each setting that decides what a Snapshot holds.
+    """
 
     digest: bytes
     shards: tuple[str, ...]
+    sequence: int = 0
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 class _Version(Value, frozen=True, array_like=True):
@@ -87,6 +95,8 @@ class _Body(Value, frozen=True, array_like=True):
     version: int
     digest: bytes
     shards: bytes
+    sequence: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+    settings: tuple[tuple[str, str], ...]
 
 
 def _scatter(name: str) -> bytes:
@@ -99,7 +109,9 @@ def write_pointer(pointer: Pointer) -> bytes:
     if len(pointer.shards) > MAX_SHARDS:
         raise PublishedError(f"the Snapshot takes {len(pointer.shards)} shards; expected: at most {MAX_SHARDS}")
     shards = b"".join(bytes.fromhex(name) for name in pointer.shards)
-    body = msgspec.msgpack.encode(_Body(VERSION, pointer.digest, shards))
+    body = msgspec.msgpack.encode(_Body(VERSION, pointer.digest, shards, pointer.sequence, pointer.settings))
+    if len(body) - len(shards) > _SETTINGS_SIZE:
+        raise PublishedError(f"the settings take more than {_SETTINGS_SIZE} bytes")
     return _digest(body, b"pointer") + body
 
 
@@ -115,7 +127,7 @@ def read_pointer(content: bytes) -> Pointer:
         raise PublishedError(f"the pointer has version {version} of the format; expected: {VERSION}")
     read = _decode(body, _Body, "the pointer")
     digests = [read.shards[place : place + _DIGEST_SIZE] for place in range(0, len(read.shards), _DIGEST_SIZE)]
-    pointer = Pointer(read.digest, tuple(digest.hex() for digest in digests))
+    pointer = Pointer(read.digest, tuple(digest.hex() for digest in digests), read.sequence, read.settings)
     if len(read.digest) != _DIGEST_SIZE or len(read.shards) % _DIGEST_SIZE or write_pointer(pointer) != content:
         raise PublishedError("the pointer is not as it is written")
     if len(set(digests)) < len(digests):

@@ -24,7 +24,6 @@ from reconciler.objects.published import (
     name_shard,
     pack_shard,
     weigh,
-    write_pointer,
 )
 from reconciler.objects.snapshot import Namespace, Snapshot
 from reconciler.values.memo import Memo
@@ -37,8 +36,7 @@ _BY_KEY = attrgetter("key")
 class Publication(Value, frozen=True):
     """What is to be published: the pointer, and the packed shards by name. Shards are stored before the pointer."""
 
-    digest: bytes
-    pointer: bytes
+    pointer: Pointer
     shards: dict[str, bytes]
 
 
@@ -84,8 +82,8 @@ class SnapshotPacker:
         units.sort(key=_BY_KEY)
         packed = self._shards.round({shard[0].key.hex(): shard for shard in _divide(units)}).values()
         digest = digest_snapshot((cut.digest for cut in cuts.values()), snapshot.strays)
-        pointer = write_pointer(Pointer(digest, tuple(shard.name for shard in packed)))
-        return Publication(digest, pointer, {shard.name: shard.packed for shard in packed})
+        pointer = Pointer(digest, tuple(shard.name for shard in packed))
+        return Publication(pointer, {shard.name: shard.packed for shard in packed})
 
 
 def _check(snapshot: Snapshot) -> None:

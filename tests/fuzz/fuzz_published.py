@@ -8,7 +8,7 @@ import zlib
 
 from support.publishing import pack, read
 
-from reconciler.objects.published import Pointer, PublishedError, name_shard
+from reconciler.objects.published import Pointer, PublishedError, name_shard, read_pointer, write_pointer
 from reconciler.objects.snapshot_reader import SnapshotReader
 
 POINTER, CONTENT, PACKED = range(3)
@@ -33,7 +33,8 @@ def _check_pointer(pointer: bytes) -> None:
         _check_text(error)
     else:
         assert not snapshot.namespaces
-        assert pack(snapshot).pointer == pointer
+        assert write_pointer(read_pointer(pointer)) == pointer
+        assert pack(snapshot).pointer.digest == read_pointer(pointer).digest
 
 
 def _check_shard(packed: bytes) -> None:

@@ -6,7 +6,7 @@ import msgspec
 from support.stages import normalise
 
 from reconciler.objects.listing import Listing
-from reconciler.objects.published import read_pointer
+from reconciler.objects.published import read_pointer, write_pointer
 from reconciler.objects.snapshot import Namespace, Pod, Snapshot
 from reconciler.objects.snapshot_packer import Publication, SnapshotPacker
 from reconciler.objects.snapshot_reader import SnapshotReader
@@ -35,7 +35,7 @@ def read(pointer: bytes, shards: Mapping[str, bytes], reader: SnapshotReader | N
 
 
 def read_again(publication: Publication) -> Snapshot:
-    return read(publication.pointer, publication.shards)
+    return read(write_pointer(publication.pointer), publication.shards)
 
 
 def change(snapshot: Snapshot, place: int, **fields: object) -> Snapshot:
