@@ -15,7 +15,7 @@ from reconciler.cluster.credentials import CredentialsError
 from reconciler.disk.artefact import NotAnArtefactError
 from reconciler.disk.recordings import RecordingError
 from reconciler.loop.ports import SinkError, SourceError
-from reconciler.modes import completion, explain, lint, record, replay
+from reconciler.modes import completion, explain, lint, publish, record, replay
 from reconciler.modes.arguments import FAILED, WRONG_INPUT, Command, UsageError
 from reconciler.modes.follow import follow
 from reconciler.modes.once import run_once
@@ -30,6 +30,7 @@ from reconciler.status.status_reader import RouterError
 _COMMANDS = {
     "replay": replay.COMMAND,
     "record": record.COMMAND,
+    "publish": publish.COMMAND,
     "lint": lint.COMMAND,
     "explain": explain.COMMAND,
     "completion": completion.COMMAND,

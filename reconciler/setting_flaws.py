@@ -25,6 +25,8 @@ def find_flaws(values: dict[str, Any], environment: Mapping[str, str]) -> Iterat
     yield from _check_headers(values)
     if values.get("request_metrics") and not values.get("admin_port"):
         yield "REQUEST_METRICS", "on", "needs ADMIN_PORT, where the counts are read", "off, or on with ADMIN_PORT"
+    if values.get("snapshot_fallback") == "cluster" and values.get("snapshot_from") == "cluster":
+        yield "SNAPSHOT_FALLBACK", "cluster", "needs SNAPSHOT_FROM=published", "none"
     yield from _check_certificate(values, environment)
 
 

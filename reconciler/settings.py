@@ -182,6 +182,17 @@ class Settings:
     watch_namespaces: tuple[str, ...] = _variable(
         "WATCH_NAMESPACES", "", parse_namespaces, "names of Namespaces with commas between, each once"
     )
+    snapshot_from: str = _variable(
+        "SNAPSHOT_FROM", "cluster", parse_choice("cluster", "published"), "cluster or published"
+    )
+    snapshot_fallback: str = _variable(
+        "SNAPSHOT_FALLBACK", "none", parse_choice("none", "cluster"), "none, or cluster with SNAPSHOT_FROM=published"
+    )
+    published_namespace: str = _variable("PUBLISHED_NAMESPACE", "dispatcher-published", patterns.DNS_LABEL)
+    published_max_age: int = _variable("PUBLISHED_MAX_AGE", "60", parse_number(30, 86400), "30-86400 seconds")
+    published_ready_age: int = _variable(
+        "PUBLISHED_READY_AGE", "0", parse_number(0, 86400), "0-86400 seconds, 0 for any"
+    )
     events: bool = _variable("EVENTS", "off", parse_boolean, "off or on")
     health_port: int = _variable("HEALTH_PORT", "0", parse_number(0, 65535), "0-65535, and neither PORT nor SSL_PORT")
     admin_port: int = _variable(

@@ -66,8 +66,8 @@ class Refused(Value, frozen=True):
 class Failed(Value, frozen=True):
     """A cycle failed, and the last release is still served. It is tried again; each failure is an event.
 
-    `port` is what failed: "source" or "sink". A `busy` source needs a pause; `retry_after` is the number of seconds
-    that it requested, 0 if it requested none.
+    `port` is what failed: "source" or "sink". A `busy` one needs a pause; `retry_after` is the number of seconds that
+    it requested, 0 if it requested none.
     """
 
     port: str
@@ -78,6 +78,41 @@ class Failed(Value, frozen=True):
 
 class Recovered(Value, frozen=True):
     """A cycle succeeded after one or more cycles that failed."""
+
+
+class StoodBy(Value, frozen=True):
+    """A publisher publishes nothing in a turn, because `holder` has the Lease; empty if it is not known who."""
+
+    holder: str
+
+
+class Elected(Value, frozen=True):
+    """A publisher has the Lease now, and publishes."""
+
+
+class Published(Value, frozen=True):
+    """A Snapshot was published: the hexadecimal `digest` of it, its `shards`, and the `written` ones of `size` bytes.
+
+    `total` is the number of bytes of all shards.
+    """
+
+    digest: str
+    shards: int
+    written: int
+    size: int
+    total: int
+
+
+class PublisherSeen(Value, frozen=True):
+    """A router has looked at what is published.
+
+    `confirmed` is when the publisher was last seen to confirm it, in seconds since the epoch; None if never.
+    It is `old` if that is longer ago than PUBLISHED_MAX_AGE. `alone` tells that the router reads the cluster itself.
+    """
+
+    confirmed: float | None
+    old: bool
+    alone: bool = False
 
 
 class Answered(Value, frozen=True):
@@ -221,8 +256,8 @@ class HungUp(Value, frozen=True):
 
 
 Event = (
-    Started | NginxSized | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | Answered | LeftOut
-    | Reloaded | RolledBack | Timed | NginxStarted | NginxSaid | NginxEnded | NginxFailed | FormerUnserved
-    | MemoryShort | Recorded | Reported | ShuttingDown | ShutDown | HungUp | RequestsCounted | LinesLost
-    | LogReaderEnded
+    Started | NginxSized | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | StoodBy | Elected
+    | Published | PublisherSeen | Answered | LeftOut | Reloaded | RolledBack | Timed | NginxStarted | NginxSaid
+    | NginxEnded | NginxFailed | FormerUnserved | MemoryShort | Recorded | Reported | ShuttingDown | ShutDown
+    | HungUp | RequestsCounted | LinesLost | LogReaderEnded
 )  # fmt: skip

@@ -28,7 +28,7 @@ class Loop:
         except SourceError as error:
             event = Failed("source", str(error), error.busy, error.retry_after)
         except SinkError as error:
-            event = Failed("sink", str(error))
+            event = Failed("sink", str(error), error.busy, error.retry_after)
         if isinstance(event, Failed):
             self._failed = True
         elif self._failed:

@@ -24,7 +24,15 @@ class SourceError(Exception):
 
 
 class SinkError(Exception):
-    """A sink did not take a tree, and the last one stays in place. The message is one line, without secrets."""
+    """A sink did not take a tree, and the last one stays in place. The message is one line, without secrets.
+
+    A `busy` sink must not be tried again soon. `retry_after` is the number of seconds to wait, 0 if it gave none.
+    """
+
+    def __init__(self, text: str, *, busy: bool = False, retry_after: float = 0.0) -> None:
+        super().__init__(text)
+        self.busy = busy
+        self.retry_after = retry_after
 
 
 class RefusedError(SinkError):
@@ -52,13 +60,13 @@ class Source(Protocol):
 class Sink(Protocol):
     """Where trees go."""
 
-    def apply(self, files: Files, snapshot: Snapshot) -> str:
+    def apply(self, files: Files, snapshot: Snapshot, /) -> str:
         """Take a tree and the Snapshot from which it was made, and give its release's name.
 
         If there is a SinkError, the last tree stays in place.
         """
 
-    def check(self, files: Files) -> None:
+    def check(self, files: Files, /) -> None:
         """Test a tree, and leave everything as it is. RefusedError if it is refused."""
 
 

@@ -3,11 +3,11 @@
 import random
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import schedule
 
 from reconciler.loop.events import Applied, Event, Failed, HungUp, Timed, Turned
-from reconciler.loop.loop import Loop
 from reconciler.loop.ports import Sink, Source, Tell
 from reconciler.modes.signals import Signals, Stopped
 from reconciler.modes.stopwatch import Stopwatch
@@ -17,6 +17,21 @@ from reconciler.values.files import Files
 
 _LONGEST_BACK_OFF = 30.0
 _LONGEST_RETRY_AFTER = 300.0
+
+
+def longest_turn(settings: Settings) -> float:
+    """Give the longest time in seconds that a turn may take.
+
+    All lists may take their whole timeout, twice. So may nginx, with a tree whose test takes nearly a minute.
+    """
+    return 360.0 + 8 * (settings.api_timeout + settings.reload_timeout) + settings.reconcile_interval
+
+
+class Turning(Protocol):
+    """What the daemon turns: a loop, or what decides whether one turns."""
+
+    def turn(self, now: float) -> Event:
+        """Run one cycle, and give its result; `now` is in seconds since the epoch."""
 
 
 class InterruptibleSource:
@@ -68,7 +83,7 @@ class Daemon:
 
     def __init__(
         self,
-        loop: Loop,
+        loop: Turning,
         settings: Settings,
         tell: Tell,
         keep_house: Callable[[], None] = lambda: None,

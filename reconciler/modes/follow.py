@@ -17,17 +17,18 @@ from reconciler.loop.loop import Loop
 from reconciler.loop.ports import Sink, SinkError, Tell
 from reconciler.loop.stages import Stages
 from reconciler.modes.arguments import OK, UsageError
-from reconciler.modes.daemon import AttendedSink, Daemon, InterruptibleSource
+from reconciler.modes.daemon import AttendedSink, Daemon, InterruptibleSource, longest_turn
 from reconciler.modes.observers import tell_all
 from reconciler.modes.reception import Reception
 from reconciler.modes.reporters import make_reporter
 from reconciler.modes.signals import Signals
 from reconciler.modes.sinks import Printed, prepare, prepare_serving
-from reconciler.modes.sources import make_cluster_source, require_credentials
+from reconciler.modes.sources import make_cluster_source, name_source, require_credentials
 from reconciler.modes.stopwatch import Stopwatch, TimedSink, TimedSource, TimedStages
 from reconciler.nginx.sink import NginxSink
 from reconciler.routing.model import NO_ROUTES, Size
 from reconciler.settings import Settings, describe_settings
+from reconciler.status.health import Health
 from reconciler.status.log import Log
 
 _FOLDER = Path("/etc/nginx")
@@ -63,10 +64,12 @@ def follow(given: argparse.Namespace, settings: Settings, log: Log, environment:
     log.stamp()
     signals = Signals()
     signals.install()
-    reception = Reception(settings, _longest_turn(settings))
-    reporter = make_reporter(settings, environment) if serves else None
+    reception = Reception(settings, Health(longest_turn(settings), settings.published_ready_age))
+    # A Snapshot has no uids, so only who lists the cluster can write Kubernetes Events.
+    lists = settings.snapshot_from == "cluster"
+    reporter = make_reporter(settings, environment) if serves and lists else None
     tell = tell_all([log, *reception.observers, *([reporter] if reporter else [])])
-    tell(Started(__version__, describe_settings(environment), credentials.route))
+    tell(Started(__version__, describe_settings(environment), name_source(credentials, settings)))
     watch = _Watch(credentials, environment, signals, tell, reporter)
     if serves:
         _serve(given, settings, log, watch, reception)
@@ -91,7 +94,7 @@ def _serve(given: argparse.Namespace, settings: Settings, log: Log, watch: _Watc
         source = TimedSource(watch.make_source(settings), stopwatch)
         with ExitStack() as stack:
             former = _serve_former(nginx, settings, tell)
-            reception.open(stack, settings, nginx)
+            reception.open(stack, settings, nginx.read_figures)
             if watch.reporter:
                 stack.enter_context(watch.reporter.running(tell))
             sink = TimedSink(watch.attend(nginx), stopwatch)
@@ -109,14 +112,6 @@ def _stop(nginx: NginxSink, patience: float, tell: Tell) -> None:
     finally:
         nginx.stop(patience)
     tell(ShutDown(time.monotonic() - begun))
-
-
-def _longest_turn(settings: Settings) -> float:
-    """Give the longest time in seconds that a turn may take.
-
-    All lists may take their whole timeout, twice. So may nginx, with a tree whose test takes nearly a minute.
-    """
-    return 360.0 + 8 * (settings.api_timeout + settings.reload_timeout) + settings.reconcile_interval
 
 
 def _serve_former(nginx: NginxSink, settings: Settings, tell: Tell) -> Cycle | None:

@@ -1,12 +1,13 @@
 """The ports on which a router answers about itself: the health port for probes, the admin port for people."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from reconciler.loop.ports import Observer
-from reconciler.nginx.sink import NginxSink
 from reconciler.settings import Settings
 from reconciler.status.admin import Admin
 from reconciler.status.answers import Application
+from reconciler.status.figures import Figures
 from reconciler.status.fresh import Fresh
 from reconciler.status.health import Health
 from reconciler.status.metrics import Gauges, Metrics
@@ -20,11 +21,11 @@ _ADMIN_THREADS = 2
 
 
 class Reception:
-    """The observers behind the ports; `longest` is how long a turn of the loop may take, in seconds."""
+    """The observers behind the ports, such as what judges `health`."""
 
-    def __init__(self, settings: Settings, longest: float) -> None:
+    def __init__(self, settings: Settings, health: Health) -> None:
         self._settings = settings
-        self._health = Health(longest)
+        self._health = health
         self._state = State()
         self._metrics = Metrics()
         self._requests = (Requests(),) if settings.request_metrics else ()
@@ -35,13 +36,16 @@ class Reception:
         shown = (self._state, self._metrics, *self._requests) if self._settings.admin_port else ()
         return (self._health, *shown)
 
-    def open(self, stack: ExitStack, settings: Settings, nginx: NginxSink) -> None:
-        """Open the ports that `settings` ask for, until the stack closes. PortError if one cannot be used."""
+    def open(self, stack: ExitStack, settings: Settings, read_figures: Callable[[], Figures] = Figures) -> None:
+        """Open the ports that `settings` ask for, until the stack closes. PortError if one cannot be used.
+
+        `read_figures` gives nginx's figures.
+        """
         if settings.health_port:
             app = Application(self._health.answer)
             stack.callback(serve(app, "HEALTH_PORT", settings.listen_addresses[0], settings.health_port).close)
         if settings.admin_port:
-            look = Fresh(nginx.read_figures)
+            look = Fresh(read_figures)
             self._metrics.add(Gauges(self._state, look, ".".join(map(str, settings.nginx_version))))
             for requests in self._requests:
                 self._metrics.add(requests)

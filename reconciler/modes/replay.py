@@ -26,6 +26,7 @@ from reconciler.modes.sources import read_listing
 from reconciler.nginx.sink import NginxSink
 from reconciler.objects.normaliser import Normaliser
 from reconciler.settings import Settings, describe_settings
+from reconciler.status.health import Health
 from reconciler.status.log import Log
 from reconciler.status.progress import Progress
 
@@ -39,13 +40,13 @@ def _replay(given: argparse.Namespace, settings: Settings, log: Log, environment
         raise UsageError("--keep goes with --serve")
     paths = find_recordings(given.paths)
     settings = dataclasses.replace(settings, max_changes=0)  # recordings that were made minutes apart run at once here
-    reception = Reception(settings, _LONGEST_TURN)
+    reception = Reception(settings, Health(_LONGEST_TURN))
     tell = tell_all([_Told(log), *reception.observers])
     tell(Started(__version__, describe_settings(environment), _name_source(paths)))
     with ExitStack() as stack:
         settings, sink = _prepare(given, settings, log, stack, tell)
         if isinstance(sink, NginxSink):
-            reception.open(stack, settings, sink)
+            reception.open(stack, settings, sink.read_figures)
         return _run(given, paths, Stages(settings), sink, tell)
 
 

@@ -85,6 +85,11 @@ def _know_machine(settings: Settings, descriptors: int) -> Settings:
     )
 
 
+def assume_version(settings: Settings) -> Settings:
+    """Assume a version of nginx where none runs: nobody tests or serves what is rendered."""
+    return dataclasses.replace(settings, nginx_version=settings.nginx_version or _DEFAULT_VERSION)
+
+
 def _know_version(settings: Settings, binary: str | None, hidden: tuple[str, ...] = ()) -> Settings:
     """Take the version of NGINX_VERSION, else ask nginx, else assume one whose configuration most versions can read."""
     version = settings.nginx_version or (find_version(binary, hidden) if binary else _DEFAULT_VERSION)

@@ -1,12 +1,17 @@
-"""Sources: the cluster that kubectl would reach, the cluster of this Pod, or recordings."""
+"""Sources: the cluster that kubectl would reach, the cluster of this Pod, what is published there, or recordings."""
 
 from collections.abc import Mapping
 
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.credentials import Credentials, find_credentials
 from reconciler.cluster.events import EventReporter
+from reconciler.cluster.fallback import PublishedOnly, WithFallback
+from reconciler.cluster.lease import Confirmation
 from reconciler.cluster.proxies import find_variable
+from reconciler.cluster.published_objects import PublishedObjects
+from reconciler.cluster.published_source import PublishedSource
 from reconciler.cluster.source import ClusterSource
+from reconciler.cluster.stored import Store
 from reconciler.disk.default_pair import WithDefaultPair
 from reconciler.disk.manifests import Manifests, read_manifests
 from reconciler.disk.recordings import find_recordings, read_recordings
@@ -35,6 +40,13 @@ def require_credentials(environment: Mapping[str, str], log: Log) -> Credentials
     )
 
 
+def name_source(credentials: Credentials, settings: Settings) -> str:
+    """Name what a daemon reads, for people."""
+    if settings.snapshot_from == "published":
+        return f"{credentials.route}, what is published in Namespace {settings.published_namespace}"
+    return credentials.route
+
+
 def make_cluster_source(
     credentials: Credentials,
     settings: Settings,
@@ -43,9 +55,20 @@ def make_cluster_source(
     reporter: EventReporter | None = None,
 ) -> Source:
     """Make the source of a daemon. `tell` gets an event for each answer, and a reporter sees each Listing."""
-    cluster = ClusterSource(Connection(credentials), settings, reporter.see if reporter else _ignore, tell)
+    connection = Connection(credentials)
+    source: Source = ClusterSource(connection, settings, reporter.see if reporter else _ignore, tell)
+    if settings.snapshot_from == "published":
+        published = make_published_source(connection, settings, tell)
+        fallback = settings.snapshot_fallback == "cluster"
+        source = WithFallback(published, source) if fallback else PublishedOnly(published)
     files = environment.get("SSL_CERT", ""), environment.get("SSL_KEY", "")
-    return WithDefaultPair(cluster, settings, *files)
+    return WithDefaultPair(source, settings, *files)
+
+
+def make_published_source(connection: Connection, settings: Settings, tell: Tell) -> PublishedSource:
+    """Make the source of what is published. `tell` gets an event for each answer, and for each reading."""
+    store = Store(connection, settings.published_namespace, settings.api_timeout, tell)
+    return PublishedSource(PublishedObjects(store), Confirmation(store), settings, tell)
 
 
 def _ignore(_: Listing) -> None:

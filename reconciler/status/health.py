@@ -9,10 +9,15 @@ from reconciler.status.answers import HttpAnswer, Request, say
 
 
 class Health:
-    """An observer that answers Kubernetes' probes. `longest` is how long a turn may take, in seconds."""
+    """An observer that answers Kubernetes' probes. `longest` is how long a turn may take, in seconds.
 
-    def __init__(self, longest: float) -> None:
+    A router is not ready if the publisher has confirmed nothing for `ready_age` seconds; 0 stands for any time.
+    """
+
+    def __init__(self, longest: float, ready_age: int = 0) -> None:
         self._longest = longest
+        self._ready_age = ready_age
+        self._confirmed: float | None = None
         self._turned = time.monotonic()
         self._runs = False
         self._release = ""
@@ -33,6 +38,8 @@ class Health:
                 self._runs = True
             case events.NginxEnded():
                 self._runs = False
+            case events.PublisherSeen():
+                self._confirmed = event.confirmed
 
     def answer(self, request: Request) -> HttpAnswer:
         """Answer a probe."""
@@ -54,4 +61,29 @@ class Health:
             return HTTPStatus.SERVICE_UNAVAILABLE, f"nginx does not run{error}"
         if not self._release:
             return HTTPStatus.SERVICE_UNAVAILABLE, f"no release is known to be good{error}"
+        age = time.time() - self._confirmed if self._confirmed is not None else 0.0
+        if self._ready_age and age > self._ready_age:
+            return HTTPStatus.SERVICE_UNAVAILABLE, f"the publisher has confirmed nothing for {age:.0f} s{error}"
         return HTTPStatus.OK, f"serving release {self._release}{error}"
+
+
+class PublisherHealth(Health):
+    """The health of a publisher, which runs no nginx: it is ready if it publishes, or stands by for one that does."""
+
+    def __init__(self, longest: float) -> None:
+        super().__init__(longest)
+        self._does = ""
+
+    def observe(self, event: Event) -> None:
+        """Note what an event says about the turns and about what is published."""
+        super().observe(event)
+        match event:
+            case events.StoodBy():
+                self._does, self._error = f"standing by, while {event.holder or 'nobody'} publishes", ""
+            case events.Applied() | events.Idle():
+                self._does = "publishing"
+
+    def _judge_ready(self) -> tuple[HTTPStatus, str]:
+        if self._error or not self._does:
+            return HTTPStatus.SERVICE_UNAVAILABLE, self._error or "nothing is published yet"
+        return HTTPStatus.OK, self._does

@@ -15,7 +15,7 @@ from reconciler.objects.snapshot import Resource
 from reconciler.rendering.comparison import RouteChange, compare, compare_first
 from reconciler.routing.problems import Problem
 from reconciler.status.lines import Level, Lines
-from reconciler.values.messages import escape
+from reconciler.values.messages import escape, write_time
 
 # All tenants share the log, so it shows at most this number of problems of a Namespace, and of changes of a cycle.
 _MOST = 20
@@ -30,6 +30,7 @@ class Log:
         self._lines = Lines(stream, log_format)
         self._failure = self._nginx_failure = self._unreported = ""
         self._standing: tuple[Problem, ...] = ()
+        self._role = ""
 
     def stamp(self) -> None:
         """From now on, give each line its time and level, as the lines of a router have them."""
@@ -69,8 +70,35 @@ class Log:
                 self.tell_notice(f"stopping: open requests have {event.patience:.0f} s to finish")
             case events.ShutDown():
                 self.tell_notice(f"stopped after {event.seconds:.1f} s")
+            case events.StoodBy():
+                self._tell_role(f"standing by, while {event.holder or 'nobody'} publishes")
+            case events.Elected():
+                self._tell_role("publishing from now on")
+            case events.PublisherSeen():
+                self._tell_publisher(event)
             case _:
                 self._observe_nginx(event)
+
+    def _tell_role(self, role: str) -> None:
+        """Write what this publisher does, if that is new."""
+        if role != self._role:
+            self.tell_notice(role)
+        self._role = role
+
+    def _tell_publisher(self, event: events.PublisherSeen) -> None:
+        """Write whether a publisher confirms what this router serves, if that is new."""
+        if event.alone:
+            role = "no publisher confirms what is published; this router lists the cluster itself, once a minute"
+        elif event.old:
+            since = f"since {write_time(event.confirmed)}" if event.confirmed is not None else "yet"
+            role = f"no publisher has confirmed {since} what is published; what was read last is served"
+        else:
+            role = ""
+        if role and role != self._role:
+            self.tell_warning(role)
+        elif not role and self._role:
+            self.tell_notice("a publisher confirms again what is published")
+        self._role = role
 
     def _tell_report(self, event: events.Reported) -> None:
         """Write why no Kubernetes Event can be written, once until that changes."""

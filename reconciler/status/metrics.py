@@ -38,6 +38,8 @@ class Metrics:
         self._received = self._count("api_received_bytes", "Bytes of the API server's answers", "resource")
         self._starts = self._count("nginx_starts", "Starts of nginx")
         self._events = self._count("events", "Writes of Kubernetes Events", "outcome")
+        self._publications = self._count("publications", "Snapshots that this publisher published")
+        self._written = self._count("published_written_bytes", "Bytes of the shards that this publisher wrote")
 
     def add(self, collector: Collector) -> None:
         """Show what another collector gives too."""
@@ -69,6 +71,9 @@ class Metrics:
                 self._starts.inc()
             case events.Reported():
                 self._events.labels(event.outcome).inc()
+            case events.Published():
+                self._publications.inc()
+                self._written.inc(event.size)
 
     def write(self, accept: str) -> tuple[bytes, str]:
         """Write all metrics in the format that the text of an Accept header prefers; give them and their type."""
@@ -105,10 +110,24 @@ class Gauges(Collector):
         if seen.read is not None:
             text = "When the source was read last, in seconds since the epoch."
             yield _gauge("last_read_timestamp_seconds", text, seen.read)
+        yield from _measure_publishing(seen)
         yield from _measure_routes(seen)
         yield from _measure_problems(seen)
         yield _list_expiry(seen)
         yield from _measure_nginx(self._look() if seen.running else Figures())
+
+
+def _measure_publishing(seen: Seen) -> Iterator[Metric]:
+    """Give the gauges of a publisher, or of a router that reads what is published."""
+    if seen.publisher:
+        text = "When a publisher last confirmed what is published, in seconds since the epoch; 0 if never."
+        yield _gauge("published_confirmed_timestamp_seconds", text, seen.publisher.confirmed or 0.0)
+        yield _gauge("published_fallback", "Whether this router lists the cluster itself.", seen.publisher.alone)
+    if seen.publishing is not None:
+        yield _gauge("publisher_leads", "Whether this publisher publishes; others stand by.", seen.publishing)
+    if seen.publishing and seen.published:
+        yield _gauge("published_shards", "Shards of the Snapshot that is published.", seen.published.shards)
+        yield _gauge("published_bytes", "Bytes of these shards.", seen.published.total)
 
 
 def _measure_routes(seen: Seen) -> Iterator[Metric]:

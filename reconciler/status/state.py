@@ -49,7 +49,9 @@ class Seen(Value, frozen=True):
     `number` counts the events that changed this value. The last `cycle` is None until the source was read: until then
     `release` and `size` are those of a former process. `since` is when the served release went live, `read` when the
     source was read last, `good` when the last cycle succeeded, `error` why the one after it failed. `standing` tells
-    since when each problem stands. `running` says whether nginx runs, and `ending` how it ended.
+    since when each problem stands. `running` says whether nginx runs, and `ending` how it ended. `publisher` is what a
+    router that reads what is published knows of the publisher; `publishing` says whether a publisher publishes, None if
+    this is none, `holder` who does if it stands by, and `published` what it published last.
     """
 
     started: float
@@ -71,6 +73,10 @@ class Seen(Value, frozen=True):
     running: bool = False
     ending: str = ""
     stopping: bool = False
+    publisher: events.PublisherSeen | None = None
+    publishing: bool | None = None
+    holder: str = ""
+    published: events.Published | None = None
 
 
 class State:
@@ -102,6 +108,8 @@ def _read(event: Event, seen: Seen, now: float) -> dict[str, Any]:
             known = seen.answers.get(key, Answers())
             answers = Answers(known.number + 1, known.received + event.received, now)
             return {"answers": {**seen.answers, key: answers}}
+        case events.Elected() | events.StoodBy() | events.Published() | events.PublisherSeen():
+            return _read_publishing(event)
         case _:
             return _read_nginx(event, seen, now)
 
@@ -121,6 +129,20 @@ def _read_applied(event: events.Applied, seen: Seen, now: float) -> dict[str, An
     changes, more = compare_first(event.last.files if event.last else {}, event.cycle.files, _MOST_CHANGES)
     newest = AppliedChanges(now, event.cycle.release, changes, more)
     return {"changes": (newest, *seen.changes)[:_MOST_CYCLES]} if changes else {}
+
+
+def _read_publishing(
+    event: events.Elected | events.StoodBy | events.Published | events.PublisherSeen,
+) -> dict[str, Any]:
+    match event:
+        case events.Elected():
+            return {"publishing": True, "holder": ""}
+        case events.StoodBy():
+            return {"publishing": False, "holder": event.holder, "error": ""}
+        case events.Published():
+            return {"published": event}
+        case events.PublisherSeen():
+            return {"publisher": event}
 
 
 def _read_nginx(event: Event, seen: Seen, now: float) -> dict[str, Any]:

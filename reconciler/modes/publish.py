@@ -1,0 +1,95 @@
+"""Publishing: read the cluster for all routers, and publish what they need; of several publishers one does so."""
+
+import argparse
+import os
+import secrets
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+
+from reconciler import __version__
+from reconciler.cluster.connection import Connection
+from reconciler.cluster.lease import Election
+from reconciler.cluster.published_objects import PublishedObjects
+from reconciler.cluster.publisher import Publisher
+from reconciler.cluster.stored import Store, StoreError
+from reconciler.loop.events import ShutDown, ShuttingDown, Started
+from reconciler.loop.loop import Loop
+from reconciler.loop.ports import Tell
+from reconciler.modes.arguments import OK, Command
+from reconciler.modes.daemon import AttendedSink, Daemon, InterruptibleSource, longest_turn
+from reconciler.modes.observers import tell_all
+from reconciler.modes.publishing import Publishing
+from reconciler.modes.reception import Reception
+from reconciler.modes.reporters import make_reporter
+from reconciler.modes.signals import Signals
+from reconciler.modes.sinks import assume_version
+from reconciler.modes.sources import make_cluster_source, require_credentials
+from reconciler.modes.stopwatch import Stopwatch, TimedSink, TimedSource, TimedStages
+from reconciler.settings import Settings, describe_settings
+from reconciler.status.health import PublisherHealth
+from reconciler.status.log import Log
+from reconciler.values.patterns import DNS_SUBDOMAIN
+
+
+def _publish(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
+    """Publish the cluster until a signal comes."""
+    del given
+    # A publisher reads the cluster, whatever the routers beside it read, and serves no default server.
+    settings = assume_version(replace(settings, snapshot_from="cluster", snapshot_fallback="none", ssl_cert=b""))
+    credentials = require_credentials(environment, log)
+    log.stamp()
+    signals, stopwatch = Signals(), Stopwatch()
+    signals.install()
+    reception = Reception(settings, PublisherHealth(longest_turn(settings)))
+    reporter = make_reporter(settings, environment)
+    tell = tell_all([log, *reception.observers, *([reporter] if reporter else [])])
+    tell(Started(__version__, describe_settings(environment), credentials.route))
+    store = Store(Connection(credentials), settings.published_namespace, settings.api_timeout, tell)
+    election = Election(store, _name_instance(environment))
+    publisher = Publisher(PublishedObjects(store), settings, tell)
+    source = TimedSource(
+        InterruptibleSource(make_cluster_source(credentials, settings, environment, tell, reporter), signals), stopwatch
+    )
+    stages = TimedStages(settings, stopwatch)
+    sink = TimedSink(AttendedSink(publisher, signals, tell), stopwatch)
+    publishing = Publishing(election, publisher, stages, tell, lambda former: Loop(source, sink, stages, tell, former))
+    try:
+        with ExitStack() as stack:
+            reception.open(stack, settings)
+            if reporter:
+                stack.enter_context(reporter.running(tell))
+            Daemon(publishing, settings, tell, stopwatch=stopwatch).run(signals)
+    finally:
+        _end(election, tell)
+    return OK
+
+
+def _end(election: Election, tell: Tell) -> None:
+    """Let another publisher go on at once."""
+    tell(ShuttingDown(0.0))
+    with suppress(StoreError):
+        election.release()
+    tell(ShutDown(0.0))
+
+
+def _name_instance(environment: Mapping[str, str]) -> str:
+    """Name this process in the Lease: its Pod, and something that no process before it had."""
+    name = environment.get("HOSTNAME", "")
+    return f"{name if DNS_SUBDOMAIN.accepts(name) else os.getpid()}_{secrets.token_hex(4)}"
+
+
+def _declare(_: argparse.ArgumentParser) -> None:
+    """Declare nothing: all is in the settings."""
+
+
+COMMAND = Command(
+    summary="read the cluster for all routers, and publish what they need",
+    description=(
+        "Read the cluster, and publish what routing reads of it as Secrets in PUBLISHED_NAMESPACE, for routers with "
+        "SNAPSHOT_FROM=published. Of several publishers one publishes, and the others stand by."
+    ),
+    examples="dispatcher publish\nPUBLISHED_NAMESPACE=routing dispatcher publish",
+    declare=_declare,
+    run=_publish,
+)
