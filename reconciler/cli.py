@@ -18,7 +18,7 @@ from reconciler.loop.ports import SinkError, SourceError
 from reconciler.modes import completion, explain, lint, publish, record, replay
 from reconciler.modes.arguments import FAILED, WRONG_INPUT, Command, UsageError
 from reconciler.modes.follow import follow
-from reconciler.modes.once import run_once
+from reconciler.modes.once import PUBLISHED, run_once
 from reconciler.modes.setting_names import find_misspelt
 from reconciler.modes.signals import Stopped
 from reconciler.nginx.sandbox import shield
@@ -130,7 +130,7 @@ def _build_parser() -> _Parser:
         help="read recordings, merged, in place of a cluster: files or folders of Lists or manifests, - for stdin",
     )  # fmt: skip
     parser.add_argument(
-        "--diff", metavar="DIR", type=Path, help="compare with an artefact; exit 1 when routing differs"
+        "--diff", metavar="DIR", help="compare with an artefact, or with what is `published`; exit 1 if routing differs"
     )
     parser.add_argument(
         "--serve", action="store_true", help="outside a cluster: run nginx too, its releases in --output"
@@ -169,19 +169,22 @@ def _declare_common() -> tuple[_Parser, _Parser]:
 def _run(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
     """Pick the mode that the arguments ask for."""
     command = _COMMANDS.get(given.command)
-    _check(given, command)
+    _check(given, command, settings)
     for slip in find_misspelt(environment):
         log.tell_warning(slip)
     run = command.run if command else run_once if given.once else follow
     return run(given, settings, log, environment)
 
 
-def _check(given: argparse.Namespace, command: Command | None) -> None:
+def _check(given: argparse.Namespace, command: Command | None, settings: Settings) -> None:
     """Refuse arguments that do not go together."""
     wrong = {
         "--serve does not go with --once, which ends after one cycle": given.serve and given.once,
         "--serve needs --output DIR, where its releases lie": given.serve and not given.command and not given.output,
         "--no-validate does not go with --serve: what is served is tested": given.serve and given.no_validate,
+        "--diff published does not go with SNAPSHOT_FROM=published: nothing would be compared": given.diff == PUBLISHED
+        and not given.snapshot
+        and settings.snapshot_from == "published",
         f"--once, --snapshot and --diff do not go with {given.command}": given.command
         and (given.once or given.snapshot or given.diff),
         f"--output, --serve, --strict and --no-validate do not go with {given.command}": command

@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -19,7 +20,7 @@ from reconciler.loop.stages import Stages
 from reconciler.modes.arguments import DIFFERENT, OK
 from reconciler.modes.faults import find_faults
 from reconciler.modes.sinks import prepare
-from reconciler.modes.sources import read_files, require_credentials, select_listing
+from reconciler.modes.sources import make_published_source, read_files, require_credentials, select_listing
 from reconciler.objects.normaliser import Normaliser
 from reconciler.objects.snapshot import Snapshot
 from reconciler.objects.workloads import WORKLOADS, list_kinds
@@ -28,6 +29,9 @@ from reconciler.rendering.routes_file import RoutesError
 from reconciler.settings import Settings
 from reconciler.status.log import Log
 from reconciler.values.files import Files
+
+# What --diff names in place of a folder. A folder of this name is ./published.
+PUBLISHED = "published"
 
 
 def run_once(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
@@ -41,7 +45,8 @@ def run_once(given: argparse.Namespace, settings: Settings, log: Log, environmen
     wrong = bool(manifests and _judge(manifests, settings, log))
     found = given.strict and (wrong or bool(cycle.table.problems))
     if given.diff:
-        changes = _compare(given, cycle.files)
+        before = _read_published(settings, log, environment) if given.diff == PUBLISHED else None
+        changes = _compare(given.diff, before, cycle.files, settings)
         Log(sys.stdout, given.log_format).tell_changes(changes)
         found = found or bool(changes)
         sink.apply(cycle.files, cycle.snapshot)
@@ -54,7 +59,14 @@ def run_once(given: argparse.Namespace, settings: Settings, log: Log, environmen
 def _read(manifests: Manifests | None, settings: Settings, log: Log, environment: Mapping[str, str]) -> Snapshot:
     if manifests:
         return Normaliser(settings).normalise(select_listing(manifests.listing, settings))
+    if settings.snapshot_from == "published":
+        return _read_published(settings, log, environment)
     return ClusterSource(Connection(require_credentials(environment, log)), settings).read(consistently=True)
+
+
+def _read_published(settings: Settings, log: Log, environment: Mapping[str, str]) -> Snapshot:
+    connection = Connection(require_credentials(environment, log))
+    return make_published_source(connection, settings, lambda _: None).read(consistently=True)
 
 
 def _judge(manifests: Manifests, settings: Settings, log: Log) -> bool:
@@ -74,9 +86,11 @@ def _judge(manifests: Manifests, settings: Settings, log: Log) -> bool:
     return bool(problems)
 
 
-def _compare(given: argparse.Namespace, files: Files) -> tuple[RouteChange, ...]:
-    """Compare a tree with the artefact that --diff names."""
+def _compare(folder: str, before: Snapshot | None, files: Files, settings: Settings) -> tuple[RouteChange, ...]:
+    """Compare a tree with that of the Snapshot `before`, else with the artefact that --diff names."""
+    if before:
+        return compare(reconcile(before, Stages(settings), Nowhere(), None, time.time()).files, files)
     try:
-        return compare(read_artefact(given.diff, [path for path in files if path.startswith("/")]), files)
+        return compare(read_artefact(Path(folder), [path for path in files if path.startswith("/")]), files)
     except RoutesError as error:
-        raise NotAnArtefactError(f"{given.diff}: is not an artefact of this version: {error}") from None
+        raise NotAnArtefactError(f"{folder}: is not an artefact of this version: {error}") from None
