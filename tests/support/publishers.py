@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from support.apiserver import USER, ApiServer
 from support.authority import Authority
+from support.objects import Object
 
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.credentials import find_credentials
@@ -31,6 +32,8 @@ SECRETS, LEASES = f"/api/v1/namespaces/{PLACE}/secrets", f"/apis/coordination.k8
 PUBLISHER, ROUTER = (f"system:serviceaccount:dispatcher:{name}" for name in ("dispatcher-publisher", "dispatcher"))
 TOKENS = {"a.publishers.token": PUBLISHER, "a.routers.token": ROUTER}
 NOW = 1_800_000_000.0
+# The Namespace for what is published; it is not routed.
+HOME: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": PLACE}, "status": {"phase": "Active"}}
 
 
 class Clock:
