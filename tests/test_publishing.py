@@ -61,7 +61,9 @@ def test_what_is_published_is_read(site: Site) -> None:
 def test_nothing_is_published(site: Site) -> None:
     """Before anything is published, a router says so, and does not take it for an empty cluster."""
     reader = site.reader()
-    with pytest.raises(SourceError, match=r"Namespace dispatcher-published cannot be used: nothing is there; does `dis"):
+    with pytest.raises(
+        SourceError, match=r"Namespace dispatcher-published cannot be used: nothing is there; does `dis"
+    ):
         reader.read()
 
 
@@ -203,7 +205,9 @@ def test_how_old_it_is(site: Site) -> None:
 def test_settings_that_differ(site: Site) -> None:
     """A router whose settings read other objects than the publisher's refuses what is published, and says why."""
     site.publisher().turn()
-    with pytest.raises(SourceError, match=r"it was read with HOSTS_ANNOTATION='github.*hosts', and this router has 'x'"):
+    with pytest.raises(
+        SourceError, match=r"it was read with HOSTS_ANNOTATION='github.*hosts', and this router has 'x'"
+    ):
         site.reader(HOSTS_ANNOTATION="x").read()
     assert site.reader(PORT="8080").read().namespaces
 

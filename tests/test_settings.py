@@ -118,6 +118,11 @@ def refuse(environment):
         ("RECONCILE_INTERVAL", 2),
         ("API_TIMEOUT", 20),
         ("WATCH_NAMESPACES", ()),
+        ("SNAPSHOT_FROM", "cluster"),
+        ("SNAPSHOT_FALLBACK", "none"),
+        ("PUBLISHED_NAMESPACE", "dispatcher-published"),
+        ("PUBLISHED_MAX_AGE", 60),
+        ("PUBLISHED_READY_AGE", 0),
         ("EVENTS", False),
         ("HEALTH_PORT", 0),
         ("ADMIN_PORT", 0),
@@ -203,6 +208,10 @@ def test_default_ciphers():
         ("RECONCILE_INTERVAL", "3600", 3600),
         ("API_TIMEOUT", "1", 1),
         ("WATCH_NAMESPACES", "team-b, team-a", ("team-a", "team-b")),
+        ("SNAPSHOT_FROM", "published", "published"),
+        ("PUBLISHED_NAMESPACE", "routing-state", "routing-state"),
+        ("PUBLISHED_MAX_AGE", "30", 30),
+        ("PUBLISHED_READY_AGE", "86400", 86400),
         ("EVENTS", "on", True),
         ("HEALTH_PORT", "8081", 8081),
         ("ADMIN_PORT", "9900", 9900),
@@ -274,6 +283,14 @@ REFUSALS = [
         )
         for text in ("maybe", "2", "true ", "truetrue")
     ],
+    *[("SNAPSHOT_FROM", text, "", "cluster or published") for text in ("file", "published ", "1")],
+    *[("SNAPSHOT_FALLBACK", text, "", "none, or cluster with SNAPSHOT_FROM=published") for text in ("on", "published")],
+    *[
+        ("PUBLISHED_NAMESPACE", text, "", "lower-case letters, digits and '-', at most 63")
+        for text in ("a/b", "A", "a.b", "a" * 64, "../x")
+    ],
+    *[("PUBLISHED_MAX_AGE", text, "", "30-86400 seconds") for text in ("29", "0", "1m", "86401")],
+    *[("PUBLISHED_READY_AGE", text, "", "0-86400 seconds, 0 for any") for text in ("-1", "86401", "x")],
     *[("EVENTS", text, "", "off or on") for text in ("maybe", "on ", "2")],
     *[("HOST_SHARING", text, "", "owner or any") for text in ("all", "Owner", "any ", "owner,any")],
     *[

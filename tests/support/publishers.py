@@ -23,7 +23,7 @@ from reconciler.loop.events import Event
 from reconciler.loop.loop import Loop
 from reconciler.loop.ports import Source
 from reconciler.loop.stages import Stages
-from reconciler.modes.publishing import Publishing
+from reconciler.modes.publishing import Publishing, recall_published
 from reconciler.objects.snapshot import Snapshot
 from reconciler.settings import read_settings
 
@@ -59,10 +59,11 @@ class OnePublisher:
         self.source: Source = ClusterSource(connection, made, tell=tell)
         self.publisher = Publisher(PublishedObjects(store), made, tell, self.clock)
         self.election = Election(store, name, self.clock)
-        self._publishing = Publishing(
-            self.election, self.publisher, stages, tell,
-            lambda former: Loop(self.source, self.publisher, stages, tell, former), self.clock,
-        )  # fmt: skip
+
+        def make_loop(published: Snapshot | None, now: float) -> Loop:
+            return Loop(self.source, self.publisher, stages, tell, recall_published(published, stages, now))
+
+        self._publishing = Publishing(self.election, self.publisher, tell, make_loop, self.clock)
 
     def turn(self, seconds: float = 2.0) -> Event:
         """Turn once, after these seconds."""
