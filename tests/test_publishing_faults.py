@@ -111,7 +111,7 @@ def test_wrong_answers_to_a_router(served: Served, fault: str, path: str) -> Non
 @pytest.mark.parametrize("fault", WRONG_ANSWERS)
 @pytest.mark.parametrize(("method", "path"), [("POST", SECRETS), ("PUT", f"{SECRETS}/{POINTER}"), ("GET", "*leases*")])
 def test_wrong_answers_to_a_publisher(served: Served, fault: str, method: str, path: str) -> None:
-    """Whatever the API server answers to a publisher, the last state stays, one line tells why, and it goes on later."""
+    """Whatever the API server answers to a publisher, the last state stays, it tells why, and goes on later."""
     site, publisher, reader, before = served
     wrong, text = WRONG_ANSWERS[fault]
     publisher.election.doubt()
