@@ -3,6 +3,7 @@
 import argparse
 import os
 import secrets
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -13,7 +14,7 @@ from reconciler.cluster.lease import Election
 from reconciler.cluster.published_objects import PublishedObjects
 from reconciler.cluster.publisher import Publisher
 from reconciler.cluster.stored import Store, StoreError
-from reconciler.loop.events import ShutDown, ShuttingDown, Started
+from reconciler.loop.events import ShutDown, Started
 from reconciler.loop.loop import Loop
 from reconciler.loop.ports import Tell
 from reconciler.modes.arguments import OK, Command
@@ -70,10 +71,10 @@ def _publish(given: argparse.Namespace, settings: Settings, log: Log, environmen
 
 def _end(election: Election, tell: Tell) -> None:
     """Let another publisher go on at once."""
-    tell(ShuttingDown(0.0))
+    begun = time.monotonic()
     with suppress(StoreError):
         election.release()
-    tell(ShutDown(0.0))
+    tell(ShutDown(time.monotonic() - begun))
 
 
 def _name_instance(environment: Mapping[str, str]) -> str:
