@@ -11,7 +11,7 @@ endif
 BIN := $(VENV)/bin
 # Programs that some tests are run against, most of them large: a browser, Helm, CEL, promtool, curl.
 PEERS := $(if $(NEWEST)$(OLDEST),,$(VENV)/.peers promtool chromium curl)
-SOURCES := $(shell find reconciler templates -name '*.py' -o -name '*.j2' -o -name py.typed -o -name '*.html') setup.cfg pyproject.toml README.md
+SOURCES := $(shell find reconciler templates -name '*.py' -o -name '*.j2' -o -name '*.lua' -o -name py.typed -o -name '*.html') setup.cfg pyproject.toml README.md
 
 # Debian installs nginx in a folder that is not on a plain user's PATH.
 export PATH := $(PATH):/usr/sbin:/usr/local/sbin
