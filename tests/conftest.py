@@ -7,12 +7,14 @@ import pytest
 from support.apiserver import TOKEN, ApiServer
 from support.authority import Authority
 from support.backends import Backends
+from support.lua_nginx import LuaNginx, explain_missing
 from support.pods import listen
 from support.ports import free_port
 from support.router import Router
 from support.running_daemon import RunningDaemon
 
 from reconciler.nginx.program import find_binary
+from reconciler.routing.model import Server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,6 +51,23 @@ def router(
 
     def start(folder: Path = tmp_path, **environment: str) -> Router:
         started.append(Router(folder / f"router-{len(started)}", nginx_binary, authority, environment))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture
+def lua(tmp_path: Path, nginx_binary: str) -> Iterator[Callable[..., LuaNginx]]:
+    """Start an nginx whose Pods change without a reload; it ends with the test."""
+    if missing := explain_missing(nginx_binary):
+        pytest.skip(missing)
+    started: list[LuaNginx] = []
+
+    def start(sets: dict[str, tuple[Server, ...]], **given: object) -> LuaNginx:
+        started.append(LuaNginx(tmp_path / f"lua-{len(started)}", nginx_binary, sets, **given))
+        started[-1].load()
         return started[-1]
 
     yield start
