@@ -1,6 +1,7 @@
 """Changes of Pods without a reload, on a real nginx: what is seen when, and what faults and hostile posts do."""
 
 import http.client
+import json
 import random
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from support.ports import free_port, loopback
 
 from reconciler.loop.events import NginxSaid
 from reconciler.nginx.endpoints import LOCATION, EndpointsError, OutdatedError, post_change
-from reconciler.nginx.program import NginxError
+from reconciler.nginx.program import NginxError, find_version
 from reconciler.nginx.proof import exchange
 from reconciler.rendering.endpoints import Change, find_change, write_parts
 from reconciler.routing.model import Server
@@ -332,6 +333,25 @@ def test_reload_with_a_newer_file(lua: Start, pods: list[Server]) -> None:
     assert here.find_pods("/lua/0b.a/", 1) == [pods[0].address]  # old workers may still need it
     here.change(**{"0b": None, "0a": (pods[2],)})
     assert here.find_pods("/", 2) == [pods[2].address] * 2
+
+
+def test_old_workers(lua: Start, pods: list[Server]) -> None:
+    """A worker of before a reload sees later changes too, as long as it has requests."""
+    here = lua({"0a.a": (pods[0],)}, workers=1)
+    if find_version(here.binary) < (1, 27, 4):
+        pytest.skip("this nginx closes idle connections when it is reloaded, so that old workers get no request")
+    kept = [http.client.HTTPConnection("127.0.0.1", here.port, timeout=20) for _ in range(4)]
+    (old,) = here.workers
+    for one in kept:
+        one.request("GET", "/")
+        assert one.getresponse().read()
+    here.load("second")
+    for one, pod in zip(kept, pods, strict=True):
+        assert old.is_running()
+        here.change(**{"0a": (pod,)})
+        one.request("GET", "/")
+        answer = one.getresponse()
+        assert (answer.getheader("Connection"), json.loads(answer.read())["pod"]) == ("close", pod.address)
 
 
 def test_cold_start(lua: Start, pods: list[Server]) -> None:

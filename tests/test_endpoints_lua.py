@@ -198,3 +198,18 @@ def test_in_the_sandbox(lua: Start, pods: list[Server], tmp_path: Path) -> None:
     assert list_files() == before
     tree = {here.tree / "nginx.conf", here.tree / "lua" / "pods.lua", here.state}
     assert {path.name for path in set(before) - tree} == {"nginx.pid", "release.sock", "no-pods.sock"}
+
+
+def test_authorisers(lua: Start, pods: list[Server]) -> None:
+    """Asking an authoriser's Pods does not change which Pods get the request."""
+    here = lua({"0a.a": (pods[0],), "0b.a": (pods[1],)})
+    assert here.find_pods("/asked/", 4) == [pods[0].address] * 4
+    here.change(**{"0b": ()})
+    assert here.ask("/asked/").status == 500  # as with any authoriser that does not answer
+
+
+def test_second_upstream(lua: Start, pods: list[Server]) -> None:
+    """If a request goes on to another set, the Pods of the first one do not count as its tries."""
+    gone = tuple(Server(dead(), 1000, "dead") for _ in range(2))
+    here = lua({"0a.a": gone, "0b.a": (*gone[:1], pods[0])}, workers=1)
+    assert here.find_pods("/twice/", 4) == [pods[0].address] * 4

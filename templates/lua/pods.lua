@@ -409,8 +409,8 @@ end
 
 -- As with nginx's own upstreams and max_fails=0, no Pod is left out because of what others met. A second try happens
 -- under the rules of proxy_next_upstream, which nginx itself applies, and goes to a Pod that this request has not seen.
-local function send()
-    local set = find_set(ngx.var.pods)
+local function send(name)
+    local set = name and find_set(name)
     if not set then
         dict:incr(":unknown", 1)
         return ngx.exit(ngx.ERROR)
@@ -433,8 +433,10 @@ local function send()
     end
 end
 
-function M.balance()
-    local sent, why = pcall(send)
+-- Chooses a Pod of the set `name`, which nginx reads from a variable. A subrequest shares its variables with the request
+-- that it belongs to, and so must have one of its own: else it would send that request to its Pods.
+function M.balance(name)
+    local sent, why = pcall(send, name)
     if not sent then
         dict:incr(":errors", 1)
         ngx.log(ngx.ERR, "endpoints: ", why)

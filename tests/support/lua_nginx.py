@@ -55,6 +55,7 @@ http {{
     uwsgi_temp_path temp_uwsgi;
     scgi_temp_path temp_scgi;
     client_max_body_size 0;
+    {kept}
     map $http_upgrade $sent_connection {{
         default "";
         websocket upgrade;
@@ -72,7 +73,14 @@ http {{
     upstream pods {{
         server 0.0.0.1;
         balancer_by_lua_block {{
-            require("pods").balance()
+            require("pods").balance(ngx.var.pods)
+        }}
+        {pool}
+    }}
+    upstream authorisers {{
+        server 0.0.0.1;
+        balancer_by_lua_block {{
+            require("pods").balance(ngx.var.authoriser)
         }}
         {pool}
     }}
@@ -102,6 +110,29 @@ http {{
 
         location / {{
             set $pods 0a.a;
+            proxy_pass http://pods;
+        }}
+
+        location /asked/ {{
+            set $pods 0a.a;
+            auth_request /authoriser;
+            proxy_pass http://pods;
+        }}
+
+        location = /authoriser {{
+            internal;
+            set $authoriser 0b.a;
+            proxy_pass http://authorisers;
+        }}
+
+        location /twice/ {{
+            set $pods 0a.a;
+            error_page 502 = @again;
+            proxy_pass http://pods;
+        }}
+
+        location @again {{
+            set $pods 0b.a;
             proxy_pass http://pods;
         }}
 
@@ -164,7 +195,9 @@ class LuaNginx:
         text = _CONF.format(
             modules=load_modules(self.binary), workers=self._given.get("workers", 2), main=self._given.get("main", ""),
             tree=self.tree, library=LIBRARY, size=self._given.get("size", "8m"), pool=find_pool(self.binary),
-            socket=SOCKET, no_pods=NO_PODS, name=name, location=LOCATION, port=self.port, static=self._write_static(),
+            socket=SOCKET, no_pods=NO_PODS, name=name, location=LOCATION, port=self.port,
+            kept="keepalive_min_timeout 30s;" if find_version(self.binary) >= (1, 27, 4) else "",
+            static=self._write_static(),
         )  # fmt: skip
         (self.tree / "nginx.conf").write_text(text)
 
