@@ -38,7 +38,7 @@ pid nginx.pid;
 error_log stderr warn;
 {main}
 events {{
-    worker_connections 2048;
+    worker_connections {connections};
 }}
 
 http {{
@@ -113,6 +113,7 @@ http {{
             proxy_pass http://pods;
         }}
 
+{locations}
         location /asked/ {{
             set $pods 0a.a;
             auth_request /authoriser;
@@ -194,10 +195,11 @@ class LuaNginx:
         """Write the configuration of a release, with an upstream of nginx's own for each set."""
         text = _CONF.format(
             modules=load_modules(self.binary), workers=self._given.get("workers", 2), main=self._given.get("main", ""),
-            tree=self.tree, library=LIBRARY, size=self._given.get("size", "8m"), pool=find_pool(self.binary),
+            tree=self.tree, library=LIBRARY, size=self._given.get("size", "8m"), pool=self._write_pool(),
             socket=SOCKET, no_pods=NO_PODS, name=name, location=LOCATION, port=self.port,
             kept="keepalive_min_timeout 30s;" if find_version(self.binary) >= (1, 27, 4) else "",
-            static=self._write_static(),
+            static=self._write_static(), locations=self._write_locations(),
+            connections=self._given.get("connections", 2048),
         )  # fmt: skip
         (self.tree / "nginx.conf").write_text(text)
 
@@ -241,7 +243,26 @@ class LuaNginx:
         """End nginx."""
         self.process.stop(2)
 
+    def _write_pool(self) -> str:
+        """Write what keeps connections to Pods: the module's own pool, or nginx's, and never both."""
+        size = self._given.get("pool", POOL)
+        if not has_pool(self.binary):
+            return f"keepalive {size}; keepalive_timeout 4s;"
+        return f"balancer_keepalive {size};" + (" keepalive 0;" if find_version(self.binary) >= (1, 29, 7) else "")
+
+    def _write_locations(self) -> str:
+        """Write two locations for each set, as a tree has them: one for each way to its Pods."""
+        if not self._given.get("locations"):
+            return ""
+        return "\n".join(
+            f"        location /each/lua/{name}/ {{ set $pods {name}; proxy_pass http://pods; }}\n"
+            f"        location /each/static/{name}/ {{ proxy_pass http://{name}; }}"
+            for name in self.sets
+        )
+
     def _write_static(self) -> str:
+        if not self._given.get("static", True):
+            return ""
         lines = []
         for name, servers in self.sets.items():
             each = "".join(
@@ -249,7 +270,7 @@ class LuaNginx:
                 for one in servers
             )
             lines += (
-                [f"    upstream {name} {{ {each} keepalive {POOL}; }}"]
+                [f"    upstream {name} {{ {each} keepalive 64; keepalive_timeout 4s; }}"]
                 if any(not one.backup for one in servers)
                 else []
             )
@@ -267,11 +288,9 @@ def load_modules(binary: str) -> str:
 
 
 @cache
-def find_pool(binary: str) -> str:
-    """Write what keeps connections to Pods: the module's own pool, which Debian bookworm's does not have yet."""
-    if b"balancer_keepalive" not in Path(_find_modules(binary), "ngx_http_lua_module.so").read_bytes():
-        return f"keepalive {POOL}; keepalive_timeout 4s;"
-    return f"balancer_keepalive {POOL};" + (" keepalive 0;" if find_version(binary) >= (1, 29, 7) else "")
+def has_pool(binary: str) -> bool:
+    """Tell whether the module keeps connections itself; Debian bookworm's does not yet."""
+    return b"balancer_keepalive" in Path(_find_modules(binary), "ngx_http_lua_module.so").read_bytes()
 
 
 @cache
