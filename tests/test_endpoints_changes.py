@@ -157,7 +157,9 @@ def foresee(lines: list[str]) -> dict[str, int] | None:
         if line in NAMING and line.split()[1] not in named:
             kind, name = line.split()
             named[name] = 503 if kind == "set" else 500
-        elif line in POD_LINES and kind == "set":
+        elif line == "more 0a.a" and named.get("0a.a", 500) != 500:
+            kind, name = line.split()
+        elif line in POD_LINES and kind in ("set", "more"):
             named[name] = 200
         else:
             return None

@@ -7,7 +7,7 @@
 -- A set is the Pods of one path. The dictionary has, besides numbers whose keys begin with a colon:
 --   <name>            two versions: the text that serves, and the text that will serve once that version is reached
 --   <version>/<name>  a text: the Pods of the set, one a line; or that the set is gone
---   :staged/<part>    the names of the sets that a part of the change under way has
+--   :staged/<part>    what a part of the change under way does with which sets
 -- A change writes all its texts beside the old ones. Then one number makes all of them serve at once, also if a worker
 -- is killed at any moment. What a change leaves is removed after it, or before the next one.
 --
@@ -24,6 +24,7 @@ local get = dict.get
 
 local HEAVIEST = 1000000
 local LONGEST_NAME = 128
+local MOST_PARTS = 10000
 local LONGEST_NUMBER = 12  -- digits; Lua writes numbers with more than 14 as 1e+14
 local NUMBERS = { ":version", ":tried", ":next", ":parts", ":unknown", ":empty", ":errors" }
 -- A server of ours that answers 503 and nothing else. From here nginx itself can only answer 500 or 502.
@@ -144,26 +145,28 @@ local function stage(entry, version)
         return "set " .. entry.name .. " is named twice"
     end
     local text = entry.kind == "gone" and GONE or (before or "") .. entry.pods
-    return not (put(key, text) and point(entry.name, serving, version)) and FULL or nil
+    -- In this order `settle` finds all texts, also if there was no room.
+    return not (point(entry.name, serving, version) and put(key, text)) and FULL or nil
 end
 
 -- Removes what the last change left: the old texts if it came to its end, else the new ones.
 local function settle()
-    local version, tried = get(dict, ":version"), get(dict, ":tried")
+    local tried = get(dict, ":tried")
+    local ended = tried <= get(dict, ":version")
     put(":next", 0)
     for part = 1, get(dict, ":parts") do
-        for name in (get(dict, ":staged/" .. part) or ""):gmatch("(%S+)\n") do
+        for kind, name in (get(dict, ":staged/" .. part) or ""):gmatch("(%l+) (%S+)\n") do
             local serving, following = find_versions(name)
-            if following == tried then
-                local stays = tried <= version and tried or serving
-                local text = get(dict, stays .. "/" .. name)
-                if text and text ~= GONE then
-                    point(name, stays, 0)
+            if following == tried then  -- else this was done before a worker was killed
+                dict:delete((ended and serving or tried) .. "/" .. name)
+                if ended and kind ~= "gone" then
+                    point(name, tried, 0)
+                elseif not ended and serving > 0 then
+                    point(name, serving, 0)
                 else
                     dict:delete(name)
-                    dict:delete(stays .. "/" .. name)
+                    dict:delete(tried .. "/" .. name)
                 end
-                dict:delete((stays == tried and serving or tried) .. "/" .. name)
             end
         end
         dict:delete(":staged/" .. part)
@@ -181,7 +184,7 @@ end
 local function stage_part(entries, version, part)
     local names = {}
     for place, entry in ipairs(entries) do
-        names[place] = entry.name .. "\n"
+        names[place] = entry.kind .. " " .. entry.name .. "\n"
     end
     if not put(":staged/" .. part, table.concat(names)) then
         return FULL
@@ -215,7 +218,7 @@ local function take(text)
         given[place] = read_number(digits, 1, math.huge)
     end
     local base, version, part, parts = given[1], given[2], given[3], given[4]
-    if not (base and version and part and parts and part <= parts) then
+    if not (base and version and part and parts and part <= parts and parts <= MOST_PARTS) then
         return 400, "refused: line 1 cannot be read"
     end
     local tried = get(dict, ":tried")
@@ -360,6 +363,7 @@ local function find_set(name)
             set.seen = version
             return set
         end
+        version = get(dict, ":version")
     end
     error("set " .. name .. " has no text")
 end

@@ -1,11 +1,9 @@
 """What it costs to change Pods without a reload, and to choose them in Lua, beside nginx's own upstreams."""
 
-import http.client
 import socket
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -33,6 +31,17 @@ _POD = """worker_processes 1; daemon off; pid pod.pid; error_log stderr; worker_
 events {{ worker_connections 12000; }}
 http {{ access_log off; keepalive_requests 100000000; server {{ {listens} return 200 ok; }} }}"""
 _HEAD = "HTTP/1.1\r\nHost: a.test\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\r\n"
+_PROBE = """
+import http.client, sys, time
+connection, took, until = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1])), [], time.monotonic() + 2
+while time.monotonic() < until:
+    began = time.monotonic()
+    connection.request("GET", "/")
+    connection.getresponse().read()
+    took.append(1000 * (time.monotonic() - began))
+took.sort()
+print("; ".join(f"{took[int(len(took) * part)]:.1f}" for part in (0.5, 0.99, 0.999)), f"{took[-1]:.1f}", sep="; ")
+"""
 
 
 def make_sets(paths: int, first: str = "127.7", port: int = 9) -> dict[str, tuple[Server, ...]]:
@@ -169,43 +178,28 @@ def test_change_of_everything(
     def measure() -> None:
         here = lua({**sets, "0a.a": ()}, workers=1, static=False)
         parts = len(write_parts(find_change(here.sets, {**other, "0a.a": ()}), 1, 2))
-        with probe(here) as waited:
-            time.sleep(1)
-        quiet = list(waited)
-        with probe(here) as waited:
+        quiet = read_slow(start_probe(here))
+        probe, took = start_probe(here), []
+        while probe.poll() is None:
             began = time.monotonic()
-            for turn in range(10):
-                here.replace({**(sets if turn % 2 else other), "0a.a": ()})
-            took = (time.monotonic() - began) / 10
-        lines.append(f"10,000 Pods in {parts} parts: {1000 * took:.0f} ms")
-        lines.append(f"longest answer meanwhile {1000 * max(waited):.1f} ms, without {1000 * max(quiet):.1f} ms")
+            here.replace({**(sets if len(took) % 2 else other), "0a.a": ()})
+            took.append(1000 * (time.monotonic() - began))
+        lines.append(f"10,000 Pods in {parts} parts: {statistics.median(took):.0f} ms, {len(took)} times")
+        lines.append(f"answers meanwhile after {read_slow(probe)} ms, without {quiet} ms (median, 99 %, 99.9 %, worst)")
 
     benchmark.pedantic(measure, rounds=1)
     tell(capsys, nginx_binary, lines)
 
 
-@contextmanager
-def probe(here: LuaNginx) -> Iterator[list[float]]:
-    """Send requests over one connection while the block runs; give how long each of them took, in seconds."""
-    took: list[float] = []
-    over = threading.Event()
+def start_probe(here: LuaNginx) -> subprocess.Popen[str]:
+    """Ask for two seconds, in a process of its own so that this one does not delay it."""
+    command = [sys.executable, "-c", _PROBE, str(here.port)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
-    def ask() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", here.port, timeout=20)
-        while not over.is_set():
-            began = time.monotonic()
-            connection.request("GET", "/")
-            connection.getresponse().read()
-            took.append(time.monotonic() - began)
-        connection.close()
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield took
-    finally:
-        over.set()
-        thread.join()
+def read_slow(probe: subprocess.Popen[str]) -> str:
+    """Give the times until answers came, in ms."""
+    return probe.communicate()[0].strip()
 
 
 def tell(capsys: pytest.CaptureFixture[str], binary: str, lines: list[str]) -> None:
