@@ -22,7 +22,7 @@ from support.running_daemon import wait_until
 from reconciler.loop.events import NginxSaid
 from reconciler.nginx.endpoints import LOCATION, EndpointsError, OutdatedError, post_change
 from reconciler.nginx.program import NginxError, find_version
-from reconciler.nginx.proof import exchange
+from reconciler.nginx.proof import ask_release, exchange
 from reconciler.rendering.endpoints import Change, find_change, write_parts
 from reconciler.routing.model import Server
 
@@ -85,6 +85,7 @@ def test_many_changes_lose_nothing(lua: Start, pods: list[Server], backends: Bac
             serving = tuple(sorted(dice.sample(pods, dice.randint(1, len(pods)))))
             here.change(**{"0a": serving, "0b": None if turn % 2 else serving})
     assert not [one.failures for one in clients if one.failures]
+    assert all(one.sent for one in clients)
     standing = here.standing
     assert (standing.version, standing.errors, standing.unknown) == (CHANGES + 1, 0, 0)
 
@@ -452,3 +453,30 @@ def test_missing_state_file(lua: Start, pods: list[Server]) -> None:
     here.state.unlink()
     with pytest.raises(NginxError, match="No such file"):
         here.load()
+
+
+def test_no_answer(lua: Start, pods: list[Server]) -> None:
+    """Without nginx, or with one that knows no such question, a change ends with one line."""
+    here = lua({"0a.a": (pods[0],)})
+    conf = here.tree / "nginx.conf"
+    text = conf.read_text()
+    assert f"location = {LOCATION}" in text
+    conf.write_text(
+        text.replace(f"location = {LOCATION}", "location = /other").replace("return 200 first", "return 404")
+    )
+    here.process.stop(2)
+    here.process.load()
+    wait_until(lambda: ask_release(here.folder) is not None)
+    with pytest.raises(EndpointsError, match="nginx does not answer about its Pods: '"):
+        here.change(**{"0a": (pods[1],)})
+    here.process.stop(2)
+    with pytest.raises(EndpointsError, match="nginx does not answer about its Pods: No such file or directory"):
+        here.change(**{"0a": (pods[1],)})
+
+
+def test_nothing_illegal_is_posted(lua: Start, pods: list[Server]) -> None:
+    """A change with an address that is none is not sent."""
+    here = lua({"0a.a": (pods[0],)})
+    with pytest.raises(EndpointsError, match="'unix:/run/x:80' is no IP address with a port"):
+        here.change(**{"0b": (Server("unix:/run/x:80", 1, ""),)})
+    assert (here.standing.version, here.standing.tried) == (1, 1)

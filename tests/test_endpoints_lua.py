@@ -196,7 +196,7 @@ def test_in_the_sandbox(lua: Start, pods: list[Server], tmp_path: Path) -> None:
         here.change(**{"0a": tuple(pods), "0b": None})
         assert here.ask("/lua/0a.a/").status == 200
     assert list_files() == before
-    tree = {here.tree / "nginx.conf", here.tree / "lua" / "pods.lua", here.state}
+    tree = {here.tree / "nginx.conf", *(here.tree / "lua").iterdir()}
     assert {path.name for path in set(before) - tree} == {"nginx.pid", "release.sock", "no-pods.sock"}
 
 

@@ -1,8 +1,10 @@
 """The text in which nginx gets its Pods: what is written, how a change is split, and what is never written."""
 
 import re
+from pathlib import Path
 
 import pytest
+import reconciler.templates
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +18,7 @@ from reconciler.rendering.endpoints import (
 )
 from reconciler.routing.model import Server
 
+CODE = Path(reconciler.templates.__path__[0], "lua")
 WEB = Server("10.0.0.1:8080", 1, "web-1")
 SPARE = Server("[2001:db8::1]:80", 3, "web-2", backup=True)
 
@@ -114,3 +117,18 @@ def test_names(name: str) -> None:
     for change in (Change(((name, ()),)), Change((), (name,))):
         with pytest.raises(UnwritableError):
             write_parts(change, 1, 2)
+
+
+def test_code() -> None:
+    """The Lua code runs no text as code, opens one file, reads nothing else of the system, and throws no key away."""
+    files = {path.name: re.sub(r"--.*", "", path.read_text()) for path in sorted(CODE.iterdir())}
+    assert list(files) == ["pods.lua", "pods_store.lua", "pods_text.lua"]
+    code = "\n".join(files.values())
+    words = re.findall(r"[\w.:]+", code)
+    unsafe = {"loadstring", "loadfile", "dofile", "setfenv", "getfenv", "ffi", "os", "debug", "jit", "_G", "pipe"}
+    assert not {part for word in words for part in re.split("[.:]", word)} & unsafe
+    assert {word for word in words if re.search(r"\bload\b", word)} == {"M.load", "store.load"}
+    assert [word for word in words if word.startswith("io.")] == ["io.open"]
+    assert set(re.findall(r"require\W+([\w.]+)", code)) == {"ngx.balancer", "pods_store", "pods_text"}
+    assert not re.findall(r"dict:(?:set|add|replace|lpush|rpush|incr\([^,]+,[^,)]+,)", code)
+    assert "ngx" not in files["pods_text.lua"]
