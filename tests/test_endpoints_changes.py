@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import psutil
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from support.backends import Backends
 from support.clients import Download, KeptConnection, NewConnections, Upload, WebSocket, busy
 from support.lua_nginx import LuaNginx, Start
-from support.ports import free_port, loopback
+from support.ports import free_port, loopback, silent_address
 from support.running_daemon import wait_until
 
 from reconciler.loop.events import NginxSaid
@@ -362,6 +363,40 @@ def test_old_workers(lua: Start, pods: list[Server]) -> None:
         one.request("GET", "/")
         answer = one.getresponse()
         assert (answer.getheader("Connection"), json.loads(answer.read())["pod"]) == ("close", pod.address)
+
+
+def test_another_size(lua: Start, pods: list[Server]) -> None:
+    """A dictionary of another size begins with the file, which is why the file is written before a reload."""
+    here = lua({"0a.a": (pods[0],), "0b.a": (pods[0],)}, size="1m")
+    here.change(**{"0a": (pods[1],), "0b": None})
+    here.write_state()
+    here.given["size"] = "2m"
+    here.load("second")
+    assert (here.standing.version, here.standing.tried) == (2, 2)
+    assert here.find_pods("/", 2) == [pods[1].address] * 2
+    assert here.ask("/lua/0b.a/").status == 500
+
+
+def test_pod_goes_while_a_request_waits_for_it(lua: Start, pods: list[Server]) -> None:
+    """A request that waits for a Pod on a dead node gets its second try among the Pods that there are then."""
+    with silent_address("10.244.7.27") as (ip, port), ThreadPoolExecutor() as clients:
+        here = lua({"0a.a": (Server(f"{ip}:{port}", 1, "silent"),)}, workers=1)
+        waiting = [clients.submit(here.ask, "/", "POST") for _ in range(4)]
+        wait_until(lambda: count_connecting(here) == len(waiting))
+        here.change(**{"0a": (pods[0], pods[1])})
+        assert here.ask().status == 200
+        assert count_connecting(here) == len(waiting)
+        assert {one.result().status for one in waiting} == {504}  # it was the only Pod, so that there is no second try
+        here.change(**{"0a": (Server(f"{ip}:{port}", 1_000_000, "silent"), pods[2])})
+        waiting = [clients.submit(here.ask, "/", "POST") for _ in range(4)]
+        wait_until(lambda: count_connecting(here) == len(waiting))
+        here.change(**{"0a": (pods[0],)})
+        assert {one.result().told["pod"] for one in waiting} == {pods[0].address}
+
+
+def count_connecting(here: LuaNginx) -> int:
+    """Count the connections that workers have begun and that are not answered."""
+    return [one.status for worker in here.workers for one in worker.net_connections()].count("SYN_SENT")
 
 
 def test_cold_start(lua: Start, pods: list[Server]) -> None:

@@ -37,7 +37,7 @@ _CONF = """
 worker_processes {workers};
 pid nginx.pid;
 error_log stderr warn;
-{main}
+
 events {{
     worker_connections {connections};
 }}
@@ -160,7 +160,7 @@ class LuaNginx:
         self.told: list[Event] = []
         self.tree = folder / "current"
         self.version = 1
-        self._given = given
+        self.given = given
         self.tree.mkdir(parents=True)
         _open_folders(folder)
         (folder / "run").mkdir(mode=0o700)
@@ -193,12 +193,12 @@ class LuaNginx:
     def write_conf(self, name: str = "first") -> None:
         """Write the configuration of a release, with an upstream of nginx's own for each set."""
         text = _CONF.format(
-            modules=load_modules(self.binary), workers=self._given.get("workers", 2), main=self._given.get("main", ""),
-            tree=self.tree, library=LIBRARY, size=self._given.get("size", "8m"), pool=self._write_pool(),
+            modules=load_modules(self.binary), workers=self.given.get("workers", 2),
+            tree=self.tree, library=LIBRARY, size=self.given.get("size", "8m"), pool=self._write_pool(),
             socket=SOCKET, no_pods=NO_PODS, name=name, location=LOCATION, port=self.port,
             kept="keepalive_min_timeout 30s;" if find_version(self.binary) >= (1, 27, 4) else "",
             static=self._write_static(), locations=self._write_locations(),
-            connections=self._given.get("connections", 2048),
+            connections=self.given.get("connections", 2048),
         )  # fmt: skip
         (self.tree / "nginx.conf").write_text(text)
 
@@ -244,14 +244,14 @@ class LuaNginx:
 
     def _write_pool(self) -> str:
         """Write what keeps connections to Pods: the module's own pool, or nginx's, and never both."""
-        size = self._given.get("pool", POOL)
+        size = self.given.get("pool", POOL)
         if not has_pool(self.binary):
             return f"keepalive {size}; keepalive_timeout 4s;"
         return f"balancer_keepalive {size};" + (" keepalive 0;" if find_version(self.binary) >= (1, 29, 7) else "")
 
     def _write_locations(self) -> str:
         """Write two locations for each set, as a tree has them: one for each way to its Pods."""
-        if not self._given.get("locations"):
+        if not self.given.get("locations"):
             return ""
         return "\n".join(
             f"        location /each/lua/{name}/ {{ set $pods {name}; proxy_pass http://pods; }}\n"
@@ -260,7 +260,7 @@ class LuaNginx:
         )
 
     def _write_static(self) -> str:
-        if not self._given.get("static", True):
+        if not self.given.get("static", True):
             return ""
         lines = []
         for name, servers in self.sets.items():
