@@ -24,7 +24,7 @@ from reconciler.modes.publishing import Publishing, recall_published
 from reconciler.modes.reception import Reception
 from reconciler.modes.reporters import make_reporter
 from reconciler.modes.signals import Signals
-from reconciler.modes.sinks import assume_version
+from reconciler.modes.sinks import assume_tls, assume_version
 from reconciler.modes.sources import make_cluster_source, require_credentials
 from reconciler.modes.stopwatch import Stopwatch, TimedSink, TimedSource, TimedStages
 from reconciler.objects.snapshot import Snapshot
@@ -38,7 +38,7 @@ def _publish(given: argparse.Namespace, settings: Settings, log: Log, environmen
     """Publish the cluster until a signal comes."""
     del given
     # A publisher reads the cluster, whatever the routers beside it read, and serves no default server.
-    settings = assume_version(replace(settings, snapshot_from="cluster", snapshot_fallback="none", ssl_cert=b""))
+    settings = replace(settings, snapshot_from="cluster", snapshot_fallback="none", ssl_cert=b"", ssl_key=b"")
     credentials = require_credentials(environment, log)
     log.stamp()
     signals, stopwatch = Signals(), Stopwatch()
@@ -51,7 +51,8 @@ def _publish(given: argparse.Namespace, settings: Settings, log: Log, environmen
     source = TimedSource(InterruptibleSource(cluster, signals), stopwatch)
     store = Store(Connection(credentials), settings.published_namespace, settings.api_timeout, tell)
     publisher = Publisher(PublishedObjects(store), settings, tell)
-    stages, sink = TimedStages(settings, stopwatch), TimedSink(AttendedSink(publisher, signals, tell), stopwatch)
+    stages = TimedStages(assume_tls(assume_version(settings)), stopwatch)
+    sink = TimedSink(AttendedSink(publisher, signals, tell), stopwatch)
 
     def make_loop(published: Snapshot | None, now: float) -> Loop:
         return Loop(source, sink, stages, tell, recall_published(published, stages, now))

@@ -1,5 +1,6 @@
 """Publishers and readers in a test's process: their requests are real, and their clocks are the test's."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from reconciler.loop.loop import Loop
 from reconciler.loop.ports import Source
 from reconciler.loop.stages import Stages
 from reconciler.modes.publishing import Publishing, recall_published
+from reconciler.modes.sinks import assume_tls, assume_version
 from reconciler.objects.snapshot import Snapshot
 from reconciler.settings import read_settings
 
@@ -33,7 +35,6 @@ PUBLISHER, ROUTER = (f"system:serviceaccount:dispatcher:{name}" for name in ("di
 PUBLISHER_TOKEN, ROUTER_TOKEN, PERSON_TOKEN = "a.publishers.token", "a.routers.token", "a.persons.token"
 PERSON = "somebody"
 TOKENS = {PUBLISHER_TOKEN: PUBLISHER, ROUTER_TOKEN: ROUTER, PERSON_TOKEN: PERSON}
-NOW = 1_800_000_000.0
 # The Namespace for what is published; it is not routed.
 HOME: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": PLACE}, "status": {"phase": "Active"}}
 
@@ -57,7 +58,7 @@ class OnePublisher:
         tell = self.events.append
         made = read_settings({"MAX_CHANGES_PER_NAMESPACE": "0", "API_TIMEOUT": "2", **settings})
         store = Store(connection, PLACE, made.api_timeout, tell)
-        stages = Stages(made)
+        stages = Stages(assume_tls(assume_version(made)))
         self.source: Source = ClusterSource(connection, made, tell=tell)
         self.publisher = Publisher(PublishedObjects(store), made, tell, self.clock)
         self.election = Election(store, name, self.clock)
@@ -70,7 +71,7 @@ class OnePublisher:
     def turn(self, seconds: float = 2.0) -> Event:
         """Turn once, after these seconds."""
         self.clock.now += seconds
-        return self._publishing.turn(NOW)
+        return self._publishing.turn(time.time())
 
     def told(self, kind: type) -> list[Any]:
         """Give the events of a kind."""
