@@ -13,6 +13,7 @@ from cryptography.x509.oid import NameOID
 from reconciler.modes.setting_names import find_misspelt
 from reconciler.settings import VARIABLES, SettingsError, read_settings
 from reconciler.values.addresses import Cidr, find_cidr, parse_address, parse_cidrs
+from reconciler.values.patterns import DNS_LABEL
 from reconciler.values.selector import parse_selector
 
 QUALIFIED = "an optional DNS prefix and '/', then at most 63 letters, digits, '-', '_' or '.'"
@@ -33,6 +34,8 @@ ADMIN_PORT = "0-65535, and none of PORT, SSL_PORT and HEALTH_PORT"
 ADMIN_HOSTS = "DNS names with commas between, each once"
 DENIED = "ranges of IP addresses such as 10.0.0.0/8 with commas between, or none"
 PROXIES = "ranges of IP addresses such as 10.0.0.0/8 with commas between"
+FALLBACK = "none, or cluster with SNAPSHOT_FROM=published"
+NAMESPACE = DNS_LABEL.allowed
 NAMESPACES = "names of Namespaces with commas between, each once"
 CERT = "a file with a PEM of certificates, together with SSL_KEY"
 KEY = "a file with the PEM of SSL_CERT's private key"
@@ -118,6 +121,11 @@ def refuse(environment):
         ("RECONCILE_INTERVAL", 2),
         ("API_TIMEOUT", 20),
         ("WATCH_NAMESPACES", ()),
+        ("SNAPSHOT_FROM", "cluster"),
+        ("SNAPSHOT_FALLBACK", "none"),
+        ("PUBLISHED_NAMESPACE", "dispatcher-published"),
+        ("PUBLISHED_MAX_AGE", 60),
+        ("PUBLISHED_READY_AGE", 0),
         ("EVENTS", False),
         ("HEALTH_PORT", 0),
         ("ADMIN_PORT", 0),
@@ -203,6 +211,10 @@ def test_default_ciphers():
         ("RECONCILE_INTERVAL", "3600", 3600),
         ("API_TIMEOUT", "1", 1),
         ("WATCH_NAMESPACES", "team-b, team-a", ("team-a", "team-b")),
+        ("SNAPSHOT_FROM", "published", "published"),
+        ("PUBLISHED_NAMESPACE", "n" * 63, "n" * 63),
+        ("PUBLISHED_MAX_AGE", "30", 30),
+        ("PUBLISHED_READY_AGE", "86400", 86_400),
         ("EVENTS", "on", True),
         ("HEALTH_PORT", "8081", 8081),
         ("ADMIN_PORT", "9900", 9900),
@@ -354,6 +366,12 @@ REFUSALS = [
     *[("RECONCILE_INTERVAL", text, "", "1-3600 seconds") for text in ("0", "3601", "0.5")],
     *[("API_TIMEOUT", text, "", "1-600 seconds") for text in ("0", "601")],
     *[("WATCH_NAMESPACES", text, "", NAMESPACES) for text in ("A", "a,", ",", "a b", "a,a", "a/b", "-a", "a\n,b\0")],
+    *[("SNAPSHOT_FROM", text, "", "cluster or published") for text in ("Published", "publish", "cluster,published")],
+    ("SNAPSHOT_FALLBACK", "cluster", "needs SNAPSHOT_FROM=published", "none"),
+    *[("SNAPSHOT_FALLBACK", text, "", FALLBACK) for text in ("on", "published", "Cluster")],
+    *[("PUBLISHED_NAMESPACE", text, "", NAMESPACE) for text in ("A", "a.b", "a,b", "-a", "n" * 64, "a\n")],
+    *[("PUBLISHED_MAX_AGE", text, "", "30-86400 seconds") for text in ("29", "86401", "1m", "-1")],
+    *[("PUBLISHED_READY_AGE", text, "", "0-86400 seconds, 0 for any") for text in ("86401", "off", "-1")],
     ("HEALTH_PORT", "80", "is PORT too", HEALTH_PORT),
     *[("HEALTH_PORT", text, "", HEALTH_PORT) for text in ("65536", "-1", "http")],
     *[("ACCESS_LOG", text, "", "off, json or combined") for text in ("on", "JSON", "json; }", "true")],
