@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from support.apiserver import ApiServer
 from support.manifests import (
     K8S,
     KUSTOMIZATIONS,
@@ -21,7 +23,9 @@ from support.manifests import (
     read_documents,
     read_kustomization,
 )
-from support.objects import FIXTURES, Object
+from support.objects import FIXTURES, Object, namespace, web
+from support.rights import find_rule
+from support.running_daemon import RunningDaemon
 from support.stages import build_table, normalise
 
 from reconciler.cluster.lease import LEASE, LEASES
@@ -234,6 +238,28 @@ def test_rights_in_some_namespaces() -> None:
     assert rights_of(objects, "dispatcher") == {"": [namespaces], "default": [events]} | within
 
 
+@pytest.mark.parametrize("folder", ["base", "overlays/watch-namespaces"])
+def test_each_request_has_its_right(
+    folder: str, server: ApiServer, launch: Callable[..., RunningDaemon], port: int
+) -> None:
+    """A router with these settings sends no request that its rights do not allow, and needs each of them."""
+    objects = BUILT[folder]
+    environment = environment_of(container_of(one(objects, "DaemonSet")))
+    wrong = namespace("team-a", "no JSON")
+    server.load(
+        [wrong, namespace("team-b", {"b.dev": {}}), web("team-b", port), web("team-b", port, 3, path="no slash")]
+    )
+    launch(**{name: environment[name] for name in ("EVENTS", "WATCH_NAMESPACES") if name in environment})
+    places = {"/api/v1/namespaces/default/events", "/api/v1/namespaces/team-b/events"}
+    server.wait_for(lambda server: places <= {request.path for request in server.requests if request.status == 201})
+    rights = rights_of(objects, "dispatcher")
+    found = [(request, find_rule(rights, request)) for request in server.requests]
+    assert [(request.method, request.path, request.query) for request, rule in found if not rule] == []
+    # What is in team-a only has the same rules as what is in team-b.
+    needed = [rule for _, rule in found]
+    assert [rule for rules in rights.values() for rule in rules if rule not in needed] == []
+
+
 @pytest.mark.parametrize("folder", PUBLISHED)
 def test_the_publisher_waits_for_no_router(folder: str) -> None:
     """Each request that a right allows, but for Events, has a queue at the API server: the publisher's is its own."""
@@ -243,13 +269,13 @@ def test_the_publisher_waits_for_no_router(folder: str) -> None:
             ("dispatcher", account) in find_users(item))]  # fmt: skip
         assert {schema["priorityLevelConfiguration"]["name"] for schema in schemas} == {level}
         queued = {
-            (namespace.replace("*", ""), resource, verb)
+            (place.replace("*", ""), resource, verb)
             for schema in schemas for rule in schema["rules"] for found in rule["resourceRules"]
-            for namespace in found["namespaces"] for resource in found["resources"] for verb in found["verbs"]
+            for place in found["namespaces"] for resource in found["resources"] for verb in found["verbs"]
         }  # fmt: skip
         allowed = {
-            (namespace, resource, verb)
-            for namespace, rules in rights_of(objects, account).items() for found in rules
+            (place, resource, verb)
+            for place, rules in rights_of(objects, account).items() for found in rules
             for resource in found["resources"] for verb in found["verbs"] if resource != "events"
         }  # fmt: skip
         assert allowed <= queued
@@ -328,8 +354,8 @@ def test_names_lead_somewhere(folder: str) -> None:
     for item in objects:
         if "roleRef" in item:
             kind = item["roleRef"]["kind"]
-            namespace = item["metadata"]["namespace"] if kind == "Role" else ""
-            assert (kind, namespace, item["roleRef"]["name"]) in names
+            place = item["metadata"]["namespace"] if kind == "Role" else ""
+            assert (kind, place, item["roleRef"]["name"]) in names
         if item["kind"] == "FlowSchema":
             level = item["spec"]["priorityLevelConfiguration"]["name"]
             assert ("PriorityLevelConfiguration", "", level) in names
@@ -337,8 +363,8 @@ def test_names_lead_somewhere(folder: str) -> None:
         assert ("PriorityClass", "", template["spec"]["priorityClassName"]) in names
     # Those of others are there before.
     others = {"default", *settings_of(container_of(one(objects, "DaemonSet"))).watch_namespaces}
-    namespaces = {namespace for _, namespace, _ in names if namespace}
-    assert all(("Namespace", "", namespace) in names for namespace in namespaces - others)
+    places = {place for _, place, _ in names if place}
+    assert all(("Namespace", "", place) in names for place in places - others)
 
 
 @pytest.mark.parametrize("folder", RUNNING)
