@@ -12,8 +12,9 @@ import pytest
 from support import faults, objects
 from support.apiserver import TOKEN, USER, ApiServer
 from support.authority import Authority
+from support.replay import Recording, find_recordings
 
-RECORDINGS = {path.stem: path for path in (objects.FIXTURES / "api").glob("*.http")}
+RECORDINGS = find_recordings("api")
 HELD = {"Namespace": "list-namespaces", "Pod": "list-pods-all", "Secret": "list-secrets-by-name"}
 SEQUENCE = ("event-about-a-namespace", "event-create", "event-patch")  # in this order: each has the next version
 TOKENS = {"forbidden": "another", "unauthorized": "wrong"}
@@ -21,23 +22,12 @@ PROBE = "?resourceVersion=0&fieldSelector=metadata.name%3Dno-such-pod"
 POD = objects.pod("a", "p", "10.0.0.1", [], labels={"app": "x"})
 
 
-class Exchange:
-    """A recorded request and its answer."""
-
-    def __init__(self, name):
-        asked, _, told = RECORDINGS[name].read_bytes().decode().partition("\n\nHTTP/1.1 ")
-        asked, _, self.content = asked.partition("\n\n")
-        (line, *headers), (head, _, self.body) = asked.splitlines(), told.partition("\n\n")
-        self.method, self.target, _ = line.split(" ")
-        self.headers = dict(each.split(": ", 1) for each in headers)
-        if "Authorization" in self.headers:
-            self.headers["Authorization"] = f"Bearer {TOKENS.get(name, TOKEN)}"
-        self.status, *headers = head.splitlines()
-        self.answered = [tuple(each.split(": ", 1)) for each in headers]
+def read_recording(name):
+    return Recording(RECORDINGS[name], TOKENS.get(name, TOKEN))
 
 
 def recorded_objects():
-    lists = {kind: json.loads(Exchange(name).body)["items"] for kind, name in HELD.items()}
+    lists = {kind: json.loads(read_recording(name).body)["items"] for kind, name in HELD.items()}
     return [{"kind": kind, "apiVersion": "v1", **item} for kind, items in lists.items() for item in items]
 
 
@@ -89,17 +79,6 @@ def ask_aside(ask):
         yield lambda *arguments: pool.submit(ask, *arguments)
 
 
-def replay(connection, exchange):
-    connection.putrequest(exchange.method, exchange.target, skip_accept_encoding=True)
-    for name, value in exchange.headers.items():
-        connection.putheader(name, value)
-    if exchange.content:
-        connection.putheader("Content-Length", str(len(exchange.content)))
-    connection.endheaders(exchange.content.encode())
-    response = connection.getresponse()
-    return response, response.read().decode()
-
-
 def names(answer):
     return [item["metadata"]["name"] for item in answer["items"]]
 
@@ -117,11 +96,11 @@ def in_order(body):
     return len(body), json.dumps(told)
 
 
-def assert_same(exchange, response, body, view=str):
-    assert (response.version, f"{response.status} {response.reason}") == (11, exchange.status)
+def assert_same(recording, response, body, view=str):
+    assert (response.version, f"{response.status} {response.reason}") == (11, recording.status)
     dated = [(name, "…" if name == "Date" else value) for name, value in response.getheaders()]
-    assert dated == [(name, "…" if name == "Date" else value) for name, value in exchange.answered]
-    assert view(body) == view(exchange.body)
+    assert dated == [(name, "…" if name == "Date" else value) for name, value in recording.answered]
+    assert view(body) == view(recording.body)
 
 
 VIEWS = {
@@ -151,19 +130,19 @@ BEFORE = {
 @pytest.mark.parametrize("name", sorted(set(RECORDINGS) - set(SEQUENCE)))
 def test_recorded(server, connect, name):
     """Status line, headers and body equal the recorded ones, except dates, generated values and a cache's order."""
-    exchange = Exchange(name)
+    recording = read_recording(name)
     BEFORE.get(name, lambda _: None)(server)
-    assert_same(exchange, *replay(connect(), exchange), VIEWS.get(name, str))
+    assert_same(recording, *recording.send(connect()), VIEWS.get(name, str))
 
 
 def test_recorded_events(server, connect):
     """Events are created and patched as recorded, and each request raises the cluster's version."""
     body = ""
-    for exchange in map(Exchange, SEQUENCE):
-        if exchange.method == "PATCH":
-            exchange.target = exchange.target.replace("x.xthg6", json.loads(body)["metadata"]["name"])
-        response, body = replay(connect(), exchange)
-        assert_same(exchange, response, body, without_generated)
+    for recording in map(read_recording, SEQUENCE):
+        if recording.method == "PATCH":
+            recording.target = recording.target.replace("x.xthg6", json.loads(body)["metadata"]["name"])
+        response, body = recording.send(connect())
+        assert_same(recording, response, body, without_generated)
 
 
 def test_one_object(ask):

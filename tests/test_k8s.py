@@ -12,6 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from support.apiserver import ApiServer
+from support.authority import Authority
 from support.manifests import (
     K8S,
     KUSTOMIZATIONS,
@@ -23,8 +24,11 @@ from support.manifests import (
     read_documents,
     read_kustomization,
 )
-from support.objects import FIXTURES, Object, namespace, web
-from support.rights import find_rule
+from support.objects import FIXTURES, Object, namespace, pod, web
+from support.pods import DECLARED, entry
+from support.publishers import HOME, Site
+from support.request_path import read_path
+from support.role_rules import find_rule
 from support.running_daemon import RunningDaemon
 from support.stages import build_table, normalise
 
@@ -258,6 +262,36 @@ def test_each_request_has_its_right(
     # What is in team-a only has the same rules as what is in team-b.
     needed = [rule for _, rule in found]
     assert [rule for rules in rights.values() for rule in rules if rule not in needed] == []
+
+
+def test_each_request_of_publishing_has_its_right(server: ApiServer, authority: Authority, tmp_path: Path) -> None:
+    """A publisher and a router send no request that their rights do not allow, and need each verb of them."""
+    server.load([HOME, namespace("a", {"a.dev": {}})])
+    site = Site(server, authority, tmp_path)
+    publisher = site.publisher()
+    for ip in ("10.0.0.1", "10.0.0.2", "10.0.0.1"):  # the third time the shard is there already, and is marked
+        server.put(pod("a", "web", ip, [entry("/")], DECLARED))
+        publisher.turn()
+    for _ in range(25):  # a shard that is not needed is deleted in the end
+        publisher.turn(30)
+    published = server.requests[:]
+    site.reader().read()
+    site.close()
+    objects = BUILT["overlays/published"]
+    for account, sent in (("dispatcher-publisher", published), ("dispatcher", server.requests[len(published) :])):
+        rights = rights_of(objects, account)
+        found = [(request, find_rule(rights, request)) for request in sent]
+        assert [(request.method, request.path) for request, rule in found if not rule] == []
+        used = {
+            (target.kind.resource, target.find_verb(request.method), bool(rule and "resourceNames" in rule))
+            for request, rule in found
+            if (target := read_path(request.path)) and target.namespace == "dispatcher-published"
+        }
+        assert used == {
+            (rule["resources"][0], verb, "resourceNames" in rule)
+            for rule in rights["dispatcher-published"]
+            for verb in rule["verbs"]
+        }
 
 
 @pytest.mark.parametrize("folder", PUBLISHED)

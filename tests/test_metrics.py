@@ -67,7 +67,8 @@ def test_table(server: ApiServer, launch: Start, authority: Authority, port: int
     daemon.wait_for(lambda: one(scrape(daemon), "events_total", outcome="created"))
     daemon.wait_for(lambda: any(name == "dispatcher_requests_total" for name, _ in scrape(daemon)))
     answer = httpx.get(f"http://127.0.0.1:{daemon.admin_port}/metrics")
-    publishing = write(events.PublisherSeen(5.0, old=False), events.Elected(), events.Published("ab", 3, 1, 10, 30))
+    seen = events.PublisherSeen(5.0, 5.0, old=False)
+    publishing = write(seen, events.Elected(), events.Published("ab", 3, 1, 10, 30))
     exported = describe(publishing) | describe(answer.text)
     assert exported == read_table()
     families = [*parse(answer.text), *parse(publishing)]
@@ -158,9 +159,9 @@ def test_publishers() -> None:
 
 def test_routers_that_read_what_is_published() -> None:
     """Such a router tells when a publisher confirmed what it serves, and whether it reads the cluster itself."""
-    never = count(events.PublisherSeen(None, old=True, alone=True))
+    never = count(events.PublisherSeen(None, 5.0, old=True, alone=True))
     assert (one(never, "published_confirmed_timestamp_seconds"), one(never, "published_fallback")) == (0, 1)
-    seen = count(events.PublisherSeen(1234.0, old=False))
+    seen = count(events.PublisherSeen(1234.0, 1234.0, old=False))
     assert (one(seen, "published_confirmed_timestamp_seconds"), one(seen, "published_fallback")) == (1234, 0)
     assert not any("publish" in name and "total" not in name and "created" not in name for name, _ in count())
 

@@ -39,9 +39,12 @@ class _Secret(Value, frozen=True):
 
 
 def tell_reading(settings: Settings) -> tuple[tuple[str, str], ...]:
-    """Give the name and the text of each setting that decides what a Snapshot holds. Long texts are digests."""
+    """Give the names and texts of the settings that decide what a Snapshot holds, if they are not the defaults.
+
+    Long texts are digests.
+    """
     texts = {VARIABLES[name].names[0]: _tell(getattr(settings, name)) for name in _READING}
-    return tuple(sorted(texts.items()))
+    return tuple(sorted((name, text) for name, text in texts.items() if text != _DEFAULTS[name]))
 
 
 def check_reading(published: tuple[tuple[str, str], ...], settings: Settings) -> None:
@@ -49,13 +52,17 @@ def check_reading(published: tuple[tuple[str, str], ...], settings: Settings) ->
     known, ours = dict(published), dict(tell_reading(settings))
     for name in sorted(known.keys() | ours.keys()):
         if known.get(name) != ours.get(name):
-            theirs, own = (excerpt(some.get(name, "nothing"), _LONGEST_TEXT) for some in (known, ours))
+            default = _DEFAULTS.get(name, "")
+            theirs, own = (excerpt(some.get(name, default), _LONGEST_TEXT) for some in (known, ours))
             raise PublishedError(f"it was read with {name}={theirs}, and this router has {own}")
 
 
 def _tell(value: object) -> str:
     text = ",".join(value) if isinstance(value, tuple) else str(value)
     return text if len(text) <= _LONGEST_TEXT else blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+_DEFAULTS = {VARIABLES[name].names[0]: _tell(VARIABLES[name].parse(VARIABLES[name].default)) for name in _READING}
 
 
 class PublishedObjects:

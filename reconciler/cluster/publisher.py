@@ -41,6 +41,7 @@ class Publisher:
         self._packer = SnapshotPacker()
         self._version: str | None = None  # of the pointer; None if it is not known
         self._pointer = Pointer(b"", ())
+        self._tried = b""
         self._last = NOTHING
         self._stored: set[str] = set()
         self._unneeded: dict[str, float] = {}
@@ -151,7 +152,13 @@ class Publisher:
         # By the clock, so that it rises too if nobody knows the last one. If clocks differ, it rises by one.
         sequence = max(self._pointer.sequence + 1, int(time.time() * 1000))
         pointer = Pointer(publication.pointer.digest, publication.pointer.shards, sequence, self._settings)
-        version = self._objects.write_pointer(write_pointer(pointer), self._version or "")
+        content = write_pointer(pointer)
+        before, self._tried = self._tried, content
+        version = self._objects.write_pointer(content, self._version or "")
+        if version is None:
+            held = self._objects.get_pointer(cached=False)
+            if held and held.content == before:  # it was written, and only the answer was lost
+                version = self._objects.write_pointer(content, held.version)
         if version is None:
             self.forget()
             raise ConflictError("another publisher has published since; what it published is looked at")

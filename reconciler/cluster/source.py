@@ -86,6 +86,8 @@ class ClusterSource:
             secrets = _read(self._secrets, consistently, forbidden)
             if self._has_lost(secrets):
                 # A Namespace that is being deleted loses its Secret early. It must not look like one in use without it.
+                # And paths whose API key is gone are open, so it is not believed to a cache alone that it is gone.
+                secrets = _read(self._secrets, True, forbidden)
                 namespaces = _read(self._namespaces, True, forbidden)
         except CredentialsError as error:
             raise ClusterError(str(error)) from None

@@ -24,6 +24,9 @@ _NAMES = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _NO_RIGHT = 'cannot {verb} resource "{resource}"'
 _VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
+_CACHED = (("resourceVersion", "0"),)
+_OVER = (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND)
+
 Item = TypeVar("Item")
 
 
@@ -57,6 +60,34 @@ class Named(Value, frozen=True):
     metadata: Metadata
 
 
+class _Request(Value, frozen=True):
+    """A request. Answers with a status in `nothing` are no failure, but have nothing to read."""
+
+    method: str
+    kind: Kind
+    name: str
+    body: bytes = b""
+    params: tuple[tuple[str, str], ...] = ()
+    nothing: tuple[HTTPStatus, ...] = ()
+
+    @property
+    def verb(self) -> str:
+        """The verb that RBAC has for it."""
+        return _VERBS[self.method] if self.name else "list"
+
+    @property
+    def url(self) -> str:
+        """The last parts of its path."""
+        resource = self.kind.resource
+        return resource if self.method == "POST" or not self.name else f"{resource}/{self.name}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Its headers, beside those that all requests have."""
+        headers = {"Content-Type": _MERGE if self.method == "PATCH" else "application/json"} if self.body else {}
+        return headers if self.name else {**headers, "Accept": _NAMES}
+
+
 class _List(Value, frozen=True):
     items: tuple[Named, ...]
 
@@ -72,38 +103,37 @@ class Store:
 
     def get(self, kind: Kind, name: str, read_as: type[Item], *, cached: bool = False) -> Item | None:
         """Get an object, from the API server's cache if `cached`; None if it does not exist."""
-        params = {"resourceVersion": "0"} if cached else {}
-        body = self._ask("GET", kind, name, params=params, nothing=(HTTPStatus.NOT_FOUND,))
+        params = _CACHED if cached else ()
+        body = self._ask(_Request("GET", kind, name, params=params, nothing=(HTTPStatus.NOT_FOUND,)))
         return None if body is None else self._read(body, read_as, kind, name)
 
     def create(self, kind: Kind, name: str, content: Mapping[str, Any]) -> Named | None:
         """Create an object; None if one of this name exists."""
-        body = self._ask("POST", kind, name, self._write(kind, name, content), nothing=(HTTPStatus.CONFLICT,))
+        whole = self._write(kind, name, content)
+        body = self._ask(_Request("POST", kind, name, whole, nothing=(HTTPStatus.CONFLICT,)))
         return None if body is None else self._read(body, Named, kind, name)
 
     def replace(self, kind: Kind, name: str, version: str, content: Mapping[str, Any]) -> Named | None:
         """Replace an object that has this resourceVersion; None if it has another one, or is gone."""
         whole = self._write(kind, name, content, version)
-        body = self._ask("PUT", kind, name, whole, nothing=(HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND))
+        body = self._ask(_Request("PUT", kind, name, whole, nothing=_OVER))
         return None if body is None else self._read(body, Named, kind, name)
 
     def annotate(self, kind: Kind, name: str, annotations: Mapping[str, str]) -> Named | None:
         """Write annotations of an object, also of an immutable one; None if it does not exist."""
         change = msgspec.json.encode({"metadata": {"annotations": annotations}})
-        body = self._ask("PATCH", kind, name, change, nothing=(HTTPStatus.NOT_FOUND,))
+        body = self._ask(_Request("PATCH", kind, name, change, nothing=(HTTPStatus.NOT_FOUND,)))
         return None if body is None else self._read(body, Named, kind, name)
 
     def delete(self, kind: Kind, name: str, version: str) -> None:
         """Delete an object, unless it has another resourceVersion by now, if one is given, or is gone."""
         options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions"}
         options |= {"preconditions": {"resourceVersion": version}} if version else {}
-        nothing = (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND)
-        self._ask("DELETE", kind, name, msgspec.json.encode(options), nothing=nothing)
+        self._ask(_Request("DELETE", kind, name, msgspec.json.encode(options), nothing=_OVER))
 
     def list_names(self, kind: Kind, selector: str) -> dict[str, str]:
         """List the names of the objects that a label selector finds in the API server's cache, with their versions."""
-        params = {"labelSelector": selector, "resourceVersion": "0"}
-        body = self._ask("GET", kind, "", params=params)
+        body = self._ask(_Request("GET", kind, "", params=(("labelSelector", selector), *_CACHED)))
         listed = self._read(body or b"", _List, kind, "")
         return {item.metadata.name: item.metadata.resource_version for item in listed.items}
 
@@ -112,33 +142,17 @@ class Store:
         metadata |= {"resourceVersion": version} if version else {}
         return msgspec.json.encode({"apiVersion": kind.version, "kind": kind.name, **content, "metadata": metadata})
 
-    def _ask(
-        self,
-        method: str,
-        kind: Kind,
-        name: str,
-        body: bytes = b"",
-        *,
-        params: Mapping[str, str] | None = None,
-        nothing: tuple[HTTPStatus, ...] = (),
-    ) -> bytes | None:
+    def _ask(self, request: _Request) -> bytes | None:
         """Send a request and give the body of its answer; None if its status is one of `nothing`."""
-        url = kind.resource if method == "POST" or not name else f"{kind.resource}/{name}"
-        what = f"{_VERBS[method] if name else 'list'} {kind.name} {self.namespace}/{name}".rstrip("/")
-
-        def send() -> bytes:
-            headers = {"Content-Type": _MERGE if method == "PATCH" else "application/json"} if body else {}
-            headers |= {} if name else {"Accept": _NAMES}
-            return self._request(method, kind, {"url": url, "data": body, "params": params, "headers": headers})
-
+        what = f"{request.verb} {request.kind.name} {self.namespace}/{request.name}".rstrip("/")
         try:
             with self._connection.deadline(self._timeout):
                 self._connection.renew()
-                return send_with_newest(self._connection, send)
+                return send_with_newest(self._connection, lambda: self._send(request))
         except StatusError as error:
-            if error.status in nothing:
+            if error.status in request.nothing:
                 return None
-            raise self._explain(error, what, kind) from None
+            raise self._explain(error, what, request) from None
         except TimeoutError:
             raise StoreError(f"{what}: no complete answer within {self._timeout} s") from None
         except CredentialsError as error:
@@ -146,20 +160,20 @@ class Store:
         except FAILURES as error:
             raise StoreError(f"{what}: {find_reason(error)}") from None
 
-    def _request(self, method: str, kind: Kind, options: Mapping[str, Any]) -> bytes:
-        """Send one request, and read its answer as far as an answer may go."""
+    def _send(self, request: _Request) -> bytes:
+        """Send a request once, and read its answer as far as an answer may go."""
         response: requests.Response | None = None
         try:
             with self._connection.api.request(
-                method, namespace=self.namespace, version=kind.version, stream=True, **options
-            ) as response:
+                request.method, namespace=self.namespace, version=request.kind.version, url=request.url,
+                data=request.body, params=dict(request.params), headers=request.headers, stream=True,
+            ) as response:  # fmt: skip
                 if response.status_code not in (HTTPStatus.OK, HTTPStatus.CREATED):
                     raise StatusError(response)
-                limit = _LARGEST if "Accept" not in options["headers"] else _LARGEST_LIST
-                return bytes(response.raw.read(limit, decode_content=True))
+                return bytes(response.raw.read(_LARGEST if request.name else _LARGEST_LIST, decode_content=True))
         finally:
             code, received = (response.status_code, response.raw.tell()) if response is not None else (0, 0)
-            self._tell(Answered(kind.resource, code, received))
+            self._tell(Answered(request.kind.resource, code, received))
 
     def _read(self, body: bytes, read_as: type[Item], kind: Kind, name: str) -> Item:
         try:
@@ -168,9 +182,9 @@ class Store:
             what = f"{kind.name} {self.namespace}/{excerpt(name)[1:-1]}".rstrip("/")
             raise StoreError(f"{what}: the answer is cut off, or is not what was asked for") from None
 
-    def _explain(self, error: StatusError, what: str, kind: Kind) -> StoreError:
+    def _explain(self, error: StatusError, what: str, request: _Request) -> StoreError:
         """Explain an answer to the person who operates dispatcher."""
-        text, verb = f"{what}: {error.text}", what.partition(" ")[0]
+        text, kind, verb = f"{what}: {error.text}", request.kind, request.verb
         if error.status == HTTPStatus.UNAUTHORIZED:
             text += "; the API server does not accept our credentials"
         if (

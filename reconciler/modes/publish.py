@@ -3,6 +3,7 @@
 import argparse
 import os
 import secrets
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -13,19 +14,20 @@ from reconciler.cluster.lease import Election
 from reconciler.cluster.published_objects import PublishedObjects
 from reconciler.cluster.publisher import Publisher
 from reconciler.cluster.stored import Store, StoreError
-from reconciler.loop.events import ShutDown, ShuttingDown, Started
+from reconciler.loop.events import ShutDown, Started
 from reconciler.loop.loop import Loop
 from reconciler.loop.ports import Tell
 from reconciler.modes.arguments import OK, Command
 from reconciler.modes.daemon import AttendedSink, Daemon, InterruptibleSource, longest_turn
 from reconciler.modes.observers import tell_all
-from reconciler.modes.publishing import Publishing
+from reconciler.modes.publishing import Publishing, recall_published
 from reconciler.modes.reception import Reception
 from reconciler.modes.reporters import make_reporter
 from reconciler.modes.signals import Signals
 from reconciler.modes.sinks import assume_version
 from reconciler.modes.sources import make_cluster_source, require_credentials
 from reconciler.modes.stopwatch import Stopwatch, TimedSink, TimedSource, TimedStages
+from reconciler.objects.snapshot import Snapshot
 from reconciler.settings import Settings, describe_settings
 from reconciler.status.health import PublisherHealth
 from reconciler.status.log import Log
@@ -45,15 +47,17 @@ def _publish(given: argparse.Namespace, settings: Settings, log: Log, environmen
     reporter = make_reporter(settings, environment)
     tell = tell_all([log, *reception.observers, *([reporter] if reporter else [])])
     tell(Started(__version__, describe_settings(environment), credentials.route))
+    cluster = make_cluster_source(credentials, settings, environment, tell, reporter)
+    source = TimedSource(InterruptibleSource(cluster, signals), stopwatch)
     store = Store(Connection(credentials), settings.published_namespace, settings.api_timeout, tell)
-    election = Election(store, _name_instance(environment))
     publisher = Publisher(PublishedObjects(store), settings, tell)
-    source = TimedSource(
-        InterruptibleSource(make_cluster_source(credentials, settings, environment, tell, reporter), signals), stopwatch
-    )
-    stages = TimedStages(settings, stopwatch)
-    sink = TimedSink(AttendedSink(publisher, signals, tell), stopwatch)
-    publishing = Publishing(election, publisher, stages, tell, lambda former: Loop(source, sink, stages, tell, former))
+    stages, sink = TimedStages(settings, stopwatch), TimedSink(AttendedSink(publisher, signals, tell), stopwatch)
+
+    def make_loop(published: Snapshot | None, now: float) -> Loop:
+        return Loop(source, sink, stages, tell, recall_published(published, stages, now))
+
+    election = Election(store, _name_instance(environment))
+    publishing = Publishing(election, publisher, tell, make_loop)
     try:
         with ExitStack() as stack:
             reception.open(stack, settings)
@@ -67,10 +71,10 @@ def _publish(given: argparse.Namespace, settings: Settings, log: Log, environmen
 
 def _end(election: Election, tell: Tell) -> None:
     """Let another publisher go on at once."""
-    tell(ShuttingDown(0.0))
+    begun = time.monotonic()
     with suppress(StoreError):
         election.release()
-    tell(ShutDown(0.0))
+    tell(ShutDown(time.monotonic() - begun))
 
 
 def _name_instance(environment: Mapping[str, str]) -> str:

@@ -11,28 +11,37 @@ from reconciler.loop.events import Applied, Elected, Event, Failed, Idle, Recove
 from reconciler.loop.loop import Loop
 from reconciler.loop.ports import SinkError, Tell
 from reconciler.loop.stages import Stages
-from reconciler.objects.snapshot import NOTHING
+from reconciler.objects.snapshot import Snapshot
 
 # A change that changes no route, such as a new problem, is published only after this many seconds: each one costs every
 # router a request.
 _PAUSE = 10.0
 
 
+def recall_published(snapshot: Snapshot | None, stages: Stages, now: float) -> Cycle | None:
+    """Make the cycle from which a publisher's loop goes on after what is published, if anything is."""
+    if snapshot is None:
+        return None
+    size = stages.build_table(snapshot, now).routes.size
+    return recall_snapshot(snapshot, size, stages.settings.max_changes)
+
+
 class Publishing:
-    """Turns like a loop. `make_loop` makes a loop that continues from a cycle. `clock` is monotonic, in seconds."""
+    """Turns like a loop. `make_loop` makes one that goes on, now, from what is published, if anything is.
+
+    `clock` is monotonic, in seconds.
+    """
 
     def __init__(
         self,
         election: Election,
         publisher: Publisher,
-        stages: Stages,
         tell: Tell,
-        make_loop: Callable[[Cycle | None], Loop],
+        make_loop: Callable[[Snapshot | None, float], Loop],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._election = election
         self._publisher = publisher
-        self._stages = stages
         self._tell = tell
         self._make_loop = make_loop
         self._clock = clock
@@ -85,13 +94,8 @@ class Publishing:
         So the pointer has a new resourceVersion, and a publisher that had the Lease before cannot write it any more.
         """
         snapshot = self._publisher.resume()
-        former = None
-        if snapshot is not None:
-            kept = self._stages.keep_last_good(NOTHING, snapshot, now)
-            size = self._stages.build_table(kept, now).routes.size
-            former = recall_snapshot(snapshot, size, self._stages.settings.max_changes)
         self._tell(Elected())
-        self._loop = self._make_loop(former)
+        self._loop = self._make_loop(snapshot, now)
         return self._loop
 
     def _keep_published(self, event: Applied | Idle) -> None:

@@ -70,6 +70,12 @@ class Log:
                 self.tell_notice(f"stopping: open requests have {event.patience:.0f} s to finish")
             case events.ShutDown():
                 self.tell_notice(f"stopped after {event.seconds:.1f} s")
+            case _:
+                self._observe_publishing(event)
+
+    def _observe_publishing(self, event: Event) -> None:
+        """Write the line of an event of publishing; other events but nginx's have none."""
+        match event:
             case events.StoodBy():
                 self._tell_role(f"standing by, while {event.holder or 'nobody'} publishes")
             case events.Elected():

@@ -16,6 +16,7 @@ _TOO_OLD = (
     " Continuing with the provided token results in an inconsistent list - objects that were created, modified, or"
     " deleted between the time the first chunk was returned and now may show up in the list."
 )
+_MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,13 @@ def write_list(kind: str, metadata: Mapping[str, object], items: bytes, api_vers
 
 UNAUTHORIZED = write_status(401, "Unauthorized", "Unauthorized")
 NO_SUCH_PATH = write_status(404, "NotFound", "the server could not find the requested resource", {})
+NOT_ALLOWED = write_status(
+    405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {}
+)
+LIMIT = 3 << 20  # of a request's body, in bytes
+BODY_TOO_LARGE = write_status(
+    413, "RequestEntityTooLarge", f"Request entity too large: limit is {LIMIT}", headers={"Connection": "close"}
+)
 VERSION = Answer(
     200,
     (
@@ -133,23 +141,33 @@ def bad_request(message: str) -> Refused:
     return refuse(400, "BadRequest", message)
 
 
+def name_object(resource: str, name: str) -> dict[str, object]:
+    """Name an object, or no object, of a resource like `leases.coordination.k8s.io` in the details of a Status."""
+    plural, _, group = resource.partition(".")
+    return ({"name": name} if name else {}) | ({"group": group} if group else {}) | {"kind": plural}
+
+
 def not_found(resource: str, name: str) -> Refused:
     """Make the refusal of a name that no object has."""
-    return refuse(404, "NotFound", f'{resource} "{name}" not found', {"name": name, "kind": resource})
+    return refuse(404, "NotFound", f'{resource} "{name}" not found', name_object(resource, name))
 
 
 def already_exists(resource: str, name: str) -> Refused:
     """Make the refusal of a new object whose name another object has."""
-    return refuse(409, "AlreadyExists", f'{resource} "{name}" already exists', {"name": name, "kind": resource})
+    return refuse(409, "AlreadyExists", f'{resource} "{name}" already exists', name_object(resource, name))
 
 
-def conflict(resource: str, name: str) -> Refused:
-    """Make the refusal of a change to another version of an object."""
-    message = (
-        f'Operation cannot be fulfilled on {resource} "{name}": the object has been modified; '
-        "please apply your changes to the latest version and try again"
-    )
-    return refuse(409, "Conflict", message, {"name": name, "kind": resource})
+def conflict(resource: str, name: str, why: str = _MODIFIED) -> Refused:
+    """Make the refusal of a change to another version of an object, or to another object of the name."""
+    message = f'Operation cannot be fulfilled on {resource} "{name}": {why}'
+    return refuse(409, "Conflict", message, name_object(resource, name))
+
+
+def over_quota(resource: str, name: str, count: int, limit: int) -> Refused:
+    """Make the refusal of a new object in a Namespace whose quota is used up."""
+    used = f"requested: {resource}=1, used: {resource}={count}, limited: {resource}={limit}"
+    message = f'{resource} "{name}" is forbidden: exceeded quota: q, {used}'
+    return refuse(403, "Forbidden", message, name_object(resource, name))
 
 
 def terminating(resource: str, name: str, namespace: str) -> Refused:
@@ -157,14 +175,14 @@ def terminating(resource: str, name: str, namespace: str) -> Refused:
     why = "because it is being terminated"
     message = f'{resource} "{name}" is forbidden: unable to create new content in namespace {namespace} {why}'
     cause = {"reason": "NamespaceTerminating", "message": f"namespace {namespace} is being terminated"}
-    details = {"name": name, "kind": resource, "causes": [cause | {"field": "metadata.namespace"}]}
+    details = name_object(resource, name) | {"causes": [cause | {"field": "metadata.namespace"}]}
     return refuse(403, "Forbidden", message, details)
 
 
-def invalid(kind: str, name: str, place: str, problem: str) -> Refused:
+def invalid(kind: str, name: str, place: str, problem: str, reason: str = "FieldValueInvalid") -> Refused:
     """Make the refusal of an object with a wrong value."""
-    cause = {"reason": "FieldValueInvalid", "message": problem, "field": place}
-    details = {"name": name, "kind": kind, "causes": [cause]}
+    cause = {"reason": reason, "message": problem, "field": place}
+    details = name_object(kind, name) | {"causes": [cause]}
     return refuse(422, "Invalid", f'{kind} "{name}" is invalid: {place}: {problem}', details)
 
 
@@ -172,9 +190,9 @@ def write_forbidden(user: str, verb: str, resource: str, namespace: str, name: s
     """Write the answer to a user without a right; an empty Namespace means a right in the whole cluster."""
     place = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
     what = f'{resource} "{name}"' if name else resource
-    message = f'{what} is forbidden: User "{user}" cannot {verb} resource "{resource}" in API group "" {place}'
-    details = ({"name": name} if name else {}) | {"kind": resource}
-    return write_status(403, "Forbidden", message, details, NO_SNIFFING)
+    plural, _, group = resource.partition(".")
+    message = f'{what} is forbidden: User "{user}" cannot {verb} resource "{plural}" in API group "{group}" {place}'
+    return write_status(403, "Forbidden", message, name_object(resource, name), NO_SNIFFING)
 
 
 def write_expired(token: str) -> Answer:

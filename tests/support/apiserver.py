@@ -1,7 +1,6 @@
-"""A test API server: Namespaces, Pods, Secrets and Events over TLS with bearer tokens, in a thread of the test."""
+"""A test API server: Namespaces, Pods, Secrets, Events and Leases over TLS with bearer tokens, in a thread."""
 
 import asyncio
-import re
 import socket
 import ssl
 import tempfile
@@ -15,26 +14,24 @@ from typing import Any, Self
 
 from aiohttp import web
 from support import protobuf
-from support.answers import DISCOVERY, NO_SUCH_PATH, UNAUTHORIZED, VERSION, Answer, Refused, not_found, write_forbidden
+from support.answers import DISCOVERY, LIMIT, NO_SUCH_PATH, UNAUTHORIZED, VERSION, Answer, Refused
 from support.authority import Authority
-from support.event_store import create_event, patch_event, write_object
 from support.exchange import Exchange, order_headers, send_whole, write_response
 from support.faults import Applied, Fault
 from support.lists import answer_list, parse_query
+from support.object_reader import answer_object, find_object
 from support.objects import Object
 from support.ports import free_port
-from support.store import KINDS, Store
+from support.request_path import Target, read_path
+from support.rights import Rights, make_right
+from support.store import Store
+from support.writes import answer_write, read_write
 
 TOKEN = "a.good.token"
 USER = "system:serviceaccount:dispatcher:dispatcher"
 ANONYMOUS = "system:anonymous"
 
-_ALL = frozenset({"*"})
-_PATH = re.compile(
-    r"(?:/api/v1|/apis/(?:apps|batch)/v1)(?:/namespaces/(?P<namespace>[^/]+))?"
-    r"/(?P<resource>namespaces|pods|secrets|events|deployments|statefulsets|daemonsets|cronjobs)(?:/(?P<name>[^/]+))?"
-)
-_VERBS = {"GET": "get", "POST": "create", "PATCH": "patch"}
+_FIRST_RIGHTS = {"namespaces": "*", "pods": "*", "secrets": "routing", "events": "*"}
 
 
 @dataclass
@@ -51,18 +48,18 @@ class Request:
 class ApiServer:
     """Answers as Kubernetes 1.21 does, and fails on command.
 
-    `tokens` gives the user of each token. `rights` gives, for each user and resource, the names that the user may list
-    and read; `*` means all names. If `anonymous` is true, a request without a token has a user too, but one without
-    rights. The server waits `patience` seconds for a version that the cache has not reached; Kubernetes waits three.
-    If `gzip` is true, large bodies are compressed, and if `protobuf` is true, clients that ask for it get protobuf, as
-    Kubernetes does by default.
+    `tokens` gives the user of each token. If `anonymous` is true, a request without a token has a user too, but one
+    without rights. `quota` limits the number of Secrets that a Namespace may have. The server waits `patience` seconds
+    for a version that the cache has not reached; Kubernetes waits three. If `gzip` is true, large bodies are
+    compressed, and if `protobuf` is true, clients that ask for it get protobuf, as Kubernetes does by default.
     """
 
     def __init__(self, authority: Authority) -> None:
         self.store = Store()
         self.requests: list[Request] = []
         self.tokens = {TOKEN: USER}
-        self.rights = {USER: {"namespaces": _ALL, "pods": _ALL, "secrets": frozenset({"routing"}), "events": _ALL}}
+        self.rights = Rights()
+        self.quota: dict[str, int] = {}
         self.anonymous = True
         self.patience = 0.2
         self.gzip = True
@@ -73,6 +70,8 @@ class ApiServer:
         self._faults: list[Applied] = []
         self._accepting: asyncio.Server | None = None
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        for resource, name in _FIRST_RIGHTS.items():
+            self.permit(resource, name)
 
     def __enter__(self) -> Self:
         self._listener = socket.socket()
@@ -126,15 +125,20 @@ class ApiServer:
         """Keep the cache up to date again."""
         self._change(self.store.follow)
 
-    def permit(self, resource: str, *names: str, user: str = USER) -> None:
-        """Let a user list and read only these names of a resource; `*` means all names, no names means none."""
-        self._change(lambda: self.rights.setdefault(user, {}).update({resource: frozenset(names)}))
+    def permit(
+        self, resource: str, *names: str, user: str = USER, verbs: Iterable[str] = (), namespace: str = ""
+    ) -> None:
+        """Let a user do everything with only these names of a resource; `*` means all names, no names means none.
+
+        With verbs or a Namespace, the right is limited to them, and the user keeps the other rights to the resource.
+        """
+        self._change(lambda: self.rights.give(user, resource, make_right(names, verbs, namespace)))
 
     # What goes wrong.
 
-    def fail(self, fault: Fault, path: str = "*", times: float = float("inf")) -> None:
+    def fail(self, fault: Fault, path: str = "*", times: float = float("inf"), method: str = "*") -> None:
         """Apply a fault to requests whose path matches, with or without its query, `times` times or until `mend`."""
-        self._run(self._fail(fault, path, times))
+        self._run(self._fail(fault, path, times, method))
 
     def mend(self) -> None:
         """End all faults; answers that hang go on."""
@@ -178,7 +182,7 @@ class ApiServer:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
     async def _start(self) -> None:
-        app = web.Application(client_max_size=1 << 24)
+        app = web.Application(client_max_size=LIMIT)
         app.router.add_route("*", "/{path:.*}", self._handle)
         app.on_response_prepare.append(order_headers)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0)
@@ -215,8 +219,8 @@ class ApiServer:
             if connection.transport:
                 connection.transport.abort()
 
-    async def _fail(self, fault: Fault, path: str, times: float) -> None:
-        self._faults.append(Applied(fault, path, times, asyncio.Event()))
+    async def _fail(self, fault: Fault, path: str, times: float, method: str) -> None:
+        self._faults.append(Applied(fault, path, method, times, asyncio.Event()))
 
     async def _mend(self) -> None:
         for applied in self._faults:
@@ -233,7 +237,7 @@ class ApiServer:
         accept = request.headers.get("Accept", "")
         if not self.protobuf or (applied and not applied.fault.send):  # a fault may edit JSON
             accept = accept.removeprefix(f"{protobuf.CONTENT_TYPE}, ")
-        answer = await self._answer(request, accept)
+        answer = (applied and applied.fault.instead) or await self._answer(request, accept)
         if applied:
             answer = applied.fault.change(answer)
         if accept.startswith(protobuf.CONTENT_TYPE):
@@ -253,11 +257,11 @@ class ApiServer:
             return VERSION
         if request.path in DISCOVERY:
             return DISCOVERY[request.path]
-        path = _PATH.fullmatch(request.path)
-        if not path:
+        target = read_path(request.path)
+        if not target:
             return NO_SUCH_PATH
         try:
-            return await self._answer_resource(request, accept, user, path.groupdict(""))
+            return await self._answer_target(request, accept, user, target)
         except Refused as refused:
             return refused.answer
 
@@ -270,26 +274,17 @@ class ApiServer:
         names = (value for part in certificate.get("subject", ()) for name, value in part if name == "commonName")
         return next(names, ANONYMOUS if self.anonymous else "")
 
-    async def _answer_resource(self, request: web.Request, accept: str, user: str, path: dict[str, str]) -> Answer:
-        resource, namespace, name = path["resource"], path["namespace"], path["name"]
-        verb = _VERBS.get(request.method, request.method.lower())
-        if verb == "get" and not name:
-            query = parse_query(resource, namespace, request.query)
-            self._check_right(user, "list", resource, namespace, query.name)
+    async def _answer_target(self, request: web.Request, accept: str, user: str, target: Target) -> Answer:
+        kind, namespace, name = target.kind, target.namespace, target.name
+        verb = target.find_verb(request.method)
+        if verb == "list":
+            query = parse_query(kind.resource, namespace, request.query)
+            self.rights.check(user, verb, kind, namespace, query.name)
             return await answer_list(self.store, query, accept, self.patience)
-        self._check_right(user, verb, resource, namespace, name)
-        if resource == "events" and request.method != "GET":
-            body, agent = await request.read(), request.headers.get("User-Agent", "")
-            if name:
-                return patch_event(self.store, namespace, name, body)
-            return create_event(self.store, namespace, body, agent)
-        kind = KINDS[resource]
-        stored = self.store.present.collections[kind.name].objects.get(kind.key(namespace, name))
-        if not stored:
-            raise not_found(resource, name)
-        return write_object(kind.name, stored)
-
-    def _check_right(self, user: str, verb: str, resource: str, namespace: str, name: str) -> None:
-        names = self.rights.get(user, {}).get(resource, frozenset())
-        if "*" not in names and name not in names:
-            raise Refused(write_forbidden(user, verb, resource, namespace, name))
+        self.rights.check(user, verb, kind, namespace, name)
+        if verb != "get":
+            write = await read_write(request, target)
+            with self._changed:  # the thread of the test changes the store too
+                return answer_write(self.store, write, self.quota)
+        version, key = request.query.get("resourceVersion", ""), kind.key(namespace, name)
+        return answer_object(kind, name, await find_object(self.store, kind, key, version, self.patience), accept)

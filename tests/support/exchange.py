@@ -11,6 +11,7 @@ from support.answers import Answer
 _PIECE = 1 << 18  # small enough to let other requests have their turn
 _SMALL = 2048  # Go's server buffers this much; a longer body is sent before its length is known
 _LARGE = 128 * 1024  # Kubernetes compresses larger bodies, for clients that can read them
+_REASONS = {413: "Request Entity Too Large", 422: "Unprocessable Entity"}  # other Pythons know other words
 _ORDER = (
     "Cache-Control", "Content-Encoding", "Content-Type", "Retry-After", "Vary", "X-Content-Type-Options",
     "Date", "Content-Length", "Connection", "Transfer-Encoding",
@@ -63,8 +64,9 @@ def write_response(answer: Answer, packed: bool) -> tuple[web.StreamResponse, by
     if packed and len(body) > _LARGE:
         body = gzip.compress(body, 1)
         headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-    reason = "Unprocessable Entity" if answer.status == 422 else None
-    response = web.StreamResponse(status=answer.status, reason=reason, headers=headers)
+    response = web.StreamResponse(status=answer.status, reason=_REASONS.get(answer.status), headers=headers)
+    if headers.get("Connection") == "close":
+        response.force_close()
     if len(body) <= _SMALL:
         response.content_length = len(body)
     else:

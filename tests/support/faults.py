@@ -13,24 +13,27 @@ from support.exchange import Exchange, send_whole
 
 @dataclass(frozen=True)
 class Fault:
-    """Changes the answer, or how it is sent, or both."""
+    """Changes the answer, or how it is sent, or both; with an answer in `instead`, the request has no effect."""
 
     change: Callable[[Answer], Answer] = lambda answer: answer
     send: Callable[[Exchange], Awaitable[None]] | None = None
+    instead: Answer | None = None
 
 
 @dataclass
 class Applied:
-    """A fault that is active for the next `left` requests whose path matches."""
+    """A fault that is active for the next `left` requests whose path and method match."""
 
     fault: Fault
     path: str
+    method: str
     left: float
     mended: asyncio.Event
 
     def takes(self, request: web.Request) -> bool:
         """Tell whether the fault applies to this request; if it does, reduce `left` by one."""
-        fits = self.left > 0 and any(fnmatchcase(each, self.path) for each in (request.path, request.path_qs))
+        fits = self.left > 0 and fnmatchcase(request.method, self.method)
+        fits = fits and any(fnmatchcase(each, self.path) for each in (request.path, request.path_qs))
         self.left -= fits
         return fits
 
@@ -71,8 +74,8 @@ async def _close(exchange: Exchange) -> None:
 
 
 def answer_with(answer: Answer) -> Fault:
-    """Make a fault that gives every request this answer."""
-    return Fault(lambda _: answer)
+    """Make a fault that gives every request this answer and lets it do nothing."""
+    return Fault(instead=answer)
 
 
 def _say(*body: bytes, status: int = 200, **headers: str) -> Fault:
@@ -120,4 +123,5 @@ MALFORMED = Fault(_malform)
 REFUSED_TOKEN = answer_with(UNAUTHORIZED)
 FORBIDDEN = answer_with(write_forbidden("somebody", "list", "pods", "", ""))
 GONE = answer_with(write_expired("abc"))
+NOT_FOUND = answer_with(write_status(404, "NotFound", "not found"))
 INTERNAL_ERROR = answer_with(write_status(500, "", "etcdserver: leader changed"))

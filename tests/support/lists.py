@@ -1,15 +1,12 @@
 """How a test API server reads the parameters of a list request and answers it: selectors, pages, versions."""
 
-import asyncio
 import base64
 import binascii
 import json
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import msgspec
 from support import protobuf
 from support.answers import (
     Answer,
@@ -19,10 +16,10 @@ from support.answers import (
     invalid,
     refuse,
     write_expired,
-    write_json,
     write_list,
     write_too_large,
 )  # fmt: skip
+from support.object_reader import check_version, wait_for_cache, write_metadata
 from support.store import KINDS, Collection, Kind, State, Store, Stored
 
 from reconciler.values.selector import Selector, parse_selector
@@ -111,8 +108,7 @@ def _parse_field(kind: Kind, text: str) -> FieldTerm:
 def _check_versions(version: str, match: str, token: str) -> None:
     if token and (version or match):
         raise bad_request("specifying resource version is not allowed when using continue")
-    if version and not version.isdecimal():
-        raise bad_request(f'Invalid value: "{version}": strconv.ParseUint: parsing "{version}": invalid syntax')
+    check_version(version)
     wrong = "is forbidden unless resourceVersion is provided" if match and not version else ""
     if match == "Exact" and version == "0":
         wrong = 'forbidden for resourceVersion "0"'
@@ -125,7 +121,7 @@ def _check_versions(version: str, match: str, token: str) -> None:
 async def answer_list(store: Store, query: Query, accept: str, patience: float) -> Answer:
     """Answer a list request; wait at most `patience` seconds until the cache has reached the version."""
     if query.cached:
-        collection = await _wait_for_cache(store, query, patience)
+        collection = await wait_for_cache(store, query.kind, query.version, patience)
         found = collection.find(query.question, query.prefix, query.accepts)
         return _write(query, collection, found, {"resourceVersion": str(collection.version)}, accept)
     state, start = _choose_state(store, query)
@@ -137,15 +133,6 @@ async def answer_list(store: Store, query: Query, accept: str, patience: float) 
         page = page[: query.limit]
         metadata |= _go_on(query, collection, page[-1].key, state.version)
     return _write(query, collection, tuple(page) if query.limit or start else found, metadata, accept)
-
-
-async def _wait_for_cache(store: Store, query: Query, patience: float) -> Collection:
-    end = time.monotonic() + patience
-    while int(query.version) > (current := store.cache.collections[query.kind.name].version):
-        if time.monotonic() > end:
-            raise Refused(write_too_large(int(query.version), current))
-        await asyncio.sleep(0.01)
-    return store.cache.collections[query.kind.name]
 
 
 def _choose_state(store: Store, query: Query) -> tuple[State, str]:
@@ -199,7 +186,7 @@ def _write(
     if accept.startswith(protobuf.CONTENT_TYPE) and (answer := _write_protobuf(query, collection, found, metadata)):
         return answer
     if METADATA_ONLY in accept:
-        items = b",".join(_write_metadata(each) for each in found)
+        items = b",".join(write_metadata(each) for each in found)
         return write_list("PartialObjectMetadata", metadata, items, "meta.k8s.io/v1")
     return write_list(
         query.kind.name,
@@ -222,8 +209,3 @@ def _write_protobuf(
             return None
         collection.written[key] = pieces
     return Answer(200, pieces, protobuf.HEADERS)
-
-
-def _write_metadata(stored: Stored) -> bytes:
-    metadata = msgspec.json.decode(stored.item)["metadata"]
-    return write_json({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})

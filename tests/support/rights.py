@@ -1,37 +1,47 @@
-"""What requests to an API server ask for, and which rules of roles allow it, as Kubernetes' RBAC judges."""
+"""Who may do what on a test API server."""
 
-import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from support.apiserver import Request
-from support.objects import Object
+from support.answers import Refused, write_forbidden
+from support.store import Kind
 
-# https://kubernetes.io/docs/reference/access-authn-authz/authorization/#determine-the-request-verb
-_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-_PATH = re.compile(
-    r"(?:/api|/apis/(?P<group>[^/]+))/v1(?:/namespaces/(?P<namespace>[^/]+))?/(?P<resource>[a-z]+)(?:/(?P<name>[^/]+))?"
-)
+_ALL = frozenset({"*"})
 
 
-def find_rule(rights: dict[str, list[Object]], request: Request) -> Object | None:
-    """Find the rule that allows a request; `rights` has the rules by Namespace, and the empty one is for all of them.
+@dataclass(frozen=True)
+class Right:
+    """A right to names, verbs and a Namespace of a resource; `*` means all, and so does an empty Namespace."""
 
-    None if no rule does.
-    """
-    path = _PATH.fullmatch(request.path)
-    assert path, request.path
-    namespace, name, verb = path["namespace"] or "", path["name"] or "", _VERBS[request.method]
-    if verb == "get" and not name:
-        verb = "list"
-        selected = re.search(r"(?:^|,)metadata\.name=([^,]+)", request.query.get("fieldSelector", ""))
-        name = selected[1] if selected else ""
-    return next(
-        (
-            rule
-            for rule in [*rights.get("", ()), *(rights.get(namespace, ()) if namespace else ())]
-            if (path["group"] or "") in rule["apiGroups"]
-            and path["resource"] in rule["resources"]
-            and verb in rule["verbs"]
-            and ("resourceNames" not in rule or name in rule["resourceNames"])
-        ),
-        None,
-    )
+    names: frozenset[str] = _ALL
+    verbs: frozenset[str] = _ALL
+    namespace: str = ""
+
+    def allows(self, verb: str, namespace: str, name: str) -> bool:
+        """Tell whether this right is enough for a request. A request about all Namespaces has an empty one."""
+        named = bool(self.names & {"*", name})
+        return named and bool(self.verbs & {"*", verb}) and self.namespace in ("", namespace)
+
+
+class Rights:
+    """The rights of each user, by resource."""
+
+    def __init__(self) -> None:
+        self._given: dict[tuple[str, str], tuple[Right, ...]] = {}
+
+    def give(self, user: str, resource: str, right: Right) -> None:
+        """Give a right to all verbs and Namespaces instead of all former ones, and a limited one besides them."""
+        limited = right.namespace or right.verbs != _ALL
+        former = self._given.get((user, resource), ()) if limited else ()
+        self._given[user, resource] = (*former, right)
+
+    def check(self, user: str, verb: str, kind: Kind, namespace: str, name: str) -> None:
+        """Refuse a request for which the user has no right."""
+        given = self._given.get((user, kind.resource), ())
+        if not any(right.allows(verb, namespace, name) for right in given):
+            raise Refused(write_forbidden(user, verb, kind.full_resource, namespace, name))
+
+
+def make_right(names: Iterable[str], verbs: Iterable[str], namespace: str) -> Right:
+    """Make a right; no verbs means all verbs."""
+    return Right(frozenset(names), frozenset(verbs) or _ALL, namespace)

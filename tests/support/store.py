@@ -31,6 +31,21 @@ class Kind:
     def namespaced(self) -> bool:
         return self.name != "Namespace"
 
+    @property
+    def group(self) -> str:
+        """The group of the API; empty for the core."""
+        return self.version.rpartition("/")[0]
+
+    @property
+    def full_resource(self) -> str:
+        """The resource with its group, as messages name it."""
+        return f"{self.resource}.{self.group}".rstrip(".")
+
+    @property
+    def full_name(self) -> str:
+        """The kind with its group, as messages name it."""
+        return f"{self.name}.{self.group}".rstrip(".")
+
     def key(self, namespace: str, name: str) -> str:
         return f"{namespace}/{name}" if self.namespaced else name
 
@@ -48,6 +63,7 @@ KINDS = {
         Kind("StatefulSet", "statefulsets", version="apps/v1"),
         Kind("DaemonSet", "daemonsets", version="apps/v1"),
         Kind("CronJob", "cronjobs", version="batch/v1"),
+        Kind("Lease", "leases", version="coordination.k8s.io/v1"),
     )
 }
 _BY_NAME = {kind.name: kind for kind in KINDS.values()}
