@@ -158,11 +158,13 @@ def test_publishers_have_the_routers_settings() -> None:
         "PORT": "8080", "SSL_PORT": "8443", "HEALTH_PORT": "9001", "API_KEY_SECRET_NAME": "keys",
         "NGINX_HTTP2": "false", "WATCH_NAMESPACES": "a,b", "PUBLISHED_NAMESPACE": "pub", "EVENTS": "on",
         "ADMIN_PORT": "9000", "ADMIN_ADDRESS": "0.0.0.0",
+        "SSL_CERT": "/run/tls/tls.crt", "SSL_KEY": "/run/tls/tls.key",
     }  # fmt: skip
     routers = environment_of(container_of(objects, "edge"))
     assert environment.pop("EVENTS") == "on"
-    certificate = {"SSL_CERT": "/run/tls/tls.crt", "SSL_KEY": "/run/tls/tls.key"}
-    assert routers == environment | certificate | {"REQUEST_METRICS": "on", "SNAPSHOT_FROM": "published"}
+    assert routers == environment | {"REQUEST_METRICS": "on", "SNAPSHOT_FROM": "published"}
+    assert pod["volumes"][0]["secret"]["secretName"] == "tls"
+    assert pod["containers"][0]["volumeMounts"] == [{"name": "certificate", "mountPath": "/run/tls", "readOnly": True}]
     ports = {port["name"]: port["containerPort"] for port in pod["containers"][0]["ports"]}
     assert ports == {"health": 9001, "admin": 9000}
     assert (found["replicas"], pod["containers"][0]["resources"]) == (3, publisher["resources"])

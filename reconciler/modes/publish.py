@@ -37,8 +37,8 @@ from reconciler.values.patterns import DNS_SUBDOMAIN
 def _publish(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
     """Publish the cluster until a signal comes."""
     del given
-    # A publisher reads the cluster, whatever the routers beside it read, and serves no default server.
-    settings = assume_version(replace(settings, snapshot_from="cluster", snapshot_fallback="none", ssl_cert=b""))
+    # A publisher reads the cluster, whatever the routers beside it read.
+    settings = assume_version(replace(settings, snapshot_from="cluster", snapshot_fallback="none"))
     credentials = require_credentials(environment, log)
     log.stamp()
     signals, stopwatch = Signals(), Stopwatch()
@@ -47,7 +47,8 @@ def _publish(given: argparse.Namespace, settings: Settings, log: Log, environmen
     reporter = make_reporter(settings, environment)
     tell = tell_all([log, *reception.observers, *([reporter] if reporter else [])])
     tell(Started(__version__, describe_settings(environment), credentials.route))
-    cluster = make_cluster_source(credentials, settings, environment, tell, reporter)
+    # With SSL_CERT it judges hosts with TLS as routers do, but the default server's pair is not published.
+    cluster = make_cluster_source(credentials, replace(settings, ssl_cert=b""), environment, tell, reporter)
     source = TimedSource(InterruptibleSource(cluster, signals), stopwatch)
     store = Store(Connection(credentials), settings.published_namespace, settings.api_timeout, tell)
     publisher = Publisher(PublishedObjects(store), settings, tell)

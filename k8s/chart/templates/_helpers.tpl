@@ -38,6 +38,10 @@
 
 {{- /* The variables of routers and publishers that values other than `settings` set. */ -}}
 {{- define "dispatcher.commonSettings" -}}
+{{- if .Values.tls.secretName }}
+SSL_CERT: /run/tls/tls.crt
+SSL_KEY: /run/tls/tls.key
+{{- end }}
 {{- if ne (include "dispatcher.adminPort" .) "0" }}
 ADMIN_PORT: {{ include "dispatcher.adminPort" . | quote }}
 ADMIN_ADDRESS: {{ ternary "0.0.0.0" .Values.admin.address .Values.monitoring.enabled | quote }}
@@ -47,10 +51,6 @@ ADMIN_ADDRESS: {{ ternary "0.0.0.0" .Values.admin.address .Values.monitoring.ena
 {{- /* The variables of routers that values other than `settings` set. Whoever reads the cluster tells Events. */ -}}
 {{- define "dispatcher.derivedSettings" -}}
 {{- include "dispatcher.commonSettings" . }}
-{{- if .Values.tls.secretName }}
-SSL_CERT: /run/tls/tls.crt
-SSL_KEY: /run/tls/tls.key
-{{- end }}
 {{- if include "dispatcher.readsPublished" . }}
 SNAPSHOT_FROM: published
 {{- if .Values.published.fallback }}
@@ -61,13 +61,13 @@ EVENTS: "on"
 {{- end }}
 {{- end -}}
 
-{{- /* The variables of publishers: those of `settings` that are not about nginx's files or traffic, and their own. */ -}}
+{{- /* The variables of publishers: those of `settings` that are not about nginx's traffic or files, and their own. */ -}}
 {{- define "dispatcher.publisherSettings" -}}
 {{- include "dispatcher.commonSettings" . }}
 {{- if .Values.events.enabled }}
 EVENTS: "on"
 {{- end }}
-{{- range $name, $value := omit .Values.settings "ACCESS_LOG" "REQUEST_METRICS" "SSL_CERT" "SSL_CERT_DIR" "SSL_KEY" }}
+{{- range $name, $value := omit .Values.settings "ACCESS_LOG" "REQUEST_METRICS" "SSL_CERT_DIR" }}
 {{ $name }}: {{ include "dispatcher.text" $value | quote }}
 {{- end }}
 {{- end -}}
