@@ -13,7 +13,8 @@ from support.answers import write_answer, write_status
 from support.apiserver import ApiServer
 from support.authority import Authority
 from support.faults import answer_with
-from support.objects import secret
+from support.objects import namespace, pod, secret
+from support.pods import DECLARED, entry
 from support.publishers import HOME, PLACE, PUBLISHER, OnePublisher, OneReader, Site
 from test_publishing import TEAMS, addresses, shards
 from test_publishing_faults import add_pod, get_pointer, put_pointer
@@ -26,10 +27,13 @@ from reconciler.loop.ports import SourceError
 from reconciler.objects import published
 from reconciler.objects.published import Pointer, write_pointer
 from reconciler.objects.snapshot import Snapshot
+from reconciler.routing.keeping import keep_last_good
+from reconciler.settings import read_settings
 from reconciler.status.health import Health, PublisherHealth
 from reconciler.status.log import Log
 from reconciler.status.serving import describe_serving
 from reconciler.status.state import State
+from reconciler.values.certificates import PemCache
 
 _WROTE_OVER = pytest.mark.xfail(
     strict=True, reason="inspect() forgets the pointer, and apply() then writes over a newer"
@@ -368,6 +372,61 @@ def test_the_field_of_the_api_key_has_to_agree(site: Site) -> None:
     reader: OneReader = site.reader(API_KEY_SECRET_FIELD="token")
     with pytest.raises(SourceError, match="API_KEY_SECRET_FIELD"):
         reader.read()
+
+
+@pytest.mark.xfail(strict=True, reason="HOST_SHARING decides at the publisher whether a change waits and is charged")
+def test_sharing_has_to_agree(site: Site) -> None:
+    """A guest's new path is a change of routes for routers with HOST_SHARING=any, so it must not wait ten seconds.
+
+    Nor is it charged to MAX_CHANGES_PER_NAMESPACE. The same is so for DENY_POD_CIDRS, SSL_CERT_DIR and the like.
+    """
+    site.server.put(namespace("guest", {"a.dev": {}}))
+    publisher = site.publisher()
+    publisher.turn()
+    site.server.put(pod("guest", "web", "10.0.0.5", [entry("/guest")], DECLARED))
+    publisher.turn()
+    try:
+        snapshot = site.reader(HOST_SHARING="any").read()
+    except SourceError as error:
+        assert "HOST_SHARING" in str(error)
+    else:
+        assert "10.0.0.5" in addresses(snapshot)
+
+
+@pytest.mark.xfail(strict=True, reason="keep_last_good() adds what this router saw to what the publisher says")
+def test_routers_agree_about_a_lost_key(site: Site) -> None:
+    """Whether an API key is lost is decided at the publisher: a router that missed a state does not think otherwise."""
+    publisher, reader, settings, pems = site.publisher(), site.reader(), read_settings({}), PemCache()
+    publisher.turn()
+    before = reader.read().namespaces[0]
+    site.server.delete("Secret", "a", "routing")
+    site.server.delete("Pod", "a", "web-0")
+    publisher.turn()
+    publisher.turn(20)
+    every_state = keep_last_good(before, site.reader().read().namespaces[0], settings, pems, time.time())
+    add_pod(site, "10.0.0.9")
+    publisher.turn()
+    after = reader.read().namespaces[0]
+    late = keep_last_good(before, after, settings, pems, time.time())
+    assert keep_last_good(every_state, after, settings, pems, time.time()) == late
+
+
+# Many routers
+
+
+@pytest.mark.xfail(strict=True, reason="each missing shard is asked for twice each time, once past the cache")
+def test_missing_shards_cost_little(site: Site) -> None:
+    """If all shards are gone, a router that starts asks for one of them each time, and not for all of them twice."""
+    for number in range(10):
+        site.server.put(namespace(f"more-{number}", {}))
+        site.server.put(secret(f"more-{number}", blob=os.urandom(50_000)))
+    site.publisher().turn()
+    for name in shards(site):
+        site.server.delete("Secret", PLACE, name)
+    reader = site.reader()
+    with site.watching() as seen, pytest.raises(SourceError):
+        reader.read()
+    assert len(seen) <= 6, f"for {len(get_pointer(site)[1].shards)} shards"
 
 
 # A slow API server
