@@ -36,7 +36,7 @@ from reconciler.status.state import State
 from reconciler.values.certificates import PemCache
 
 _WROTE_OVER = pytest.mark.xfail(
-    strict=True, reason="inspect() forgets the pointer, and apply() then writes over a newer"
+    strict=True, reason="inspect() forgets the pointer, and apply() writes over a newer one"
 )
 # Before which request a publisher hangs, and whether it has read a change before that.
 LATE = [
