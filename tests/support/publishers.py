@@ -31,7 +31,7 @@ from reconciler.settings import read_settings
 
 PLACE = "dispatcher-published"
 SECRETS, LEASES = f"/api/v1/namespaces/{PLACE}/secrets", f"/apis/coordination.k8s.io/v1/namespaces/{PLACE}/leases"
-PUBLISHER, ROUTER = (f"system:serviceaccount:dispatcher:{name}" for name in ("dispatcher-publisher", "dispatcher"))
+PUBLISHER, ROUTER = (f"system:serviceaccount:dispatcher:dispatcher-{name}" for name in ("publisher", "router"))
 PUBLISHER_TOKEN, ROUTER_TOKEN, PERSON_TOKEN = "a.publishers.token", "a.routers.token", "a.persons.token"
 PERSON = "somebody"
 TOKENS = {PUBLISHER_TOKEN: PUBLISHER, ROUTER_TOKEN: ROUTER, PERSON_TOKEN: PERSON}
