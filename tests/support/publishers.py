@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from msgspec.structs import replace
 from support.apiserver import USER, ApiServer
 from support.authority import Authority
 from support.objects import Object
@@ -26,7 +27,7 @@ from reconciler.loop.ports import Source
 from reconciler.loop.stages import Stages
 from reconciler.modes.publishing import Publishing, recall_published
 from reconciler.modes.sinks import assume_tls, assume_version
-from reconciler.objects.snapshot import Snapshot
+from reconciler.objects.snapshot import NOTHING, Snapshot
 from reconciler.settings import read_settings
 
 PLACE = "dispatcher-published"
@@ -60,8 +61,8 @@ class OnePublisher:
         store = Store(connection, PLACE, made.api_timeout, tell)
         stages = Stages(assume_tls(assume_version(made)))
         self.source: Source = ClusterSource(connection, made, tell=tell)
-        self.publisher = Publisher(PublishedObjects(store), made, tell, self.clock)
-        self.election = Election(store, name, self.clock)
+        self.election = Election(store, name, made.api_timeout, self.clock)
+        self.publisher = Publisher(PublishedObjects(store), made, tell, self.election.keep, self.clock)
 
         def make_loop(published: Snapshot | None, now: float) -> Loop:
             return Loop(self.source, self.publisher, stages, tell, recall_published(published, stages, now))
@@ -88,14 +89,21 @@ class OneReader:
         store = Store(connection, PLACE, made.api_timeout, self.events.append)
         self.confirmation = Confirmation(store, self.clock)
         published = PublishedSource(PublishedObjects(store), self.confirmation, made, self.events.append, self.clock)
+        self._read = self._plain = NOTHING
         self.source: Source = PublishedOnly(published)
         if cluster:
             self.source = WithFallback(published, ClusterSource(cluster, made), self.clock)
 
     def read(self, seconds: float = 2.0, *, consistently: bool = False) -> Snapshot:
-        """Read what is published, after these seconds."""
+        """Read what is published, after these seconds; the same value as long as it is the same.
+
+        That it is settled is left out, so that it can be compared with what was listed.
+        """
         self.clock.now += seconds
-        return self.source.read(consistently=consistently)
+        snapshot = self.source.read(consistently=consistently)
+        if snapshot is not self._read:
+            self._read, self._plain = snapshot, replace(snapshot, settled=False)
+        return self._plain
 
     def told(self, kind: type) -> list[Any]:
         """Give the events of a kind."""
