@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.apiserver import ApiServer
+from support.apiserver import TOKEN, ApiServer
 from support.authority import Authority
 from support.backends import Backends
 from support.pods import listen
@@ -70,8 +70,9 @@ def launch(
     """Start daemons that follow the server; they stop when the test ends."""
     started: list[RunningDaemon] = []
 
-    def start(*arguments: object, folder: str = "daemon", **settings: str) -> RunningDaemon:
+    def start(*arguments: object, folder: str = "daemon", token: str = TOKEN, **settings: str) -> RunningDaemon:
         daemon = RunningDaemon(tmp_path / folder, server, authority, **settings)
+        daemon.token.write_text(token)
         started.append(daemon)
         daemon.start(*arguments)
         return daemon

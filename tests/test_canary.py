@@ -27,6 +27,7 @@ from support.canaries import Canaries, find_in_processes, find_leaks
 from support.objects import PATHS, Object, listing, namespace, pod, secret, tls, web
 from support.passwords import BY_PASSWORD, FIELD, write_apr1, write_ssha
 from support.ports import free_port
+from support.publishers import HOME, PLACE
 from support.reporters import TimedReporter, make_connection, read_events
 from support.running_daemon import RunningDaemon
 from support.stages import build_table, normalise, render
@@ -381,6 +382,27 @@ def test_events_show_no_secret(scene: Scene, cluster: list[Object], server: ApiS
     assert {event["reason"] for event in told} >= {"InvalidTLS", "InvalidAPIKey"}
     assert len(told) >= 15
     scene.hear("the Events", json.dumps(told).encode())
+    scene.check()
+
+
+def test_publishing_shows_no_secret(scene: Scene, server: ApiServer, serving: Launch) -> None:
+    """Neither a publisher nor a router that reads what is published shows a secret, also if it is damaged."""
+    server.put(HOME)
+    for resource in ("secrets", "leases"):
+        server.permit(resource, "*")
+    kubeconfig = scene.configure(server.url, {"token": scene.token})
+    publisher = serving("publish", "--log-format", "json", **kubeconfig)
+    publisher.wait_for_line("applied")
+    router = serving(**kubeconfig, SNAPSHOT_FROM="published")
+    router.wait_for_line("applied")
+    for name in list(server.store.present.collections["Secret"].objects):
+        if name.startswith(f"{PLACE}/"):
+            server.delete("Secret", *name.split("/"))
+    router.wait_for_line("cannot be used")
+    for daemon in (publisher, router):
+        for path in ("/status.json", "/metrics", "/"):
+            scene.hear(f"admin port {path}", httpx.get(f"http://127.0.0.1:{daemon.admin_port}{path}").content)
+        assert finish(scene, daemon) == 0
     scene.check()
 
 

@@ -426,8 +426,11 @@ def test_a_cache_that_is_behind(served: Served) -> None:
     assert not reader.source.complaints
 
 
-def restore(site: Site, version: int) -> None:
-    """Bring back an old state of the whole cluster, with its versions, as a backup of etcd does."""
+def restore(site: Site, version: int, goes_on_at: int | None = None) -> None:
+    """Bring back an old state of the whole cluster, with its versions, as a backup of etcd does.
+
+    Versions go on from there, or at a higher number, as with etcdutl's --bump-revision.
+    """
     state = site.server.store.at(version)
     assert state
     objects = [
@@ -435,7 +438,7 @@ def restore(site: Site, version: int) -> None:
         for kind, collection in state.collections.items()
         for one in collection.objects.values()
     ]
-    site.server.load(objects, version)
+    site.server.load(objects, goes_on_at or version)
 
 
 def test_yesterdays_etcd(served: Served) -> None:

@@ -140,6 +140,8 @@ class Confirmation:
         self._next = now + _LOOK
         lease = self._store.get(LEASES, LEASE, Lease, cached=True)
         renewed = (lease.spec.renew_time if lease else None) or ""
+        if not renewed:
+            self._next = now  # the first publisher begins
         if renewed in ("", self._renewed):
             return
         # What is seen first may be long ago. After that the publisher's clock does not count: a change is just now.

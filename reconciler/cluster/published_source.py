@@ -50,11 +50,14 @@ class PublishedSource:
         return tuple(self._complaints.values())
 
     @property
+    def _since(self) -> float:
+        """When the publisher last confirmed what is published; if it never did, when this router began to look."""
+        return self._started if self._confirmation.last is None else self._confirmation.last
+
+    @property
     def is_old(self) -> bool:
         """Whether the publisher has confirmed nothing for longer than PUBLISHED_MAX_AGE."""
-        confirmed = self._confirmation.last
-        since = self._started if confirmed is None else confirmed
-        return self._clock() - since > self._settings.published_max_age
+        return self._clock() - self._since > self._settings.published_max_age
 
     def read(self, *, consistently: bool = False) -> Snapshot:
         """Read what is published. SourceError if it cannot be read completely, or nothing is published."""
@@ -69,9 +72,9 @@ class PublishedSource:
 
     def tell_age(self, *, alone: bool = False) -> None:
         """Tell when the publisher was last seen to confirm what is published."""
-        confirmed = self._confirmation.last
-        moment = None if confirmed is None else time.time() - (self._clock() - confirmed)
-        self._tell(PublisherSeen(moment, self.is_old, alone))
+        since = time.time() - (self._clock() - self._since)
+        confirmed = None if self._confirmation.last is None else since
+        self._tell(PublisherSeen(confirmed, since, self.is_old, alone))
 
     def _confirm(self) -> None:
         """Look whether the publisher confirms what is published. If that is not known, what is published counts."""

@@ -106,11 +106,13 @@ class Published(Value, frozen=True):
 class PublisherSeen(Value, frozen=True):
     """A router has looked at what is published.
 
-    `confirmed` is when the publisher was last seen to confirm it, in seconds since the epoch; None if never.
-    It is `old` if that is longer ago than PUBLISHED_MAX_AGE. `alone` tells that the router reads the cluster itself.
+    `confirmed` is when the publisher was last seen to confirm it, in seconds since the epoch; None if never. `since` is
+    the same, or when the router began to look. What is published is `old` if that is longer ago than PUBLISHED_MAX_AGE.
+    `alone` tells that the router reads the cluster itself.
     """
 
     confirmed: float | None
+    since: float
     old: bool
     alone: bool = False
 

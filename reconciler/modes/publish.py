@@ -3,6 +3,7 @@
 import argparse
 import os
 import secrets
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -13,7 +14,7 @@ from reconciler.cluster.lease import Election
 from reconciler.cluster.published_objects import PublishedObjects
 from reconciler.cluster.publisher import Publisher
 from reconciler.cluster.stored import Store, StoreError
-from reconciler.loop.events import ShutDown, ShuttingDown, Started
+from reconciler.loop.events import ShutDown, Started
 from reconciler.loop.loop import Loop
 from reconciler.loop.ports import Tell
 from reconciler.modes.arguments import OK, Command
@@ -23,7 +24,7 @@ from reconciler.modes.publishing import Publishing, recall_published
 from reconciler.modes.reception import Reception
 from reconciler.modes.reporters import make_reporter
 from reconciler.modes.signals import Signals
-from reconciler.modes.sinks import assume_version
+from reconciler.modes.sinks import assume_tls, assume_version
 from reconciler.modes.sources import make_cluster_source, require_credentials
 from reconciler.modes.stopwatch import Stopwatch, TimedSink, TimedSource, TimedStages
 from reconciler.objects.snapshot import Snapshot
@@ -37,7 +38,7 @@ def _publish(given: argparse.Namespace, settings: Settings, log: Log, environmen
     """Publish the cluster until a signal comes."""
     del given
     # A publisher reads the cluster, whatever the routers beside it read, and serves no default server.
-    settings = assume_version(replace(settings, snapshot_from="cluster", snapshot_fallback="none", ssl_cert=b""))
+    settings = replace(settings, snapshot_from="cluster", snapshot_fallback="none", ssl_cert=b"", ssl_key=b"")
     credentials = require_credentials(environment, log)
     log.stamp()
     signals, stopwatch = Signals(), Stopwatch()
@@ -50,7 +51,8 @@ def _publish(given: argparse.Namespace, settings: Settings, log: Log, environmen
     source = TimedSource(InterruptibleSource(cluster, signals), stopwatch)
     store = Store(Connection(credentials), settings.published_namespace, settings.api_timeout, tell)
     publisher = Publisher(PublishedObjects(store), settings, tell)
-    stages, sink = TimedStages(settings, stopwatch), TimedSink(AttendedSink(publisher, signals, tell), stopwatch)
+    stages = TimedStages(assume_tls(assume_version(settings)), stopwatch)
+    sink = TimedSink(AttendedSink(publisher, signals, tell), stopwatch)
 
     def make_loop(published: Snapshot | None, now: float) -> Loop:
         return Loop(source, sink, stages, tell, recall_published(published, stages, now))
@@ -70,10 +72,10 @@ def _publish(given: argparse.Namespace, settings: Settings, log: Log, environmen
 
 def _end(election: Election, tell: Tell) -> None:
     """Let another publisher go on at once."""
-    tell(ShuttingDown(0.0))
+    begun = time.monotonic()
     with suppress(StoreError):
         election.release()
-    tell(ShutDown(0.0))
+    tell(ShutDown(time.monotonic() - begun))
 
 
 def _name_instance(environment: Mapping[str, str]) -> str:

@@ -22,8 +22,8 @@ def recall_published(snapshot: Snapshot | None, stages: Stages, now: float) -> C
     """Make the cycle from which a publisher's loop goes on after what is published, if anything is."""
     if snapshot is None:
         return None
-    size = stages.build_table(snapshot, now).routes.size
-    return recall_snapshot(snapshot, size, stages.settings.max_changes)
+    routes = stages.build_table(snapshot, now).routes
+    return recall_snapshot(snapshot, routes.size, stages.settings.max_changes, stages.render(routes))
 
 
 class Publishing:

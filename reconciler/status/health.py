@@ -39,7 +39,7 @@ class Health:
             case events.NginxEnded():
                 self._runs = False
             case events.PublisherSeen():
-                self._confirmed = event.confirmed
+                self._confirmed = event.since
 
     def answer(self, request: Request) -> HttpAnswer:
         """Answer a probe."""

@@ -1,5 +1,6 @@
 """Publishers and readers in a test's process: their requests are real, and their clocks are the test's."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,14 +25,16 @@ from reconciler.loop.loop import Loop
 from reconciler.loop.ports import Source
 from reconciler.loop.stages import Stages
 from reconciler.modes.publishing import Publishing, recall_published
+from reconciler.modes.sinks import assume_tls, assume_version
 from reconciler.objects.snapshot import Snapshot
 from reconciler.settings import read_settings
 
 PLACE = "dispatcher-published"
 SECRETS, LEASES = f"/api/v1/namespaces/{PLACE}/secrets", f"/apis/coordination.k8s.io/v1/namespaces/{PLACE}/leases"
 PUBLISHER, ROUTER = (f"system:serviceaccount:dispatcher:{name}" for name in ("dispatcher-publisher", "dispatcher"))
-TOKENS = {"a.publishers.token": PUBLISHER, "a.routers.token": ROUTER}
-NOW = 1_800_000_000.0
+PUBLISHER_TOKEN, ROUTER_TOKEN, PERSON_TOKEN = "a.publishers.token", "a.routers.token", "a.persons.token"
+PERSON = "somebody"
+TOKENS = {PUBLISHER_TOKEN: PUBLISHER, ROUTER_TOKEN: ROUTER, PERSON_TOKEN: PERSON}
 # The Namespace for what is published; it is not routed.
 HOME: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": PLACE}, "status": {"phase": "Active"}}
 
@@ -55,7 +58,7 @@ class OnePublisher:
         tell = self.events.append
         made = read_settings({"MAX_CHANGES_PER_NAMESPACE": "0", "API_TIMEOUT": "2", **settings})
         store = Store(connection, PLACE, made.api_timeout, tell)
-        stages = Stages(made)
+        stages = Stages(assume_tls(assume_version(made)))
         self.source: Source = ClusterSource(connection, made, tell=tell)
         self.publisher = Publisher(PublishedObjects(store), made, tell, self.clock)
         self.election = Election(store, name, self.clock)
@@ -68,7 +71,7 @@ class OnePublisher:
     def turn(self, seconds: float = 2.0) -> Event:
         """Turn once, after these seconds."""
         self.clock.now += seconds
-        return self._publishing.turn(NOW)
+        return self._publishing.turn(time.time())
 
     def told(self, kind: type) -> list[Any]:
         """Give the events of a kind."""
@@ -117,6 +120,8 @@ class Site:
         server.permit("leases", LEASE, user=PUBLISHER, verbs=["get", "update"], namespace=PLACE)
         server.permit("secrets", "*", user=ROUTER, verbs=["get"], namespace=PLACE)
         server.permit("leases", LEASE, user=ROUTER, verbs=["get"], namespace=PLACE)
+        for resource in ("namespaces", "pods", "secrets", "leases"):
+            server.permit(resource, "*", user=PERSON)
 
     def publisher(self, name: str = "first", **settings: str) -> OnePublisher:
         """Make a publisher with this name."""
@@ -150,17 +155,21 @@ class Site:
         yield seen
         seen += [(one.method, one.path.rpartition("/")[2]) for one in self.server.requests[before:]]
 
-    def _connect(self, user: str) -> Connection:
-        token = next(token for token, one in self.server.tokens.items() if one == user)
+    def write_config(self, token: str) -> Path:
+        """Write a kubeconfig with this token, and give its path."""
         config = {
             "clusters": [{"name": "c", "cluster": {"server": self.server.url, "certificate-authority": "ca.crt"}}],
             "users": [{"name": "u", "user": {"token": token}}],
             "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
             "current-context": "x",
         }
-        path = self._folder / f"config-{len(self._opened)}"
+        path = self._folder / f"config-{len(list(self._folder.glob('config-*')))}"
         path.write_text(yaml.safe_dump(config))
-        credentials = find_credentials({"KUBECONFIG": str(path)})
+        return path
+
+    def _connect(self, user: str) -> Connection:
+        token = next(token for token, one in self.server.tokens.items() if one == user)
+        credentials = find_credentials({"KUBECONFIG": str(self.write_config(token))})
         assert credentials
         self._opened.append(Connection(credentials))
         return self._opened[-1]
