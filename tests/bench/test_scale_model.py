@@ -23,9 +23,9 @@ from reconciler.cluster.credentials import find_credentials
 
 SIZES, FLEETS = (1_000, 10_000, 50_000), (10, 100, 1_000)
 CHURN = {"nothing": 0, "one Pod": 1, "100 Namespaces": 100}  # how many Namespaces change in each interval
-CHART = DOCS / "assets/scale-fleet.svg"
+CHART = DOCS / "assets/fleet.svg"
 _ROUNDS = 9
-_DRAWN = (10, 30, 100, 300, 1_000, 3_000, 10_000)
+_DRAWN = (10, 30, 100, 300, 1_000)
 
 Tell = Callable[[str], None]
 Costs = dict[tuple[str, str], OneRouter]
@@ -126,7 +126,7 @@ def draw_fleets(measured: dict[int, Costs]) -> str:
     }
     return draw(
         [
-            Panel(f"Cores of an API server with {pods:,} Pods", (-3, 6), "", {
+            Panel(f"Cores of an API server with {pods:,} Pods", (-3, 5), "", {
                 name: [(routers, add(reads, costs, churn, routers, pods).cores) for routers in _DRAWN]
                 for name, (reads, churn) in lines.items()
             })
