@@ -1,6 +1,6 @@
-"""What a fleet of routers costs: simulated ones, and what thousands would cost by what one costs.
+"""A fleet of simulated routers that follow one publisher: how long changes take, and whether any router diverges.
 
-docs/scale.md has the figures of one machine.
+docs/scale.md has the figures of one machine. SCALE_SECONDS, SCALE_ROUTERS, SCALE_PACE and SCALE_INTERVAL set the size.
 """
 
 import os
@@ -22,7 +22,7 @@ SECONDS = float(os.environ.get("SCALE_SECONDS", "300"))
 ROUTERS = int(os.environ.get("SCALE_ROUTERS", "1000"))
 PACE = float(os.environ.get("SCALE_PACE", "5"))
 PODS = 2_000
-INTERVAL = 2.0
+INTERVAL = float(os.environ.get("SCALE_INTERVAL", "2"))
 # A router that looks this often tells when something was published.
 _WATCH = 0.02
 # The test API server has one processor for all of its Lists.
