@@ -28,10 +28,22 @@ from reconciler.modes.sinks import assume_tls, assume_version
 from reconciler.modes.sources import make_cluster_source, require_credentials
 from reconciler.modes.stopwatch import Stopwatch, TimedSink, TimedSource, TimedStages
 from reconciler.objects.snapshot import Snapshot
+from reconciler.rendering.certificate_files import DEFAULT_SERVER
+from reconciler.routing.model import Routes
 from reconciler.settings import Settings, describe_settings
 from reconciler.status.health import PublisherHealth
 from reconciler.status.log import Log
+from reconciler.values.files import Files
 from reconciler.values.patterns import DNS_SUBDOMAIN
+
+
+class _Judging(TimedStages):
+    """Stages of which only what they tell is used."""
+
+    def render(self, routes: Routes) -> Files:
+        """Render the tree of a table's routes, without the stand-in for a default server's pair, which is not told."""
+        stand_in = f"ssl/{DEFAULT_SERVER}/"
+        return {path: file for path, file in super().render(routes).items() if not path.startswith(stand_in)}
 
 
 def _publish(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
@@ -88,7 +100,7 @@ def _make_turns(
         election.keep()
 
     publisher = Publisher(PublishedObjects(store), settings, tell, pulse)
-    stages, sink = TimedStages(assume_tls(assume_version(settings)), stopwatch), TimedSink(publisher, stopwatch)
+    stages, sink = _Judging(assume_tls(assume_version(settings)), stopwatch), TimedSink(publisher, stopwatch)
 
     def make_loop(published: Snapshot | None, now: float) -> Loop:
         return Loop(source, sink, stages, tell, recall_published(published, stages, now))
