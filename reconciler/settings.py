@@ -162,6 +162,7 @@ class Settings:
         "ranges of IP addresses such as 10.0.0.0/8 with commas between, or none",
     )
     max_hosts: int = _variable("MAX_HOSTS_PER_NAMESPACE", "1000", parse_number(1, 1000), "1-1000")
+    max_all_locations: int = _variable("MAX_LOCATIONS", "60000", parse_number(2, 1_000_000), "2-1000000")
     max_locations: int = _variable("MAX_LOCATIONS_PER_NAMESPACE", "4000", parse_number(2, 100_000), "2-100000")
     max_certificates: int = _variable("MAX_CERTIFICATES_PER_NAMESPACE", "2000", parse_number(1, 100_000), "1-100000")
     max_changes: int = _variable("MAX_CHANGES_PER_NAMESPACE", "12", parse_number(0, 3600), "0-3600 a minute, 0 for any")

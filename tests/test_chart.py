@@ -18,10 +18,15 @@ chart = pytest.importorskip("support.chart")
 
 ADMISSION = {"enabled": True}
 MONITORING = {"enabled": True}
+PUBLISHED = {"enabled": True}
 WISHES: dict[str, tuple[list[str], Object]] = {
     "base": (["base"], {}),
     "tls": (["overlays/tls"], {"tls": {"secretName": "dispatcher-tls"}}),
     "monitoring": (["overlays/monitoring"], {"monitoring": MONITORING}),
+    "published-beside": (["base", "overlays/publisher"], {"published": {"enabled": True, "read": False}}),
+    "published": (["overlays/published"], {"published": PUBLISHED}),
+    "published-fallback": (["overlays/published-fallback"], {"published": PUBLISHED | {"fallback": True}}),
+    "published-monitoring": (["overlays/published-monitoring"], {"published": PUBLISHED, "monitoring": MONITORING}),
     "admission": (["base", "overlays/admission"], {"admissionPolicy": ADMISSION}),
     "admission-deny": (["base", "overlays/admission-deny"], {"admissionPolicy": ADMISSION | {"action": "Deny"}}),
 }
@@ -39,8 +44,8 @@ def in_order(value: Any, field: str = "") -> Any:
     return value
 
 
-def container_of(objects: list[Object]) -> Object:
-    found: Object = one(objects, "DaemonSet")["spec"]["template"]["spec"]["containers"][0]
+def container_of(objects: list[Object], name: str = "dispatcher") -> Object:
+    found: Object = one(objects, "DaemonSet", name)["spec"]["template"]["spec"]["containers"][0]
     return found
 
 
@@ -86,7 +91,11 @@ EVERYTHING: Object = {
 }
 
 
-@pytest.mark.parametrize("values", [{}, EVERYTHING, {"hostNetwork": True}], ids=["defaults", "everything", "host"])
+@pytest.mark.parametrize(
+    "values",
+    [{}, EVERYTHING, {"hostNetwork": True}, EVERYTHING | {"published": PUBLISHED | {"fallback": True}}],
+    ids=["defaults", "everything", "host", "published"],
+)
 @pytest.mark.parametrize("kubernetes", ["1.30", "1.37"])
 def test_an_api_server_accepts_it(values: Object, kubernetes: str) -> None:
     """What the chart gives fits Kubernetes' schemas, whatever is turned on."""
@@ -132,6 +141,49 @@ def test_every_value_has_its_place() -> None:
     assert json.loads(dashboard) == json.loads((K8S / "monitoring/dashboard.json").read_text())
 
 
+def test_publishers_have_the_routers_settings() -> None:
+    """A publisher reads and judges with the routers' settings; what is about nginx's files and traffic is left out."""
+    publisher = {
+        "enabled": True, "replicas": 3, "nodeSelector": {"kubernetes.io/os": "linux", "a": "b"},
+        "resources": {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"memory": "4Gi"}},
+        "tolerations": [{"key": "edge", "operator": "Exists"}],
+    }  # fmt: skip
+    settings = {"REQUEST_METRICS": "on", "HEALTH_PORT": 9001, "WATCH_NAMESPACES": "a,b", "PUBLISHED_NAMESPACE": "pub"}
+    wish = EVERYTHING | {"published": publisher, "settings": EVERYTHING["settings"] | settings}
+    objects = chart.render("edge", "net", **wish)
+    found = one(objects, "Deployment", "edge-publisher")["spec"]
+    pod = found["template"]["spec"]
+    environment = environment_of(pod["containers"][0])
+    assert environment == {
+        "PORT": "8080", "SSL_PORT": "8443", "HEALTH_PORT": "9001", "API_KEY_SECRET_NAME": "keys",
+        "NGINX_HTTP2": "false", "WATCH_NAMESPACES": "a,b", "PUBLISHED_NAMESPACE": "pub", "EVENTS": "on",
+        "ADMIN_PORT": "9000", "ADMIN_ADDRESS": "0.0.0.0",
+        "SSL_CERT": "/run/tls/tls.crt", "SSL_KEY": "/run/tls/tls.key",
+    }  # fmt: skip
+    routers = environment_of(container_of(objects, "edge"))
+    assert environment.pop("EVENTS") == "on"
+    assert routers == environment | {"REQUEST_METRICS": "on", "SNAPSHOT_FROM": "published"}
+    assert pod["volumes"][0]["secret"]["secretName"] == "tls"
+    assert pod["containers"][0]["volumeMounts"] == [{"name": "certificate", "mountPath": "/run/tls", "readOnly": True}]
+    ports = {port["name"]: port["containerPort"] for port in pod["containers"][0]["ports"]}
+    assert ports == {"health": 9001, "admin": 9000}
+    assert (found["replicas"], pod["containers"][0]["resources"]) == (3, publisher["resources"])
+    assert (pod["nodeSelector"], pod["tolerations"]) == (publisher["nodeSelector"], publisher["tolerations"])
+    assert pod["imagePullSecrets"] == EVERYTHING["imagePullSecrets"]
+    assert pod["priorityClassName"] == "system-cluster-critical"
+    assert one(objects, "Namespace", "pub")
+
+
+def test_releases_publish_apart() -> None:
+    """Each release publishes in a Namespace of its own, which its routers and its publisher know."""
+    objects = chart.render("edge", "net", published=PUBLISHED)
+    assert one(objects, "Namespace", "edge-published")
+    workloads = one(objects, "DaemonSet", "edge"), one(objects, "Deployment", "edge-publisher")
+    for workload in workloads:
+        environment = environment_of(workload["spec"]["template"]["spec"]["containers"][0])
+        assert read_settings(environment).published_namespace == "edge-published"
+
+
 def test_policies_open_what_is_served() -> None:
     """The router's policy opens its own ports, and the one of monitoring opens the admin port to one Namespace."""
     objects = chart.render(**EVERYTHING | {"networkPolicy": {"create": True}})
@@ -155,10 +207,10 @@ def test_the_nodes_network() -> None:
 
 def test_another_name_and_namespace() -> None:
     """Two releases share no object: each has the name and Namespace of its release, and selects only its own Pods."""
-    values = {"monitoring": MONITORING, "admissionPolicy": ADMISSION}
+    values = {"monitoring": MONITORING, "admissionPolicy": ADMISSION, "published": PUBLISHED}
     objects = chart.render("edge", "net", **values)
     assert not {name_of(item) for item in objects} & {name_of(item) for item in chart.render(**values)}
-    assert {item["metadata"].get("namespace", "net") for item in objects} == {"net"}
+    assert {item["metadata"].get("namespace", "net") for item in objects} == {"net", "edge-published"}
     assert one(objects, "DaemonSet", "edge")["spec"]["selector"] == {"matchLabels": {"app.kubernetes.io/name": "edge"}}
     policies = {item["metadata"]["name"] for item in objects if item["kind"] == "ValidatingAdmissionPolicy"}
     assert {
@@ -200,6 +252,8 @@ def test_policies_know_the_settings() -> None:
         {"monitoring": {"namespace": "A B"}},
         {"admissionPolicy": {"action": "Audit"}},
         {"hostNetwork": "yes"},
+        {"published": {"fallback": "cluster"}},
+        {"published": {"replicas": 0}},
         {"resources": {"limits": {"memory": "1 GB"}}},
         {"resources": {"limits": {"mem": "1Gi"}}},
         {"tolerations": [{"opertor": "Exists"}]},
@@ -220,6 +274,9 @@ def test_a_setting_has_one_place() -> None:
     """A setting that another value sets cannot be set twice, and the schema knows exactly the program's settings."""
     with pytest.raises(helm.HelmError, match=r"settings\.SSL_CERT is set"):
         chart.render(tls={"secretName": "tls"}, settings={"SSL_CERT": "/x"})
+    for name in ("SNAPSHOT_FROM", "EVENTS"):
+        with pytest.raises(helm.HelmError, match=rf"settings\.{name} is set"):
+            chart.render(published=PUBLISHED, settings={name: "x"})
     schema = json.loads((chart.CHART / "values.schema.json").read_text())
     known = schema["properties"]["settings"]["propertyNames"]["enum"]
     assert {*known} == {name for variable in VARIABLES.values() for name in variable.names}

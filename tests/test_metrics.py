@@ -43,6 +43,18 @@ def one(samples: Samples, name: str, **labels: str) -> float:
     return samples.get((f"dispatcher_{name}", frozenset(labels.items())), 0.0)
 
 
+def describe(text: str) -> dict[str, tuple[str, frozenset[str]]]:
+    """Give the type and the labels of each metric."""
+    exported = {}
+    for family in parse(text):
+        if not family.name.startswith("dispatcher_") or family.name.endswith("_created"):
+            continue
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        exported[name] = (family.type, frozenset(labels))
+    return exported
+
+
 def test_table(server: ApiServer, launch: Start, authority: Authority, port: int) -> None:
     """The table lists every metric of a running router with its type and labels, and no other."""
     certificate, key = authority.issue("a.dev")
@@ -55,15 +67,12 @@ def test_table(server: ApiServer, launch: Start, authority: Authority, port: int
     daemon.wait_for(lambda: one(scrape(daemon), "events_total", outcome="created"))
     daemon.wait_for(lambda: any(name == "dispatcher_requests_total" for name, _ in scrape(daemon)))
     answer = httpx.get(f"http://127.0.0.1:{daemon.admin_port}/metrics")
-    exported = {}
-    for family in parse(answer.text):
-        if not family.name.startswith("dispatcher_") or family.name.endswith("_created"):
-            continue
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
-        exported[name] = (family.type, frozenset(labels))
+    seen = events.PublisherSeen(5.0, 5.0, old=False)
+    publishing = write(seen, events.Elected(), events.Published("ab", 3, 1, 10, 30))
+    exported = describe(publishing) | describe(answer.text)
     assert exported == read_table()
-    assert all(family.documentation.endswith(".") for family in parse(answer.text) if family.name in exported)
+    families = [*parse(answer.text), *parse(publishing)]
+    assert all(family.documentation.endswith(".") for family in families if family.name in exported)
 
 
 def default_pair(authority: Authority) -> dict[str, str]:
@@ -113,15 +122,48 @@ def test_formats(server: ApiServer, launch: Start) -> None:
     assert httpx.get(url).headers["Content-Type"].startswith("text/plain")
 
 
-def count(*told: Event) -> Samples:
+FIGURES = Figures(2, 1, 5, Connections(6, 1, 2, 3))
+
+
+def write(*told: Event, look: Callable[[], Figures] | None = None) -> str:
+    """Write the metrics after some events; without `look` no nginx belongs to them."""
     state = State()
     metrics = Metrics()
-    figures = Figures(2, 1, 5, Connections(6, 1, 2, 3))
-    metrics.add(Gauges(state, lambda: figures, "1.26.3"))
+    metrics.add(Gauges(state, look, "1.26.3"))
     for event in told:
         state.observe(event)
         metrics.observe(event)
-    return read_samples(metrics.write("")[0].decode())
+    return metrics.write("")[0].decode()
+
+
+def count(*told: Event) -> Samples:
+    return read_samples(write(*told, look=lambda: FIGURES))
+
+
+def test_publishers() -> None:
+    """A publisher that publishes tells what; one that stands by tells nothing of what it read or published before."""
+    told = (events.Elected(), events.Published("ab", 3, 1, 10, 30), events.Published("cd", 4, 2, 15, 40))
+    leads = read_samples(write(*told))
+    assert one(leads, "publisher_leads") == 1
+    assert (one(leads, "publications_total"), one(leads, "published_written_bytes_total")) == (2, 25)
+    assert (one(leads, "published_shards"), one(leads, "published_bytes")) == (4, 40)
+    assert ("dispatcher_hosts", frozenset()) in leads
+    stands_by = read_samples(write(*told, events.StoodBy("other")))
+    gauges = {name for name, _ in stands_by if not name.endswith(("_total", "_created", "_count", "_sum", "_bucket"))}
+    assert {name for name in gauges if name.startswith("dispatcher_")} == {
+        "dispatcher_build_info", "dispatcher_publisher_leads",
+    }  # fmt: skip
+    assert one(stands_by, "publisher_leads") == 0
+    assert not any(name in ("dispatcher_nginx_workers", "dispatcher_nginx_connections") for name, _ in leads)
+
+
+def test_routers_that_read_what_is_published() -> None:
+    """Such a router tells when a publisher confirmed what it serves, and whether it reads the cluster itself."""
+    never = count(events.PublisherSeen(None, 5.0, old=True, alone=True))
+    assert (one(never, "published_confirmed_timestamp_seconds"), one(never, "published_fallback")) == (0, 1)
+    seen = count(events.PublisherSeen(1234.0, 1234.0, old=False))
+    assert (one(seen, "published_confirmed_timestamp_seconds"), one(seen, "published_fallback")) == (1234, 0)
+    assert not any("publish" in name and "total" not in name and "created" not in name for name, _ in count())
 
 
 def test_what_events_count() -> None:

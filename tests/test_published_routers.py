@@ -10,7 +10,7 @@ import pytest
 from support import command
 from support.apiserver import TOKEN, ApiServer
 from support.authority import Authority
-from support.objects import Object, namespace, web
+from support.objects import Object, namespace, secret, tls, web
 from support.publishers import HOME, PERSON_TOKEN, PLACE, PUBLISHER_TOKEN, ROUTER_TOKEN, Site
 from support.running_daemon import RunningDaemon, Traffic
 
@@ -60,7 +60,7 @@ def test_a_change_reaches_routers(publish: Start, launch: Start, site: Site, por
         router.wait_for(lambda router=router: router.ask("c.dev") == 200)
     assert publisher.count("publishing from now on") == 1
     assert {one.method for one in site.server.requests if one.agent and one.path.startswith("/api/v1/pods")} == {"GET"}
-    routers[0].wait_for(lambda: routers[0].read_status()["serving"]["published"]["confirmed"])
+    routers[0].wait_for(lambda: (routers[0].read_status()["serving"]["published"] or {}).get("confirmed"))
     status = routers[0].read_status()["serving"]
     assert status["state"] == "serving"
     assert (status["published"]["old"], status["published"]["alone"]) == (False, False)
@@ -71,6 +71,21 @@ def test_a_change_reaches_routers(publish: Start, launch: Start, site: Site, por
         assert one.end() == 0
         assert not one.count(" error   ")
         assert not one.count("Traceback")
+
+
+def test_hosts_with_tls(publish: Start, launch: Start, site: Site, authority: Authority, port: int) -> None:
+    """A publisher, which has no certificate of its own, judges hosts with TLS as its routers do."""
+    certificate, key = authority.issue("c.dev")
+    for one in (namespace("c", {"c.dev": tls()}), web("c", port), secret("c", ssl_crt=certificate, ssl_key=key)):
+        site.server.put(one)
+    pair = dict(zip(("SSL_CERT", "SSL_KEY"), map(str, authority.default), strict=True))
+    publisher = publish()
+    publisher.wait_for_line("applied")
+    router = route(launch, **pair)
+    router.wait_for(lambda: router.ask("c.dev") == 308, "a redirect to TLS")
+    for one in (publisher, router):
+        assert not one.count("problem: ")
+        assert one.end() == 0
 
 
 def test_a_publisher_is_killed(publish: Start, launch: Start, site: Site, port: int) -> None:
@@ -150,7 +165,7 @@ def test_from_direct_to_published_and_back(publish: Start, launch: Start, site: 
                 node.token.write_text(token)
                 node.start(**settings)
                 node.wait_for(lambda node=node: node.probe("/readyz")[0] == 200 and node.ask("a.dev") == 200)
-                node.wait_for(lambda node=node: node.read_status()["serving"]["origin"] == "live")
+                node.wait_for(lambda node=node: node.read_status().get("serving", {}).get("origin") == "live")
             assert not traffic.failures
             assert node.read_status()["serving"]["release"] == releases[nodes.index(node)]
     for one in team("c", port):

@@ -202,7 +202,7 @@ def test_outgrowing_changes_the_shard_that_grew(ten_thousand: Snapshot) -> None:
     assert read_again(after).namespaces == grown.namespaces
 
 
-@pytest.mark.parametrize("size", [PIECE_SIZE - 500, PIECE_SIZE, SHARD_WEIGHT, PART_SIZE, 1 << 20, 3 << 20])
+@pytest.mark.parametrize("size", [PIECE_SIZE - 500, PIECE_SIZE, SHARD_WEIGHT, PART_SIZE, 1 << 20, 3 << 19])
 def test_what_does_not_shrink(size: int) -> None:
     """Secrets and Pods of random bytes come back, also those that are larger than a shard; no shard is too large."""
     noise = random.Random(size)
@@ -212,6 +212,34 @@ def test_what_does_not_shrink(size: int) -> None:
     publication = pack(snapshot)
     assert max(map(len, publication.shards.values())) <= SHARD_WEIGHT < PACKED_SIZE < 1 << 20
     assert read_again(publication) == snapshot
+
+
+def test_a_namespace_that_is_too_large() -> None:
+    """A Namespace that takes more than one may is published without its Pods, and no other one is touched."""
+    noise = random.Random(5)
+    secret = Secret("a", "routing", (("api-key", noise.randbytes(1 << 20)),))
+    pods = [Pod("a", f"web-{number:02}", 1.0, "", noise.randbytes(1 << 18).hex(), (), "", "") for number in range(20)]
+    small = make_namespace("b", pods=make_pods("b", 3))
+    large = make_namespace("a", secret=secret, pods=tuple(pods))
+    publication = pack(seal(large, small))
+    assert publication.bare == ("a",)
+    assert read_again(publication).namespaces == (msgspec.structs.replace(large, pods=()), small)
+    fits = msgspec.structs.replace(large, pods=tuple(pods[:5]))
+    assert pack(seal(fits, small)).bare == ()
+
+
+def test_more_than_all_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If all Namespaces together take too much, the heaviest ones are published without their Pods."""
+    monkeypatch.setattr("reconciler.objects.snapshot_packer.TOTAL_WEIGHT", 7 << 18)
+    noise = random.Random(6)
+
+    def make(name: str, size: int) -> Namespace:
+        return make_namespace(name, pods=(Pod(name, "web", 1.0, "", noise.randbytes(size).hex(), (), "", ""),))
+
+    snapshot = seal(*(make(f"n-{number}", (number + 1) << 16) for number in range(8)))
+    publication = pack(snapshot)
+    assert publication.bare == ("n-6", "n-7")
+    assert read_again(publication).namespaces[:6] == snapshot.namespaces[:6]
 
 
 def test_keys_and_certificates() -> None:

@@ -46,6 +46,7 @@ class WithFallback:
         self._clock = clock
         self._due: float | None = None  # None while what is published counts
         self._listed: Snapshot | None = None
+        self._listed_at: float | None = None
         self._failure = ""
 
     @property
@@ -56,29 +57,34 @@ class WithFallback:
 
     def read(self, *, consistently: bool = False) -> Snapshot:
         """Read what is published; if it is old, and the time has come, the cluster."""
-        snapshot: Snapshot | SourceError
-        try:
-            snapshot = self._published.read(consistently=consistently and not self._listed)
-        except SourceError as error:
-            snapshot = error
+        snapshot = self._read_published(consistently=consistently and not self._listed)
         if not self._published.is_old:
-            self._due, self._listed, self._failure = None, None, ""
+            if self._listed:  # what a cache still shows may be older than what was listed
+                snapshot = self._read_published(consistently=True)
+            self._due = self._listed = self._listed_at = None
+            self._failure = ""
         elif self._due is None:
             self._due = self._clock() + random.uniform(0, _PACE)  # noqa: S311
         if self._due is not None and (self._clock() >= self._due or (consistently and self._listed)):
             self._list(consistently)
-        self._published.tell_age(alone=self._listed is not None)
+        self._published.tell_age(self._listed_at)
         if self._listed:
             return self._listed
         if isinstance(snapshot, SourceError):
             raise snapshot
         return snapshot
 
+    def _read_published(self, *, consistently: bool) -> Snapshot | SourceError:
+        try:
+            return self._published.read(consistently=consistently)
+        except SourceError as error:
+            return error
+
     def _list(self, consistently: bool) -> None:
         """List the cluster. If that fails, what was read last counts, and it is told why."""
         self._due = self._clock() + _PACE
         try:
             self._listed = self._cluster.read(consistently=consistently)
-            self._failure = ""
+            self._listed_at, self._failure = self._clock(), ""
         except SourceError as error:
             self._failure = str(error)

@@ -5,22 +5,30 @@ take it, as in Kubernetes' own elections: https://kubernetes.io/docs/concepts/ar
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from reconciler.cluster.stored import Kind, Metadata, Store
+from reconciler.cluster.stored import Kind, Metadata, Store, StoreError
+from reconciler.values.messages import excerpt
 from reconciler.values.value import Value
 
 LEASES = Kind("Lease", "leases", "coordination.k8s.io/v1")
 LEASE = "dispatcher-publisher"
-# Seconds for which a publisher has the Lease after it renewed it, and after which it renews it again.
-_DURATION, _PACE = 15, 5.0
-# What others wrote counts up to this.
-_LONGEST = 60
+# Seconds for which a publisher has the Lease after it wrote it, beyond those that one request may take; and after which
+# it confirms again.
+_SPARE, _PACE = 10, 5.0
+# What others wrote counts up to this. API_TIMEOUT is 600 at most.
+_LONGEST = 600 + _SPARE
+_MOST_TRANSITIONS = 2**31 - 1  # an int32
+_KEPT = "dispatcher/kept"
+# What a router says about its publisher's age is at most ten years.
+_OLDEST = 10 * 365 * 86400.0
 # Seconds between two looks of a router: a thousand routers ask a hundred times a second.
 _LOOK = 10.0
 
@@ -43,10 +51,16 @@ class Lease(Value, frozen=True):
 
 
 class Election:
-    """One publisher's part in who publishes. `identity` is another one for each process. `clock` is monotonic."""
+    """One publisher's part in who publishes. `identity` is another one for each process. `clock` is monotonic.
 
-    def __init__(self, store: Store, identity: str, clock: Callable[[], float] = time.monotonic) -> None:
+    A request may take `timeout` seconds, and between two of them the Lease can be kept.
+    """
+
+    def __init__(
+        self, store: Store, identity: str, timeout: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.holder = ""
+        self._duration = int(timeout) + _SPARE
         self._store = store
         self._identity = identity
         self._clock = clock
@@ -66,45 +80,59 @@ class Election:
         lease = self._store.get(LEASES, LEASE, Lease)
         if lease is None:
             return self._take(Spec(), None)
-        self.holder = lease.spec.holder_identity or ""
-        if self.holder == self._identity:
+        holder = lease.spec.holder_identity or ""
+        self.holder = excerpt(holder)[1:-1]
+        if holder == self._identity:
             self._hold(lease.metadata.resource_version, lease.spec)
             return True
         if lease.metadata.resource_version != self._seen:
             self._seen, self._seen_at = lease.metadata.resource_version, now
-        duration = min(max(1, lease.spec.lease_duration_seconds or _DURATION), _LONGEST)
-        return (not self.holder or now - self._seen_at >= duration) and self._take(lease.spec, self._seen)
+        duration = min(max(1, lease.spec.lease_duration_seconds or self._duration), _LONGEST)
+        return (not holder or now - self._seen_at >= duration) and self._take(lease.spec, self._seen)
 
     def renew(self) -> None:
         """Confirm that what is published is what the cluster holds now. StoreError if that cannot be written."""
         if self._version and self._clock() >= self._renew_at:
             self._write(self._spec, renew_time=_tell_now())
 
+    def keep(self) -> None:
+        """Keep the Lease within a long turn, which confirms nothing. If that cannot be written, it may end."""
+        if self._version and self._clock() >= self._held_until - self._duration + _PACE:
+            with suppress(StoreError):
+                self._write(self._spec, kept=_tell_now())
+
     def doubt(self) -> None:
         """Read the Lease before the next turn: somebody else has published."""
         self._held_until = 0.0
 
     def release(self) -> None:
-        """Let the next publisher take the Lease at once. StoreError if that cannot be written."""
+        """Let the next publisher take the Lease at once. StoreError if that cannot be written soon."""
         if self._version:
+            self._store.hurry()
             self._write(self._spec, holder_identity="")
             self._version = ""
 
     def _take(self, spec: Spec, version: str | None) -> bool:
         """Take the Lease. Taking confirms nothing, so the time of the last confirmation stays."""
-        changes = {
+        changes: dict[str, Any] = {
             "holder_identity": self._identity,
-            "lease_duration_seconds": _DURATION,
+            "lease_duration_seconds": self._duration,
             "acquire_time": _tell_now(),
-            "lease_transitions": 0 if version is None else (spec.lease_transitions or 0) + 1,
+            "lease_transitions": 0 if version is None else ((spec.lease_transitions or 0) + 1) % _MOST_TRANSITIONS,
         }
         self._version, self._renew_at = version or "", 0.0
         return self._write(spec, **changes)
 
-    def _write(self, spec: Spec, **changes: Any) -> bool:
-        """Write the Lease, unless somebody else has; tell whether this publisher holds it then."""
+    def _write(self, spec: Spec, kept: str = "", **changes: Any) -> bool:
+        """Write the Lease, unless somebody else has; tell whether this publisher holds it then.
+
+        `kept` is a time for an annotation: others have to see that the Lease has changed.
+        """
         spec = replace(spec, **changes)
-        content = {"spec": {name: value for name, value in msgspec.to_builtins(spec).items() if value is not None}}
+        content = {
+            "metadata": {"annotations": {_KEPT: kept}} if kept else {},
+            "spec": {name: value for name, value in msgspec.to_builtins(spec).items() if value is not None},
+        }
         if self._version:
             written = self._store.replace(LEASES, LEASE, self._version, content)
         else:
@@ -119,7 +147,7 @@ class Election:
 
     def _hold(self, version: str, spec: Spec) -> None:
         self.holder, self._version, self._spec = self._identity, version, spec
-        self._held_until = self._clock() + _DURATION
+        self._held_until = self._clock() + self._duration
 
 
 class Confirmation:
@@ -129,7 +157,8 @@ class Confirmation:
         self.last: float | None = None
         self._store = store
         self._clock = clock
-        self._renewed = ""
+        # The last times that were seen: caches that differ show some of them again.
+        self._renewed = deque[str](maxlen=16)
         self._next = 0.0
 
     def look(self) -> None:
@@ -142,11 +171,11 @@ class Confirmation:
         renewed = (lease.spec.renew_time if lease else None) or ""
         if not renewed:
             self._next = now  # the first publisher begins
-        if renewed in ("", self._renewed):
+        if not renewed or renewed in self._renewed:
             return
         # What is seen first may be long ago. After that the publisher's clock does not count: a change is just now.
         self.last = now if self._renewed else now - _tell_age(renewed)
-        self._renewed = renewed
+        self._renewed.append(renewed)
 
 
 def _tell_now() -> str:
@@ -157,6 +186,6 @@ def _tell_now() -> str:
 def _tell_age(moment: str) -> float:
     """Give the seconds since a moment; 0 if it lies ahead, or is none."""
     try:
-        return max(0.0, time.time() - datetime.fromisoformat(moment).timestamp())
-    except ValueError:
+        return min(max(0.0, time.time() - datetime.fromisoformat(moment).timestamp()), _OLDEST)
+    except (ValueError, OverflowError):
         return 0.0

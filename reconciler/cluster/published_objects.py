@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import secrets
 from hashlib import blake2b
 from typing import Any
 
@@ -18,10 +19,12 @@ _LABELS = {"app.kubernetes.io/name": "dispatcher", "app.kubernetes.io/component"
 _SELECTOR = ",".join(f"{name}={value}" for name, value in _LABELS.items())
 _SHARD_PREFIX = "snapshot-"
 _USED = "dispatcher/used-again"
-# The settings that decide what the normaliser reads, and what is listed.
+# Seconds between two looks of a publisher at what is stored. Routers wait for twice as long before they believe it.
+INSPECTION = 30.0
+# The settings that decide what is listed, what the normaliser reads of it, and which API keys are lost.
 _READING = (
-    "api_key_secret_name", "selector", "hosts_annotation", "paths_annotation", "org_label", "env_label",
-    "app_name_label", "app_rev_label", "health_checks", "ignore_pod_readiness", "watch_namespaces",
+    "api_key_secret_name", "api_key_secret_field", "selector", "hosts_annotation", "paths_annotation", "org_label",
+    "env_label", "app_name_label", "app_rev_label", "health_checks", "ignore_pod_readiness", "watch_namespaces",
 )  # fmt: skip
 _LONGEST_TEXT = 300
 
@@ -88,9 +91,12 @@ class PublishedObjects:
         content = _write("dispatcher/shard", "shard", packed) | {"immutable": True}
         return self.store.create(SECRETS, _SHARD_PREFIX + name, content) is not None
 
-    def use_shard_again(self, name: str, sequence: int) -> bool:
-        """Mark a shard as used again, so that a publisher who has not heard of it cannot delete it; False if gone."""
-        return self.store.annotate(SECRETS, _SHARD_PREFIX + name, {_USED: str(sequence)}) is not None
+    def use_shard_again(self, name: str) -> bool:
+        """Mark a shard as used again, so that a publisher who has not heard of it cannot delete it; False if gone.
+
+        The mark is another one each time: a patch that changes nothing leaves the resourceVersion as it is.
+        """
+        return self.store.annotate(SECRETS, _SHARD_PREFIX + name, {_USED: secrets.token_hex(8)}) is not None
 
     def write_pointer(self, content: bytes, version: str) -> str | None:
         """Write the pointer in place of the one with this version, or as the first one if the version is empty.

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from reconciler.cluster.lease import Confirmation
-from reconciler.cluster.published_objects import PublishedObjects, check_reading
+from reconciler.cluster.published_objects import INSPECTION, PublishedObjects, check_reading
 from reconciler.cluster.stored import StoreError
 from reconciler.loop.events import PublisherSeen
 from reconciler.loop.ports import SourceError, Tell
@@ -13,9 +15,9 @@ from reconciler.objects.snapshot import NOTHING, Snapshot
 from reconciler.objects.snapshot_reader import SnapshotReader
 from reconciler.settings import Settings
 
-# If the present pointer is older than the last one, etcd may have been restored. A publisher that lives sees that
-# within its _INSPECTION of 30 seconds, and writes a newer one. If it confirms the older one for longer, it counts.
-_PATIENCE = 60.0
+# If the present pointer is older than the last one, etcd may have been restored. A publisher that lives sees that when
+# it inspects what is stored, and writes a newer one. If it confirms the older one for longer, it counts.
+_PATIENCE = 2 * INSPECTION
 # Seconds between two looks past the cache of an API server that shows an older pointer.
 _LOOK = 10.0
 
@@ -70,11 +72,15 @@ class PublishedSource:
             where = f"what is published in Namespace {self._objects.store.namespace}"
             raise SourceError(f"{where} cannot be used: {error}") from None
 
-    def tell_age(self, *, alone: bool = False) -> None:
-        """Tell when the publisher was last seen to confirm what is published."""
-        since = time.time() - (self._clock() - self._since)
-        confirmed = None if self._confirmation.last is None else since
-        self._tell(PublisherSeen(confirmed, since, self.is_old, alone))
+    def tell_age(self, listed: float | None = None) -> None:
+        """Tell when the publisher was last seen to confirm what is published.
+
+        `listed` is when this router has listed the cluster itself, by the monotonic clock, if it does.
+        """
+        moment = time.time() - self._clock()
+        confirmed = None if self._confirmation.last is None else moment + self._since
+        since = self._since if listed is None else listed
+        self._tell(PublisherSeen(confirmed, moment + since, self.is_old, listed is not None))
 
     def _confirm(self) -> None:
         """Look whether the publisher confirms what is published. If that is not known, what is published counts."""
@@ -127,17 +133,15 @@ class PublishedSource:
                 check_reading(newest.settings, self._settings)
                 pointer = newest
             self._fetch(pointer, cached=False)
-        snapshot = self._reader.assemble(pointer)
+        snapshot = replace(self._reader.assemble(pointer), settled=True)
         # A Snapshot that was published again is the same one, so that nothing is planned again.
         return pointer, self._snapshot if snapshot.digest == self._snapshot.digest else snapshot
 
     def _fetch(self, pointer: Pointer, *, cached: bool) -> bool:
         """Fetch the shards that are missing; tell whether all were there."""
-        complete = True
         for name in self._reader.find_missing(pointer):
             packed = self._objects.get_shard(name, cached=cached)
             if packed is None:
-                complete = False
-            else:
-                self._reader.add(name, packed)
-        return complete
+                return False  # one is enough to know
+            self._reader.add(name, packed)
+        return True

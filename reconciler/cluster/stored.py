@@ -18,6 +18,7 @@ from reconciler.values.value import Value
 # Bytes of an answer: a Secret has at most 1 MiB of data, which are 1.4 MB of base64. A List of names has the metadata
 # of thousands of Secrets.
 _LARGEST, _LARGEST_LIST = 1 << 21, 1 << 24
+_HURRY = 3.0
 _MERGE = "application/merge-patch+json"
 _NAMES = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 # What RBAC says. A quota or a policy refuses with 403 too.
@@ -99,7 +100,11 @@ class Store:
         self.namespace = namespace
         self._connection = connection
         self._timeout = timeout
-        self._tell = tell
+        self.tell = tell
+
+    def hurry(self) -> None:
+        """Give each further request only a few seconds: the process ends."""
+        self._timeout = min(self._timeout, _HURRY)
 
     def get(self, kind: Kind, name: str, read_as: type[Item], *, cached: bool = False) -> Item | None:
         """Get an object, from the API server's cache if `cached`; None if it does not exist."""
@@ -144,7 +149,8 @@ class Store:
 
     def _ask(self, request: _Request) -> bytes | None:
         """Send a request and give the body of its answer; None if its status is one of `nothing`."""
-        what = f"{request.verb} {request.kind.name} {self.namespace}/{request.name}".rstrip("/")
+        what = f"{request.verb} {request.kind.name if request.name else request.kind.resource} {self.namespace}"
+        what += f"/{request.name}" if request.name else ""
         try:
             with self._connection.deadline(self._timeout):
                 self._connection.renew()
@@ -173,7 +179,7 @@ class Store:
                 return bytes(response.raw.read(_LARGEST if request.name else _LARGEST_LIST, decode_content=True))
         finally:
             code, received = (response.status_code, response.raw.tell()) if response is not None else (0, 0)
-            self._tell(Answered(request.kind.resource, code, received))
+            self.tell(Answered(request.kind.resource, code, received))
 
     def _read(self, body: bytes, read_as: type[Item], kind: Kind, name: str) -> Item:
         try:

@@ -62,8 +62,8 @@ def recall(snapshot: Snapshot, files: Files, most_changes: int) -> Cycle | None:
     return recall_snapshot(snapshot, size, most_changes, files)
 
 
-def recall_snapshot(snapshot: Snapshot, size: Size, most_changes: int, files: Files | None = None) -> Cycle:
-    """Make the cycle from which the loop continues after this Snapshot; the next cycle applies in any case."""
+def recall_snapshot(snapshot: Snapshot, size: Size, most_changes: int, files: Files) -> Cycle:
+    """Make the cycle from which the loop continues after a Snapshot; the next cycle applies in any case."""
     former = msgspec.structs.replace(snapshot, digest=b"")
     table = RoutingTable(NOBODYS_ROUTES, (), -math.inf)
-    return Cycle(former, (), table, files or {}, "", applied=True, size=size, budget=Budget(most_changes))
+    return Cycle(former, (), table, files, "", applied=True, size=size, budget=Budget(most_changes))

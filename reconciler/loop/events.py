@@ -106,9 +106,10 @@ class Published(Value, frozen=True):
 class PublisherSeen(Value, frozen=True):
     """A router has looked at what is published.
 
-    `confirmed` is when the publisher was last seen to confirm it, in seconds since the epoch; None if never. `since` is
-    the same, or when the router began to look. What is published is `old` if that is longer ago than PUBLISHED_MAX_AGE.
-    `alone` tells that the router reads the cluster itself.
+    `confirmed` is when the publisher was last seen to confirm it, in seconds since the epoch; None if never. What is
+    published is `old` if that, or the router's start, is longer ago than PUBLISHED_MAX_AGE. `alone` tells that the
+    router reads the cluster itself. `since` is the time that its knowledge has: of the last confirmation, of its start,
+    or of its own last List.
     """
 
     confirmed: float | None

@@ -23,6 +23,8 @@ class Stages:
 
     def keep_last_good(self, served: Snapshot, snapshot: Snapshot, now: float) -> Snapshot:
         """Give a Snapshot as it is to be read, after `served` was; `now` is in seconds since the epoch."""
+        if snapshot.settled:
+            return snapshot
         before = {namespace.name: namespace for namespace in served.namespaces}
         namespaces = tuple(self._keep(before.get(one.name), one, now) for one in snapshot.namespaces)
         return replace(snapshot, namespaces=namespaces)

@@ -34,6 +34,19 @@ class Turning(Protocol):
         """Run one cycle, and give its result; `now` is in seconds since the epoch."""
 
 
+class InterruptibleTurns:
+    """Turns that raise Stopped if the first signal to stop comes: each of them may be cut off anywhere."""
+
+    def __init__(self, turning: Turning, signals: Signals) -> None:
+        self._turning = turning
+        self._signals = signals
+
+    def turn(self, now: float) -> Event:
+        """Run one cycle. Stopped if a signal to stop comes."""
+        with self._signals.interrupting():
+            return self._turning.turn(now)
+
+
 class InterruptibleSource:
     """A source that raises Stopped if the first signal to stop comes while it reads."""
 

@@ -14,31 +14,43 @@ from reconciler.cluster.lease import Election
 from reconciler.cluster.published_objects import PublishedObjects
 from reconciler.cluster.publisher import Publisher
 from reconciler.cluster.stored import Store, StoreError
-from reconciler.loop.events import ShutDown, Started
+from reconciler.loop.events import Answered, Event, ShutDown, Started, Turned
 from reconciler.loop.loop import Loop
-from reconciler.loop.ports import Tell
+from reconciler.loop.ports import Source, Tell
 from reconciler.modes.arguments import OK, Command
-from reconciler.modes.daemon import AttendedSink, Daemon, InterruptibleSource, longest_turn
+from reconciler.modes.daemon import Daemon, InterruptibleTurns, longest_turn
 from reconciler.modes.observers import tell_all
 from reconciler.modes.publishing import Publishing, recall_published
 from reconciler.modes.reception import Reception
 from reconciler.modes.reporters import make_reporter
 from reconciler.modes.signals import Signals
-from reconciler.modes.sinks import assume_version
+from reconciler.modes.sinks import assume_tls, assume_version
 from reconciler.modes.sources import make_cluster_source, require_credentials
 from reconciler.modes.stopwatch import Stopwatch, TimedSink, TimedSource, TimedStages
 from reconciler.objects.snapshot import Snapshot
+from reconciler.rendering.certificate_files import DEFAULT_SERVER
+from reconciler.routing.model import Routes
 from reconciler.settings import Settings, describe_settings
 from reconciler.status.health import PublisherHealth
 from reconciler.status.log import Log
+from reconciler.values.files import Files
 from reconciler.values.patterns import DNS_SUBDOMAIN
+
+
+class _Judging(TimedStages):
+    """Stages of which only what they tell is used."""
+
+    def render(self, routes: Routes) -> Files:
+        """Render the tree of a table's routes, without the stand-in for a default server's pair, which is not told."""
+        stand_in = f"ssl/{DEFAULT_SERVER}/"
+        return {path: file for path, file in super().render(routes).items() if not path.startswith(stand_in)}
 
 
 def _publish(given: argparse.Namespace, settings: Settings, log: Log, environment: Mapping[str, str]) -> int:
     """Publish the cluster until a signal comes."""
     del given
     # A publisher reads the cluster, whatever the routers beside it read, and serves no default server.
-    settings = assume_version(replace(settings, snapshot_from="cluster", snapshot_fallback="none", ssl_cert=b""))
+    settings = replace(settings, snapshot_from="cluster", snapshot_fallback="none", ssl_cert=b"", ssl_key=b"")
     credentials = require_credentials(environment, log)
     log.stamp()
     signals, stopwatch = Signals(), Stopwatch()
@@ -47,17 +59,11 @@ def _publish(given: argparse.Namespace, settings: Settings, log: Log, environmen
     reporter = make_reporter(settings, environment)
     tell = tell_all([log, *reception.observers, *([reporter] if reporter else [])])
     tell(Started(__version__, describe_settings(environment), credentials.route))
-    cluster = make_cluster_source(credentials, settings, environment, tell, reporter)
-    source = TimedSource(InterruptibleSource(cluster, signals), stopwatch)
     store = Store(Connection(credentials), settings.published_namespace, settings.api_timeout, tell)
-    publisher = Publisher(PublishedObjects(store), settings, tell)
-    stages, sink = TimedStages(settings, stopwatch), TimedSink(AttendedSink(publisher, signals, tell), stopwatch)
-
-    def make_loop(published: Snapshot | None, now: float) -> Loop:
-        return Loop(source, sink, stages, tell, recall_published(published, stages, now))
-
-    election = Election(store, _name_instance(environment))
-    publishing = Publishing(election, publisher, tell, make_loop)
+    election = Election(store, _name_instance(environment), settings.api_timeout)
+    hear = _keep_between_requests(election, tell)
+    source = TimedSource(make_cluster_source(credentials, settings, environment, hear, reporter), stopwatch)
+    publishing = InterruptibleTurns(_make_turns(source, store, election, settings, stopwatch), signals)
     try:
         with ExitStack() as stack:
             reception.open(stack, settings)
@@ -65,16 +71,41 @@ def _publish(given: argparse.Namespace, settings: Settings, log: Log, environmen
                 stack.enter_context(reporter.running(tell))
             Daemon(publishing, settings, tell, stopwatch=stopwatch).run(signals)
     finally:
-        _end(election, tell)
+        begun = time.monotonic()
+        with suppress(StoreError):
+            election.release()  # the next publisher goes on at once
+        tell(ShutDown(time.monotonic() - begun))
     return OK
 
 
-def _end(election: Election, tell: Tell) -> None:
-    """Let another publisher go on at once."""
-    begun = time.monotonic()
-    with suppress(StoreError):
-        election.release()
-    tell(ShutDown(time.monotonic() - begun))
+def _keep_between_requests(election: Election, tell: Tell) -> Tell:
+    """Make what hears of the cluster's answers: between two of a List that takes long, the Lease is kept."""
+
+    def hear(event: Event) -> None:
+        tell(event)
+        if isinstance(event, Answered):
+            election.keep()
+
+    return hear
+
+
+def _make_turns(
+    source: Source, store: Store, election: Election, settings: Settings, stopwatch: Stopwatch
+) -> Publishing:
+    """Make a publisher's turns."""
+    tell = store.tell
+
+    def pulse() -> None:
+        tell(Turned())
+        election.keep()
+
+    publisher = Publisher(PublishedObjects(store), settings, tell, pulse)
+    stages, sink = _Judging(assume_tls(assume_version(settings)), stopwatch), TimedSink(publisher, stopwatch)
+
+    def make_loop(published: Snapshot | None, now: float) -> Loop:
+        return Loop(source, sink, stages, tell, recall_published(published, stages, now))
+
+    return Publishing(election, publisher, tell, make_loop)
 
 
 def _name_instance(environment: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from reconciler.cluster.lease import Election
 from reconciler.cluster.publisher import Publisher
 from reconciler.cluster.stored import StoreError
 from reconciler.loop.cycle import Cycle, recall_snapshot
-from reconciler.loop.events import Applied, Elected, Event, Failed, Idle, Recovered, StoodBy
+from reconciler.loop.events import Applied, Elected, Event, Failed, Idle, LeftOut, Recovered, StoodBy
 from reconciler.loop.loop import Loop
 from reconciler.loop.ports import SinkError, Tell
 from reconciler.loop.stages import Stages
@@ -22,8 +22,8 @@ def recall_published(snapshot: Snapshot | None, stages: Stages, now: float) -> C
     """Make the cycle from which a publisher's loop goes on after what is published, if anything is."""
     if snapshot is None:
         return None
-    size = stages.build_table(snapshot, now).routes.size
-    return recall_snapshot(snapshot, size, stages.settings.max_changes)
+    routes = stages.build_table(snapshot, now).routes
+    return recall_snapshot(snapshot, routes.size, stages.settings.max_changes, stages.render(routes))
 
 
 class Publishing:
@@ -48,15 +48,16 @@ class Publishing:
         self._loop: Loop | None = None
         self._published_at = 0.0
         self._failed = False
+        self._blind = ""
 
     def turn(self, now: float) -> Event:
         """Run one cycle if this publisher has the Lease, and give its result; `now` is in seconds since the epoch."""
         try:
             event = self._turn(now)
-        except StoreError as error:
-            event = self._fail(Failed("sink", str(error), error.busy, error.retry_after))
-        except SinkError as error:
-            event = self._fail(Failed("sink", str(error), error.busy, error.retry_after))
+        except (StoreError, SinkError) as error:
+            event = Failed("sink", str(error), error.busy, error.retry_after)
+            self._failed = True
+            self._tell(event)
         else:
             if self._failed and not isinstance(event, Failed):
                 self._failed = False
@@ -67,11 +68,6 @@ class Publishing:
             self._election.doubt()
         return event
 
-    def _fail(self, event: Failed) -> Failed:
-        self._failed = True
-        self._tell(event)
-        return event
-
     def _turn(self, now: float) -> Event:
         if not self._election.stand():
             return self._stand_by()
@@ -79,7 +75,8 @@ class Publishing:
         event = loop.turn(now)
         if isinstance(event, Applied | Idle):
             self._keep_published(event)
-            self._election.renew()
+            if not self._publisher.is_lost:
+                self._election.renew()
         return event
 
     def _stand_by(self) -> Event:
@@ -104,6 +101,19 @@ class Publishing:
         if isinstance(event, Applied):
             self._published_at = now
         changed = now - self._published_at >= _PAUSE and not self._publisher.holds(served)
-        if self._publisher.inspect() or changed:
+        if self._inspect() or (changed and not self._publisher.is_lost):
             self._publisher.apply({}, served)
             self._published_at = now
+
+    def _inspect(self) -> bool:
+        """Look at what is stored, and tell whether it has to be published again. What keeps it from looking is told."""
+        try:
+            again = self._publisher.inspect()
+        except StoreError as error:
+            failure = f"what is stored cannot be looked at: {error}"
+            if failure != self._blind:
+                self._tell(LeftOut((failure,)))
+            self._blind = failure
+            return False
+        self._blind = self._blind if again is None else ""
+        return bool(again)

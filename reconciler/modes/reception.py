@@ -36,17 +36,18 @@ class Reception:
         shown = (self._state, self._metrics, *self._requests) if self._settings.admin_port else ()
         return (self._health, *shown)
 
-    def open(self, stack: ExitStack, settings: Settings, read_figures: Callable[[], Figures] = Figures) -> None:
+    def open(self, stack: ExitStack, settings: Settings, read_figures: Callable[[], Figures] | None = None) -> None:
         """Open the ports that `settings` ask for, until the stack closes. PortError if one cannot be used.
 
-        `read_figures` gives nginx's figures.
+        `read_figures` gives nginx's figures; None where no nginx belongs.
         """
         if settings.health_port:
             app = Application(self._health.answer)
             stack.callback(serve(app, "HEALTH_PORT", settings.listen_addresses[0], settings.health_port).close)
         if settings.admin_port:
-            look = Fresh(read_figures)
-            self._metrics.add(Gauges(self._state, look, ".".join(map(str, settings.nginx_version))))
+            look = Fresh(read_figures or Figures)
+            gauges = Gauges(self._state, look if read_figures else None, ".".join(map(str, settings.nginx_version)))
+            self._metrics.add(gauges)
             for requests in self._requests:
                 self._metrics.add(requests)
             status_file = StatusFile(self._state, settings, look)

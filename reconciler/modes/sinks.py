@@ -3,8 +3,15 @@
 import argparse
 import dataclasses
 import sys
+from datetime import datetime
 from functools import partial
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from reconciler.disk.artefact import Artefact, Nowhere
 from reconciler.loop.events import NginxSized
@@ -88,6 +95,16 @@ def _know_machine(settings: Settings, descriptors: int) -> Settings:
 def assume_version(settings: Settings) -> Settings:
     """Assume a version of nginx where none runs: nobody tests or serves what is rendered."""
     return dataclasses.replace(settings, nginx_version=settings.nginx_version or _DEFAULT_VERSION)
+
+
+def assume_tls(settings: Settings) -> Settings:
+    """Assume that there is TLS where nobody serves: whoever does may have it. Its default pair is a stand-in."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "nobody serves this")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, datetime(2020, 1, 1), datetime(2120, 1, 1))
+    certificate = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return dataclasses.replace(settings, ssl_cert=certificate, ssl_key=private)
 
 
 def _know_version(settings: Settings, binary: str | None, hidden: tuple[str, ...] = ()) -> Settings:

@@ -30,6 +30,13 @@ PIECE_SIZE = PART_WEIGHT - (1 << 10)
 # This bounds what a reader holds to 2 GiB, fifty times what 100,000 Pods take, and the pointer to 148 KiB.
 MAX_SHARDS = 1 << 12
 
+# Bytes that one Namespace takes at most with its Pods, unpacked and packed on its own; its Secret has at most 1 MiB.
+NAMESPACE_SIZE, NAMESPACE_WEIGHT = 1 << 24, 1 << 22
+# All Namespaces together: shards are half full or more, but for the last ones of a branch of keys.
+TOTAL_SIZE, TOTAL_WEIGHT = MAX_SHARDS * SHARD_SIZE // 4, MAX_SHARDS * SHARD_WEIGHT // 4
+# Milliseconds since the epoch up to the year 280,000.
+MAX_SEQUENCE = 1 << 53
+
 _DIGEST_SIZE = 32
 # Bytes of the settings' names and texts together.
 _SETTINGS_SIZE = 1 << 14
@@ -75,8 +82,8 @@ class Part(Value, frozen=True, array_like=True):
 class Pointer(Value, frozen=True):
     """What is published now: the digest of the whole Snapshot, and the names of its shards in the order of keys.
 
-    A pointer that was written later has a greater `sequence`, from 0 to 2**63 - 1, although an API server's cache may
-    still show an older one. `settings` gives the name and the text of each setting that decides what a Snapshot holds.
+    A pointer that was written later has a greater `sequence`, from 0 to MAX_SEQUENCE, although an API server's cache
+    may still show an older one. `settings` gives the names and texts of settings that decide what a Snapshot holds.
     """
 
     digest: bytes
@@ -95,7 +102,7 @@ class _Body(Value, frozen=True, array_like=True):
     version: int
     digest: bytes
     shards: bytes
-    sequence: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+    sequence: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQUENCE)]
     settings: tuple[tuple[str, str], ...]
 
 

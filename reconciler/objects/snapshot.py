@@ -119,13 +119,15 @@ class Snapshot(Value, frozen=True):
     """What routing reads of a cluster; equal Snapshots have equal digests.
 
     `strays` names the Namespaces that were not listed although routable Pods in them were listed. `default_pair` is for
-    the default server, if it is not that of the settings.
+    the default server, if it is not that of the settings. If it is `settled`, a publisher has decided what the last
+    good state of each Namespace still counts for.
     """
 
     namespaces: tuple[Namespace, ...]
     strays: tuple[str, ...]
     digest: bytes
     default_pair: PemPair | None = None
+    settled: bool = False
 
     def __repr__(self) -> str:
         return f"Snapshot({len(self.namespaces)} namespaces)"

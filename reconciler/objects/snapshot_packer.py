@@ -7,15 +7,20 @@ of size divides or joins shards at one place, and all others stay.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from operator import attrgetter
 
 import msgspec
+from msgspec.structs import replace
 
 from reconciler.objects.digests import digest_namespace, digest_snapshot, write_object
 from reconciler.objects.published import (
+    NAMESPACE_SIZE,
+    NAMESPACE_WEIGHT,
     PIECE_SIZE,
+    TOTAL_SIZE,
+    TOTAL_WEIGHT,
     Part,
     Pointer,
     PublishedError,
@@ -34,10 +39,14 @@ _BY_KEY = attrgetter("key")
 
 
 class Publication(Value, frozen=True):
-    """What is to be published: the pointer, and the packed shards by name. Shards are stored before the pointer."""
+    """What is to be published: the pointer, and the packed shards by name. Shards are stored before the pointer.
+
+    Namespaces that take too much are `bare`: they are published without their Pods.
+    """
 
     pointer: Pointer
     shards: dict[str, bytes]
+    bare: tuple[str, ...] = ()
 
 
 class _Unit(Value, frozen=True):
@@ -53,6 +62,8 @@ class _Cut(Value, frozen=True):
 
     units: tuple[_Unit, ...]
     digest: bytes
+    size: int
+    weight: int
 
 
 class _Shard(Value, frozen=True):
@@ -65,6 +76,7 @@ class SnapshotPacker:
 
     def __init__(self) -> None:
         self._cuts = Memo(_cut)
+        self._bare = Memo(_cut)
         self._strays = Memo(_write_stray)
         self._shards = Memo(_pack)
 
@@ -77,13 +89,16 @@ class SnapshotPacker:
         """
         _check(snapshot)
         cuts = self._cuts.round({namespace.name: namespace for namespace in snapshot.namespaces})
+        bare = _find_too_large(cuts)
+        stripped = {one.name: replace(one, pods=()) for one in snapshot.namespaces if one.name in bare}
+        cuts |= self._bare.round(stripped)
         units = [unit for cut in cuts.values() for unit in cut.units]
         units += self._strays.round({name: name for name in snapshot.strays}).values()
         units.sort(key=_BY_KEY)
         packed = self._shards.round({shard[0].key.hex(): shard for shard in _divide(units)}).values()
         digest = digest_snapshot((cut.digest for cut in cuts.values()), snapshot.strays)
         pointer = Pointer(digest, tuple(shard.name for shard in packed))
-        return Publication(pointer, {shard.name: shard.packed for shard in packed})
+        return Publication(pointer, {shard.name: shard.packed for shard in packed}, bare)
 
 
 def _check(snapshot: Snapshot) -> None:
@@ -106,11 +121,25 @@ def _cut(namespace: Namespace) -> _Cut:
     if fits_a_part(content):
         units = [_write(Part(namespace.name, "", 0, 1, content))]
     else:
-        head = write_object(msgspec.structs.replace(namespace, pods=()))
+        head = write_object(replace(namespace, pods=()))
         units = [*_cut_record(namespace.name, "", head)]
         for pod in namespace.pods:
             units += _cut_record(namespace.name, pod.name, write_object(pod))
-    return _Cut(tuple(units), digest_namespace(content))
+    size, weight = sum(len(unit.written) for unit in units), sum(unit.weight for unit in units)
+    return _Cut(tuple(units), digest_namespace(content), size, weight)
+
+
+def _find_too_large(cuts: Mapping[str, _Cut]) -> tuple[str, ...]:
+    """Name the Namespaces that take more than one may, and the heaviest ones, until the others fit together."""
+    found = [name for name, cut in cuts.items() if cut.size > NAMESPACE_SIZE or cut.weight > NAMESPACE_WEIGHT]
+    size, weight = (sum(getattr(cut, name) for cut in cuts.values()) for name in ("size", "weight"))
+    if size > TOTAL_SIZE or weight > TOTAL_WEIGHT:
+        for name in sorted(cuts, key=lambda name: -(cuts[name].size / TOTAL_SIZE + cuts[name].weight / TOTAL_WEIGHT)):
+            if size <= TOTAL_SIZE and weight <= TOTAL_WEIGHT:
+                break
+            size, weight = size - cuts[name].size, weight - cuts[name].weight
+            found.append(name)
+    return tuple(sorted(set(found)))
 
 
 def _cut_record(namespace: str, pod: str, content: bytes) -> Iterator[_Unit]:

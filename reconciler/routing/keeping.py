@@ -26,7 +26,6 @@ def keep_last_good(
     """
     if before is None or before.created != after.created:
         return replace(after, key_lost=True) if after.terminating and after.secret is None else after
-    published = after
     if after.terminating and after.secret is None:
         after = replace(after, secret=before.secret)
     had_key = before.key_lost or _has_key(before, settings)
@@ -35,8 +34,6 @@ def keep_last_good(
         kept = tuple(_drop_expired(before.kept, pems, now))
     else:
         kept = tuple(_drop_expired(_find_pairs(before, after, settings, pems), pems, now))
-    # A publisher has done the same before. What it saw go, a router that reads less often may never have seen.
-    key_lost, kept = key_lost or published.key_lost, published.kept or kept
     return replace(after, key_lost=key_lost, kept=kept) if key_lost or kept else after
 
 

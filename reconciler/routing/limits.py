@@ -1,24 +1,23 @@
 """Limits: one Namespace's share of nginx's memory and time. What exceeds a limit is left out and is a problem."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 
 from msgspec.structs import replace
 
+from reconciler.routing import uses
+from reconciler.routing.allowances import Allowance
 from reconciler.routing.host_wishes import close_for_everyone
 from reconciler.routing.keys import keep_paths, maintenance
-from reconciler.routing.keys.catalogue import HOST_KEYS, PATH_KEYS, filter_closing
-from reconciler.routing.model import Path, TenantHost, Upstream, is_challenge
+from reconciler.routing.keys.catalogue import PATH_KEYS, filter_closing
+from reconciler.routing.model import Path, TenantHost, Upstream
 from reconciler.routing.options import Option
 from reconciler.routing.problems import Problem, Reason, problem_of
-from reconciler.settings import Settings
 from reconciler.values.messages import excerpt
 
 _RANGES = "at most {} (MAX_RANGES_PER_NAMESPACE)"
 _VARIABLES = "fewer different origins, ranges or cookies"
 MOST_REGEXES = 20  # nginx tries them one after the other for each request
-MOST_HEADERS = 20  # nginx has a variable for each, which takes memory in all requests
-# nginx compares each variable that it declares with all others when it loads: 1,000 take 0.2 s, and 10,000 take 10 s.
-MOST_VARIABLES = 150
 
 
 def limit_regexes(paths: tuple[Path, ...], namespace: str, problems: list[Problem]) -> tuple[Path, ...]:
@@ -30,51 +29,59 @@ def limit_regexes(paths: tuple[Path, ...], namespace: str, problems: list[Proble
     return (*(path for path in paths if not path.match.is_regex), *_keep_first(regexes, MOST_REGEXES))
 
 
-def limit_certificates(hosts: tuple[TenantHost, ...], namespace: str, settings: Settings) -> Iterator[TenantHost]:
-    """Refuse the last hosts by name if there are more certificates than MAX_CERTIFICATES_PER_NAMESPACE."""
-    left = settings.max_certificates
+def limit_certificates(hosts: tuple[TenantHost, ...], namespace: str, allowed: Allowance) -> Iterator[TenantHost]:
+    """Refuse the last hosts by name if there are more certificates than a Namespace may have."""
+    left = allowed.certificates
     for host in hosts:
         left -= host.tls.weight if host.tls else 0
         if host.tls and left < 0:
             why = "is left out: with the hosts before it, it has too many certificates"
-            expected = f"at most {settings.max_certificates} (MAX_CERTIFICATES_PER_NAMESPACE)"
+            expected = f"at most {allowed.certificates} (MAX_CERTIFICATES_PER_NAMESPACE)"
             problem = problem_of(namespace, f"host {host.name}", why, expected, Reason.LIMIT)
             yield replace(host, served=False, tls=None, problems=(problem,))
         else:
             yield host
 
 
-def limit_locations(
-    hosts: tuple[TenantHost, ...], paths: tuple[Path, ...], namespace: str, settings: Settings, problems: list[Problem]
+def fit_locations(
+    hosts: tuple[TenantHost, ...], paths: tuple[Path, ...], allowed: Allowance
 ) -> tuple[tuple[TenantHost, ...], tuple[Path, ...]]:
-    """Drop the hosts and paths that exceed MAX_HOSTS_PER_NAMESPACE and MAX_LOCATIONS_PER_NAMESPACE.
+    """Give the first hosts and paths that fit, with all their options, into what is left beside other Namespaces."""
+    rises = accumulate(uses.count_paths(hosts, [paths[place]]) for place in _rank(paths))
+    fitting = _keep_first(paths, sum(used <= allowed.locations // 2 for used in rises))
+    most_hosts = min(allowed.hosts, allowed.locations // (2 * max(1, uses.count_paths(hosts, fitting))))
+    return hosts[:most_hosts], tuple(fitting)
+
+
+def limit_locations(
+    hosts: tuple[TenantHost, ...], paths: tuple[Path, ...], namespace: str, allowed: Allowance, problems: list[Problem]
+) -> tuple[tuple[TenantHost, ...], tuple[Path, ...]]:
+    """Drop the hosts and paths that exceed the hosts and locations that a Namespace may have.
 
     Each path is two locations on each host.
     """
-    again = _count_again(hosts, paths)
-    most_paths = settings.max_locations // 2 - min(again, settings.max_locations // 4)
+    again = uses.count_again(hosts, paths)
+    most_paths = allowed.locations // 2 - min(again, allowed.locations // 4)
     used = min(len(paths), most_paths) + min(again, most_paths)
-    most_hosts = min(settings.max_hosts, settings.max_locations // (2 * max(1, used)))
+    most_hosts = min(allowed.hosts, allowed.locations // (2 * max(1, used)))
     for what, asked, most in (("paths", len(paths), most_paths), ("hosts", len(hosts), most_hosts)):
         if asked > most:
-            expected = (
-                f"at most {settings.max_hosts} hosts and {settings.max_locations} locations, two for each path and host"
-            )
+            expected = f"at most {allowed.hosts} hosts and {allowed.locations} locations, two for each path and host"
             why = f"are {asked}; the first {most} by name are served"
             problems.append(problem_of(namespace, what, why, expected, Reason.LIMIT))
     return hosts[:most_hosts], tuple(_keep_first(paths, most_paths))
 
 
-def _count_again(hosts: Iterable[TenantHost], paths: Iterable[Path]) -> int:
-    """Count the paths that a host with TLS has once more on the plain port: those for challenges."""
-    return sum(is_challenge(path.path) for path in paths) if any(host.tls for host in hosts) else 0
-
-
 def _keep_first(paths: Sequence[Path], most: int) -> list[Path]:
     """Keep the first paths, and before others those that are protected: a shorter path would take their requests."""
+    return [paths[place] for place in sorted(_rank(paths)[:most])]
+
+
+def _rank(paths: Sequence[Path]) -> list[int]:
+    """Give the places of paths in the order in which they are kept."""
     upstreams = [path.upstream for path in paths]
     ranks = [(not one.closed and not filter_closing(one.options), place) for place, one in enumerate(upstreams)]
-    return [paths[place] for place in sorted(place for _, place in sorted(ranks)[:most])]
+    return [place for _, place in sorted(ranks)]
 
 
 class _Share:
@@ -113,15 +120,15 @@ class _DistinctShare:
 
 
 def limit_host_options(
-    hosts: tuple[TenantHost, ...], namespace: str, settings: Settings, problems: list[Problem]
+    hosts: tuple[TenantHost, ...], namespace: str, allowed: Allowance, problems: list[Problem]
 ) -> Iterator[TenantHost]:
     """Keep the options of a Namespace's hosts within its shares of ranges of addresses and of variables.
 
     Beyond that, a host's maintenance is for everyone.
     """
     shares = (
-        _DistinctShare(settings.max_ranges, _RANGES.format(settings.max_ranges), _list_host_ranges),
-        _DistinctShare(MOST_VARIABLES, _VARIABLES, _list_host_variables),
+        _DistinctShare(allowed.ranges, _RANGES.format(allowed.ranges), uses.list_host_ranges),
+        _DistinctShare(allowed.variables, _VARIABLES, uses.list_host_variables),
     )
     for host in hosts:
         over = [share for share in shares for option in host.options if not share.take(option)]
@@ -133,12 +140,11 @@ def limit_host_options(
 
 
 def limit_kept(
-    hosts: tuple[TenantHost, ...], kept: dict[str, tuple[Path, ...]], paths: tuple[Path, ...], settings: Settings,
+    hosts: tuple[TenantHost, ...], kept: dict[str, tuple[Path, ...]], paths: tuple[Path, ...], allowed: Allowance,
     problems: list[Problem],
 ) -> tuple[TenantHost, ...]:  # fmt: skip
-    """Give hosts the paths that are kept on them, as far as MAX_LOCATIONS_PER_NAMESPACE leaves room beside `paths`."""
-    weights = sum(PATH_KEYS[option.name].weight for path in paths for option in path.upstream.options)
-    left = settings.max_locations // 2 - len(hosts) * (len(paths) + _count_again(hosts, paths) + weights)
+    """Give hosts the paths that are kept on them, as far as the Namespace's locations leave room beside `paths`."""
+    left = allowed.locations // 2 - len(hosts) * uses.count_paths(hosts, paths)
     limited = []
     for host in hosts:
         some = kept.get(host.name, ())[: max(0, left)]
@@ -153,29 +159,29 @@ def limit_kept(
 
 
 def limit_options(
-    paths: tuple[Path, ...], hosts: tuple[TenantHost, ...], settings: Settings, problems: list[Problem]
+    paths: tuple[Path, ...], hosts: tuple[TenantHost, ...], allowed: Allowance, problems: list[Problem]
 ) -> Iterator[Path]:
     """Keep the options of a Namespace within its shares of zones, ranges of addresses, locations and certificates.
 
     Beyond that, the paths that come last by name lose an option; if it closes the path, nobody may use it.
     """
-    locations, again = 2 * max(1, len(hosts)), _count_again(hosts, paths)
-    room = settings.max_locations // locations - len(paths) - again
+    locations, again = 2 * max(1, len(hosts)), uses.count_again(hosts, paths)
+    room = allowed.locations // locations - len(paths) - again
     ranges, variables = (
         {name for host in hosts for one in host.options for name in list_named(one)}
-        for list_named in (_list_host_ranges, _list_host_variables)
+        for list_named in (uses.list_host_ranges, uses.list_host_variables)
     )
     # nginx loads the certificates of a path for each of its locations.
-    certificates = settings.max_certificates - sum(host.tls.weight for host in hosts if host.tls)
-    few = f"at most {settings.max_certificates} on all hosts and in all locations (MAX_CERTIFICATES_PER_NAMESPACE)"
+    certificates = allowed.certificates - sum(host.tls.weight for host in hosts if host.tls)
+    few = f"at most {allowed.certificates} on all hosts and in all locations (MAX_CERTIFICATES_PER_NAMESPACE)"
     shares = (
-        _Share(settings.max_zones, f"at most {settings.max_zones} (MAX_ZONES_PER_NAMESPACE)", _count_zones),
-        _DistinctShare(settings.max_ranges, _RANGES.format(settings.max_ranges), _list_ranges, ranges),
-        _Share(certificates // locations // (2 if again else 1), few, _count_certificates),
-        _Share(room, "fewer paths or hosts (MAX_LOCATIONS_PER_NAMESPACE)", lambda one, _: PATH_KEYS[one.name].weight),
-        _Share(settings.max_locations, "fewer Pods, or smaller weights (MAX_LOCATIONS_PER_NAMESPACE)", _count_hashed),
-        _DistinctShare(MOST_HEADERS, f"at most {MOST_HEADERS} different responseHeaders", _list_headers),
-        _DistinctShare(MOST_VARIABLES, _VARIABLES, _list_variables, variables),
+        _Share(allowed.zones, f"at most {allowed.zones} (MAX_ZONES_PER_NAMESPACE)", uses.count_zones),
+        _DistinctShare(allowed.ranges, _RANGES.format(allowed.ranges), uses.list_ranges, ranges),
+        _Share(certificates // locations // (2 if again else 1), few, uses.count_certificates),
+        _Share(room, "fewer paths or hosts (MAX_LOCATIONS_PER_NAMESPACE)", uses.count_further),
+        _Share(allowed.weights, "fewer Pods, or smaller weights (MAX_LOCATIONS_PER_NAMESPACE)", uses.count_hashed),
+        _DistinctShare(allowed.headers, f"at most {allowed.headers} different responseHeaders", uses.list_headers),
+        _DistinctShare(allowed.variables, _VARIABLES, uses.list_variables, variables),
     )
     for path in paths:
         upstream = path.upstream
@@ -188,36 +194,3 @@ def limit_options(
         kept = tuple(option for option in upstream.options if option not in over)
         closed = upstream.closed or any(PATH_KEYS[option.name].kind.closes for option in over)
         yield replace(path, upstream=replace(upstream, options=kept, closed=closed)) if over else path
-
-
-def _count_zones(option: Option, _: Upstream) -> int:
-    return PATH_KEYS[option.name].zones
-
-
-def _list_ranges(option: Option) -> Iterable[str]:
-    return PATH_KEYS[option.name].list_ranges(option.value)
-
-
-def _list_headers(option: Option) -> Iterable[str]:
-    return PATH_KEYS[option.name].list_headers(option.value)
-
-
-def _list_variables(option: Option) -> Iterable[str]:
-    return PATH_KEYS[option.name].list_variables(option.value)
-
-
-def _list_host_ranges(option: Option) -> Iterable[str]:
-    return HOST_KEYS[option.name].list_ranges(option.value)
-
-
-def _list_host_variables(option: Option) -> Iterable[str]:
-    return HOST_KEYS[option.name].list_variables(option.value)
-
-
-def _count_certificates(option: Option, _: Upstream) -> int:
-    return PATH_KEYS[option.name].count_certificates(option.value)
-
-
-def _count_hashed(option: Option, upstream: Upstream) -> int:
-    """Count the weights for which nginx has 160 points each in memory, which are about 4 kB."""
-    return sum(server.weight for server in upstream.servers) if PATH_KEYS[option.name].hashes else 0

@@ -3,6 +3,7 @@
 from enum import Enum
 
 from reconciler.objects.snapshot import Probe
+from reconciler.routing.allowances import Allowance
 from reconciler.routing.options import Options
 from reconciler.routing.problems import Problem
 from reconciler.routing.server_names import Slot
@@ -141,13 +142,17 @@ class ApiKey(Value, frozen=True):
 
 
 class Tenant(Value, frozen=True):
-    """What one Namespace asks for, sorted, and the problems in it. Without `api_key`, requests need no key."""
+    """What one Namespace asks for, sorted, what it uses of nginx's room, and the problems in it.
+
+    Without `api_key`, requests need no key.
+    """
 
     name: str
     created: float
     hosts: tuple[TenantHost, ...]
     paths: tuple[Path, ...]
     api_key: ApiKey | None
+    used: Allowance
     problems: tuple[Problem, ...]
 
     @property

@@ -25,20 +25,18 @@ from reconciler.values.messages import excerpt
 from reconciler.values.patterns import PROBE_PATH
 
 LONGEST_PROBE = 86400
-# Each Pod of a path is a server of an upstream. 20,000 servers take 20 MiB of a router's memory, and each generation of
-# nginx's workers takes that again.
-_SERVERS_A_LOCATION = 5
 
 
 def read_paths(
-    pods: tuple[Pod, ...], fields: SecretFields | None, settings: Settings, problems: list[Problem]
+    pods: tuple[Pod, ...], fields: SecretFields | None, most_servers: int, settings: Settings, problems: list[Problem]
 ) -> Iterator[Path]:
     """Read the paths that the Pods of one Namespace name, sorted. What cannot be used is left out and is a problem.
 
-    `fields` are those of the Namespace's routing Secret.
+    `fields` are those of the Namespace's routing Secret. All paths together have at most `most_servers` Pods, each
+    counted once for each of its paths.
     """
     claims: dict[tuple[Match, str], list[PodClaim]] = {}
-    for pod, entries in _parse_entries(pods, settings, problems):
+    for pod, entries in _parse_entries(pods, most_servers, settings, problems):
         for claim in _claim(pod, entries, settings, problems):
             claims.setdefault((claim.entry.match, claim.entry.path), []).append(claim)
     for (match, path), agreed in sorted(claims.items(), key=lambda item: (item[0][0].value, item[0][1])):
@@ -84,11 +82,11 @@ def _tell_useless(options: Options, pod: Pod, what: str) -> Iterator[Problem]:
 
 
 def _parse_entries(
-    pods: Iterable[Pod], settings: Settings, problems: list[Problem]
+    pods: Iterable[Pod], most_servers: int, settings: Settings, problems: list[Problem]
 ) -> Iterator[tuple[Pod, tuple[PathEntry, ...]]]:
     """Parse each Pod's annotation, oldest Pod first; Pods beyond the Namespace's share of servers are left out."""
     parsed: dict[str, tuple[tuple[PathEntry, ...], tuple[Fault, ...]]] = {}
-    left = _SERVERS_A_LOCATION * settings.max_locations
+    left = most_servers
     for pod in sorted(pods, key=lambda pod: (pod.created, pod.name)):
         if pod.paths not in parsed and left > 0:
             parsed[pod.paths] = _parse(pod.paths, settings)

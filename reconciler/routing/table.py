@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from operator import attrgetter
 
-from reconciler.objects.snapshot import PemPair, Snapshot
+from reconciler.objects.snapshot import Namespace, PemPair, Snapshot
+from reconciler.routing.allowances import Allowance, find_cut, read_allowance, read_room
 from reconciler.routing.hosts import build_host
 from reconciler.routing.keys.external_auth import list_asked
 from reconciler.routing.keys.pod_tls import find_pod_tls
@@ -28,6 +29,7 @@ class TableBuilder:
 
     def __init__(self, settings: Settings, pems: PemCache) -> None:
         self._tenants = Memo(partial(read_tenant, settings=settings, pems=pems))
+        self._cut = Memo(partial(_read_cut, settings=settings, pems=pems))
         self._hosts = Memo(partial(build_host, settings=settings))
         self._pems = pems
         self._settings = settings
@@ -37,7 +39,7 @@ class TableBuilder:
 
         `now`, in seconds since the epoch, is the time for which the validity of certificates is checked.
         """
-        tenants = self._tenants.round({namespace.name: namespace for namespace in snapshot.namespaces})
+        tenants = self._read_tenants(snapshot)
         contests = dict(mark_below(self._settle(tenants.values())))
         built = self._hosts.round(contests)
         served = {name: one.host for name, one in built.items() if one.host}
@@ -73,7 +75,15 @@ class TableBuilder:
 
     def settle(self, snapshot: Snapshot) -> dict[str, Contest]:
         """Settle who serves each host that a Snapshot's Namespaces name, sorted by host."""
-        return self._settle(self._tenants.round({one.name: one for one in snapshot.namespaces}).values())
+        return self._settle(self._read_tenants(snapshot).values())
+
+    def _read_tenants(self, snapshot: Snapshot) -> dict[str, Tenant]:
+        """Read all Namespaces, and those anew that ask for more than there is room for beside others."""
+        namespaces = {namespace.name: namespace for namespace in snapshot.namespaces}
+        tenants = self._tenants.round(namespaces)
+        used = {tenant.name: tenant.used for tenant in sorted(tenants.values(), key=attrgetter("age"))}
+        allowances = find_cut(used, read_room(self._settings), read_allowance(self._settings))
+        return tenants | self._cut.round({name: (namespaces[name], one) for name, one in allowances.items()})
 
     def _settle(self, tenants: Iterable[Tenant]) -> dict[str, Contest]:
         return settle(sorted(tenants, key=attrgetter("age")), shared_by_all=self._settings.host_sharing == "any")
@@ -83,6 +93,11 @@ class TableBuilder:
         settings = self._settings
         pair = snapshot.default_pair or PemPair(settings.ssl_cert, settings.ssl_key)
         return Tls(self._pems.parse_chain(pair.certificate), pair.key, None) if pair.certificate else None
+
+
+def _read_cut(wish: tuple[Namespace, Allowance], settings: Settings, pems: PemCache) -> Tenant:
+    """Read a Namespace that may use less than its full share."""
+    return read_tenant(wish[0], settings, pems, wish[1])
 
 
 def _list_used(hosts: Iterable[Host]) -> Iterator[str]:

@@ -7,11 +7,13 @@ from itertools import repeat
 from msgspec.structs import replace
 
 from reconciler.objects.snapshot import Namespace
+from reconciler.routing.allowances import Allowance, read_allowance, tell_cut
 from reconciler.routing.annotations import Fault
 from reconciler.routing.api_keys import read_api_key
 from reconciler.routing.host_options import HostOptions, parse_hosts
 from reconciler.routing.host_wishes import list_kept, name_asked, settle_host
 from reconciler.routing.limits import (
+    fit_locations,
     limit_certificates,
     limit_host_options,
     limit_kept,
@@ -19,27 +21,42 @@ from reconciler.routing.limits import (
     limit_options,
     limit_regexes,
 )
-from reconciler.routing.model import ApiKey, Tenant, TenantHost, Tls
+from reconciler.routing.model import ApiKey, Path, Tenant, TenantHost, Tls
 from reconciler.routing.paths import read_paths
-from reconciler.routing.problems import Problem, Reason, cut_problems
+from reconciler.routing.problems import Problem, Reason, cut_problems, problem_of
 from reconciler.routing.secret_fields import SecretFields
 from reconciler.routing.slips import find_host_slips
 from reconciler.routing.tls import TlsRefused, find_flaws, read_clients, read_pair
+from reconciler.routing.uses import measure
 from reconciler.settings import Settings
 from reconciler.values.certificates import CertificateError, Chain, PemCache
 from reconciler.values.messages import write_time
+from reconciler.values.value import Value
 
 
-def read_tenant(namespace: Namespace, settings: Settings, pems: PemCache) -> Tenant:
-    """Read all that one Namespace asks for. Only what is not legal is left out, and is a problem."""
-    problems: list[Problem] = []
+class _Wanted(Value, frozen=True):
+    """What a Namespace wants served: its hosts, the paths of its Pods, and those that are kept on each host."""
+
+    namespace: str
+    hosts: tuple[TenantHost, ...]
+    paths: tuple[Path, ...]
+    kept: dict[str, tuple[Path, ...]]
+
+
+def read_tenant(namespace: Namespace, settings: Settings, pems: PemCache, allowed: Allowance | None = None) -> Tenant:
+    """Read all that one Namespace asks for. Only what is not legal is left out, and is a problem.
+
+    If there is less room than all Namespaces ask for, `allowed` is what this one may use.
+    """
+    problems = list(tell_cut(namespace.name, allowed, settings)) if allowed else []
+    most = allowed or read_allowance(settings)
     names, faults = parse_hosts(namespace.hosts, settings) if namespace.hosts is not None else ((), ())
     faults += tuple(fault for host in names for fault in find_host_slips(host.name))
     if namespace.pods and not names and not faults:
         faults = (Fault("", "names no host, so the paths of its Pods are not served", "an object of hosts"),)
     problems += (fault.as_problem(namespace.resource, settings.hosts_annotation) for fault in faults)
     fields = SecretFields(namespace.secret.data, namespace.name, pems) if namespace.secret else None
-    paths = tuple(read_paths(namespace.pods, fields, settings, problems))
+    paths = tuple(read_paths(namespace.pods, fields, most.servers, settings, problems))
     paths = limit_regexes(paths, namespace.name, problems)
     problems += _tell_lost_key(namespace, names, settings)
     wishes = [_read_host(host, namespace, fields, settings, pems) for host in names]
@@ -47,21 +64,47 @@ def read_tenant(namespace: Namespace, settings: Settings, pems: PemCache) -> Ten
     first, all_names = settings.max_hosts, frozenset(host.name for host in names)
     settled = map(_settle, names[:first], wishes, repeat(namespace), repeat(all_names), repeat(settings))
     hosts = (*settled, *wishes[first:])
-    hosts = tuple(limit_host_options(hosts, namespace.name, settings, problems))
-    hosts = tuple(limit_certificates(hosts, namespace.name, settings))
-    paths = tuple(limit_options(paths, hosts, settings, problems))
     named = {(one.match, one.path) for one in paths}
     kept = {host.name: tuple(list_kept(host, namespace.name, named)) for host in names[:first]}
-    hosts, paths = limit_locations(hosts, paths, namespace.name, settings, problems)
-    hosts = limit_kept(hosts, kept, paths, settings, problems)
+    wanted = _Wanted(namespace.name, hosts, paths, kept)
+    limited, paths = _limit(wanted, most, problems) if not allowed else _cut(wanted, first, allowed, problems)
     return Tenant(
         name=namespace.name,
         created=namespace.created,
-        hosts=hosts,
+        hosts=limited,
         paths=paths,
         api_key=_read_api_key(namespace, settings, problems),
+        used=measure(limited, paths),
         problems=tuple(cut_problems(problems)),
     )
+
+
+def _limit(
+    wanted: _Wanted, allowed: Allowance, problems: list[Problem]
+) -> tuple[tuple[TenantHost, ...], tuple[Path, ...]]:
+    """Keep the hosts and paths of a Namespace, and their options, within what it may use."""
+    hosts = tuple(limit_host_options(wanted.hosts, wanted.namespace, allowed, problems))
+    hosts = tuple(limit_certificates(hosts, wanted.namespace, allowed))
+    paths = tuple(limit_options(wanted.paths, hosts, allowed, problems))
+    hosts, paths = limit_locations(hosts, paths, wanted.namespace, allowed, problems)
+    return limit_kept(hosts, wanted.kept, paths, allowed, problems), paths
+
+
+def _cut(
+    wanted: _Wanted, most_hosts: int, allowed: Allowance, problems: list[Problem]
+) -> tuple[tuple[TenantHost, ...], tuple[Path, ...]]:
+    """Do the same where other Namespaces are why it may use less. Nobody gets the hosts that it loses."""
+    hosts, paths = fit_locations(wanted.hosts, wanted.paths, allowed)
+    hosts, paths = _limit(replace(wanted, hosts=hosts, paths=paths), allowed, problems)
+    lost = (_lose(host, wanted.namespace) for host in wanted.hosts[len(hosts) : most_hosts])
+    return (*hosts, *lost), paths
+
+
+def _lose(host: TenantHost, namespace: str) -> TenantHost:
+    """Give a host that is not served, and that nobody else gets."""
+    why = "is left out: beside all other Namespaces there is no room for it"
+    problem = problem_of(namespace, f"host {host.name}", why, "fewer hosts or paths", Reason.LIMIT)
+    return replace(host, served=False, tls=None, problems=(problem,), waits=False)
 
 
 def _read_api_key(namespace: Namespace, settings: Settings, problems: list[Problem]) -> ApiKey | None:

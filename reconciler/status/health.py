@@ -39,7 +39,7 @@ class Health:
             case events.NginxEnded():
                 self._runs = False
             case events.PublisherSeen():
-                self._confirmed = event.since
+                self._confirmed = None if event.alone else event.since
 
     def answer(self, request: Request) -> HttpAnswer:
         """Answer a probe."""
@@ -79,11 +79,11 @@ class PublisherHealth(Health):
         super().observe(event)
         match event:
             case events.StoodBy():
-                self._does, self._error = f"standing by, while {event.holder or 'nobody'} publishes", ""
+                self._does, self._error = f"standing by, while {event.holder} publishes" if event.holder else "", ""
             case events.Applied() | events.Idle():
                 self._does = "publishing"
 
     def _judge_ready(self) -> tuple[HTTPStatus, str]:
         if self._error or not self._does:
-            return HTTPStatus.SERVICE_UNAVAILABLE, self._error or "nothing is published yet"
+            return HTTPStatus.SERVICE_UNAVAILABLE, self._error or "nobody is known to publish"
         return HTTPStatus.OK, self._does

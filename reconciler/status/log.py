@@ -19,6 +19,7 @@ from reconciler.values.messages import escape, write_time
 
 # All tenants share the log, so it shows at most this number of problems of a Namespace, and of changes of a cycle.
 _MOST = 20
+_PUBLISHING = "publishing from now on"
 # The levels of nginx's own messages: https://nginx.org/en/docs/ngx_core_module.html#error_log
 _LEVELS: Mapping[str, Level] = {"warn": "warning", "notice": "info", "info": "info", "debug": "info"}
 
@@ -57,7 +58,8 @@ class Log:
                 self._failure = event.why
             case events.Recovered():
                 self._failure = ""
-                self.tell_notice("recovered: the cluster was read, and its routes are served")
+                done = "it is published" if self._role == _PUBLISHING else "its routes are served"
+                self.tell_notice(f"recovered: the cluster was read, and {done}")
             case events.Resumed():
                 self.tell_notice(f"serving release {event.release}, the last good one, until the cluster is read")
             case events.Recorded():
@@ -79,7 +81,7 @@ class Log:
             case events.StoodBy():
                 self._tell_role(f"standing by, while {event.holder or 'nobody'} publishes")
             case events.Elected():
-                self._tell_role("publishing from now on")
+                self._tell_role(_PUBLISHING)
             case events.PublisherSeen():
                 self._tell_publisher(event)
             case _:
@@ -93,18 +95,19 @@ class Log:
 
     def _tell_publisher(self, event: events.PublisherSeen) -> None:
         """Write whether a publisher confirms what this router serves, if that is new."""
-        if event.alone:
-            role = "no publisher confirms what is published; this router lists the cluster itself, once a minute"
-        elif event.old:
-            since = f"since {write_time(event.confirmed)}" if event.confirmed is not None else "yet"
-            role = f"no publisher has confirmed {since} what is published; what was read last is served"
-        else:
-            role = ""
-        if role and role != self._role:
-            self.tell_warning(role)
-        elif not role and self._role:
-            self.tell_notice("a publisher confirms again what is published")
+        role = "alone" if event.alone else "old" if event.old else ""
+        if role == self._role:
+            return
         self._role = role
+        since = f"since {write_time(event.confirmed)}" if event.confirmed is not None else "yet"
+        if event.alone:
+            self.tell_warning(
+                f"no publisher has confirmed {since} what is published; this router lists the cluster itself"
+            )
+        elif event.old:
+            self.tell_warning(f"no publisher has confirmed {since} what is published; what was read last is served")
+        else:
+            self.tell_notice("a publisher confirms again what is published")
 
     def _tell_report(self, event: events.Reported) -> None:
         """Write why no Kubernetes Event can be written, once until that changes."""

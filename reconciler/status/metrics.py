@@ -92,9 +92,9 @@ class Metrics:
 
 
 class Gauges(Collector):
-    """How things stand when somebody asks. The loop has no part in it."""
+    """How things stand when somebody asks. The loop has no part in it. `look` is None where no nginx belongs."""
 
-    def __init__(self, state: State, look: Callable[[], Figures], nginx_version: str) -> None:
+    def __init__(self, state: State, look: Callable[[], Figures] | None, nginx_version: str) -> None:
         self._state = state
         self._look = look
         self._build = {"python": platform.python_version(), "nginx": nginx_version}
@@ -107,14 +107,11 @@ class Gauges(Collector):
         )
         build.add_metric((seen.version, self._build["python"], self._build["nginx"]), 1)
         yield build
-        if seen.read is not None:
-            text = "When the source was read last, in seconds since the epoch."
-            yield _gauge("last_read_timestamp_seconds", text, seen.read)
         yield from _measure_publishing(seen)
-        yield from _measure_routes(seen)
-        yield from _measure_problems(seen)
-        yield _list_expiry(seen)
-        yield from _measure_nginx(self._look() if seen.running else Figures())
+        if seen.publishing is not False:  # who stands by reads nothing
+            yield from _measure_reading(seen)
+        if self._look:
+            yield from _measure_nginx(self._look() if seen.running else Figures())
 
 
 def _measure_publishing(seen: Seen) -> Iterator[Metric]:
@@ -128,6 +125,16 @@ def _measure_publishing(seen: Seen) -> Iterator[Metric]:
     if seen.publishing and seen.published:
         yield _gauge("published_shards", "Shards of the Snapshot that is published.", seen.published.shards)
         yield _gauge("published_bytes", "Bytes of these shards.", seen.published.total)
+
+
+def _measure_reading(seen: Seen) -> Iterator[Metric]:
+    """Give the gauges of what was read last, and what routing makes of it."""
+    if seen.read is not None:
+        text = "When the source was read last, in seconds since the epoch."
+        yield _gauge("last_read_timestamp_seconds", text, seen.read)
+    yield from _measure_routes(seen)
+    yield from _measure_problems(seen)
+    yield _list_expiry(seen)
 
 
 def _measure_routes(seen: Seen) -> Iterator[Metric]:

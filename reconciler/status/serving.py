@@ -24,10 +24,10 @@ def describe_serving(seen: Seen, now: float) -> dict[str, Any]:
 
 def _find_behind(seen: Seen, now: float) -> float | None:
     """Give the seconds since it was last known that what is served is up to date."""
-    if seen.good is None or (seen.publisher and seen.publisher.confirmed is None):
+    publisher = seen.publisher
+    if seen.good is None or (publisher and publisher.confirmed is None and not publisher.alone):
         return None
-    good = min(seen.good, seen.publisher.confirmed or now) if seen.publisher and not seen.publisher.alone else seen.good
-    return round(max(0.0, now - good), 3)
+    return round(max(0.0, now - (min(seen.good, publisher.since) if publisher else seen.good)), 3)
 
 
 def _describe_publisher(seen: Seen) -> dict[str, Any] | None:

@@ -13,12 +13,16 @@ from fleet import make_objects
 from support.apiserver import ApiServer
 from support.authority import Authority
 from support.objects import Object
+from support.publishers import HOME, Site
 
 _HERE = Path(__file__).parent
 
 
 class RemoteApiServer:
-    """Holds a cluster of `pods` Pods; a kubeconfig needs `url` and `pem`, the certificate of its authority."""
+    """Holds a cluster of `pods` Pods; a kubeconfig needs `url` and `pem`, the certificate of its authority.
+
+    The tokens of publishers and routers have the rights that these need.
+    """
 
     def __init__(self, folder: Path, pods: int) -> None:
         self._process = subprocess.Popen(
@@ -64,7 +68,8 @@ def main() -> None:
     """Serve, and carry out the lines of standard input, until standard input ends."""
     authority = Authority(Path(sys.argv[1]))
     with ApiServer(authority) as server:
-        server.load(make_objects(int(sys.argv[2])))
+        server.load([*make_objects(int(sys.argv[2])), HOME])
+        Site(server, authority, Path(sys.argv[1]))
         _write({"url": server.url, "pem": authority.pem.decode()})
         for line in sys.stdin:
             if given := json.loads(line).get("put"):

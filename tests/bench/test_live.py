@@ -7,7 +7,6 @@ import base64
 import http.client
 import itertools
 import random
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,18 +38,6 @@ _DEFAULTS = dict.fromkeys(("RECONCILE_INTERVAL", "MIN_RELOAD_INTERVAL", "API_TIM
 _ADDRESS = "127.0.0.2"
 
 Tell = Callable[[str], None]
-
-
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
-    """Give a function that prints a line while the tests run."""
-
-    def print_line(text: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n  {text}")
-            sys.stdout.flush()
-
-    return print_line
 
 
 class Live:

@@ -37,7 +37,9 @@ def build(folder: Path) -> list[Object]:
     objects = {name_of(item): item for path in kustomization["resources"] for item in _read((folder / path).resolve())}
     for patch in kustomization.get("patches", ()):
         for change in read_documents(folder / patch["path"]):
-            objects[name_of(change)] = _merge(objects[name_of(change)], change)
+            item = objects.pop(name_of(change))
+            if not _deletes(change):
+                objects[name_of(change)] = _merge(item, change)
     return sorted(objects.values(), key=name_of)
 
 
@@ -57,8 +59,13 @@ def _merge(old: Any, new: Any, field: str = "") -> Any:
     if isinstance(old, list) and field in _MERGED_BY:
         entries = {entry[_MERGED_BY[field]]: entry for entry in old}
         changes = {entry[_MERGED_BY[field]]: _merge(entries.get(entry[_MERGED_BY[field]]), entry) for entry in new}
-        return list((entries | changes).values())
+        return [entry for entry in (entries | changes).values() if not _deletes(entry)]
     return copy.deepcopy(new)
+
+
+def _deletes(change: Object) -> bool:
+    """Tell whether a patch deletes what it names: an object, or an entry of a list."""
+    return change.get("$patch") == "delete"
 
 
 def pod_templates(objects: list[Object]) -> Iterator[Object]:
@@ -66,9 +73,14 @@ def pod_templates(objects: list[Object]) -> Iterator[Object]:
     return (item["spec"]["template"] for item in objects if "template" in item.get("spec", {}))
 
 
-def one(objects: list[Object], kind: str, name: str = "dispatcher") -> Object:
-    """Find the one object of that kind and name."""
-    (found,) = (item for item in objects if (item["kind"], item["metadata"]["name"]) == (kind, name))
+def one(objects: list[Object], kind: str, name: str = "dispatcher", namespace: str = "") -> Object:
+    """Find the one object of that kind and name, in any Namespace, or in the one that is given."""
+    (found,) = (
+        item
+        for item in objects
+        if (item["kind"], item["metadata"]["name"]) == (kind, name)
+        and namespace in ("", item["metadata"].get("namespace"))
+    )
     return found
 
 

@@ -1,11 +1,13 @@
 """Publishers and readers in a test's process: their requests are real, and their clocks are the test's."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from msgspec.structs import replace
 from support.apiserver import USER, ApiServer
 from support.authority import Authority
 from support.objects import Object
@@ -24,16 +26,16 @@ from reconciler.loop.loop import Loop
 from reconciler.loop.ports import Source
 from reconciler.loop.stages import Stages
 from reconciler.modes.publishing import Publishing, recall_published
-from reconciler.objects.snapshot import Snapshot
+from reconciler.modes.sinks import assume_tls, assume_version
+from reconciler.objects.snapshot import NOTHING, Snapshot
 from reconciler.settings import read_settings
 
 PLACE = "dispatcher-published"
 SECRETS, LEASES = f"/api/v1/namespaces/{PLACE}/secrets", f"/apis/coordination.k8s.io/v1/namespaces/{PLACE}/leases"
-PUBLISHER, ROUTER = (f"system:serviceaccount:dispatcher:{name}" for name in ("dispatcher-publisher", "dispatcher"))
+PUBLISHER, ROUTER = (f"system:serviceaccount:dispatcher:dispatcher-{name}" for name in ("publisher", "router"))
 PUBLISHER_TOKEN, ROUTER_TOKEN, PERSON_TOKEN = "a.publishers.token", "a.routers.token", "a.persons.token"
 PERSON = "somebody"
 TOKENS = {PUBLISHER_TOKEN: PUBLISHER, ROUTER_TOKEN: ROUTER, PERSON_TOKEN: PERSON}
-NOW = 1_800_000_000.0
 # The Namespace for what is published; it is not routed.
 HOME: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": PLACE}, "status": {"phase": "Active"}}
 
@@ -57,10 +59,10 @@ class OnePublisher:
         tell = self.events.append
         made = read_settings({"MAX_CHANGES_PER_NAMESPACE": "0", "API_TIMEOUT": "2", **settings})
         store = Store(connection, PLACE, made.api_timeout, tell)
-        stages = Stages(made)
+        stages = Stages(assume_tls(assume_version(made)))
         self.source: Source = ClusterSource(connection, made, tell=tell)
-        self.publisher = Publisher(PublishedObjects(store), made, tell, self.clock)
-        self.election = Election(store, name, self.clock)
+        self.election = Election(store, name, made.api_timeout, self.clock)
+        self.publisher = Publisher(PublishedObjects(store), made, tell, self.election.keep, self.clock)
 
         def make_loop(published: Snapshot | None, now: float) -> Loop:
             return Loop(self.source, self.publisher, stages, tell, recall_published(published, stages, now))
@@ -70,7 +72,7 @@ class OnePublisher:
     def turn(self, seconds: float = 2.0) -> Event:
         """Turn once, after these seconds."""
         self.clock.now += seconds
-        return self._publishing.turn(NOW)
+        return self._publishing.turn(time.time())
 
     def told(self, kind: type) -> list[Any]:
         """Give the events of a kind."""
@@ -87,14 +89,21 @@ class OneReader:
         store = Store(connection, PLACE, made.api_timeout, self.events.append)
         self.confirmation = Confirmation(store, self.clock)
         published = PublishedSource(PublishedObjects(store), self.confirmation, made, self.events.append, self.clock)
+        self._read = self._plain = NOTHING
         self.source: Source = PublishedOnly(published)
         if cluster:
             self.source = WithFallback(published, ClusterSource(cluster, made), self.clock)
 
     def read(self, seconds: float = 2.0, *, consistently: bool = False) -> Snapshot:
-        """Read what is published, after these seconds."""
+        """Read what is published, after these seconds; the same value as long as it is the same.
+
+        That it is settled is left out, so that it can be compared with what was listed.
+        """
         self.clock.now += seconds
-        return self.source.read(consistently=consistently)
+        snapshot = self.source.read(consistently=consistently)
+        if snapshot is not self._read:
+            self._read, self._plain = snapshot, replace(snapshot, settled=False)
+        return self._plain
 
     def told(self, kind: type) -> list[Any]:
         """Give the events of a kind."""

@@ -26,19 +26,69 @@
 {{- int .Values.admin.port | default (ternary 8090 0 .Values.monitoring.enabled) -}}
 {{- end -}}
 
-{{- /* The variables that values other than `settings` set. */ -}}
-{{- define "dispatcher.derivedSettings" -}}
+{{- /* Whether the routers read what is published: "true", or empty. */ -}}
+{{- define "dispatcher.readsPublished" -}}
+{{- with .Values.published }}{{ if and .enabled .read }}true{{ end }}{{ end -}}
+{{- end -}}
+
+{{- /* The Namespace of what is published. Another release has another one. */ -}}
+{{- define "dispatcher.publishedNamespace" -}}
+{{- include "dispatcher.setting" (list . "PUBLISHED_NAMESPACE" (printf "%s-published" .Release.Name)) -}}
+{{- end -}}
+
+{{- /* The variables of routers and publishers that values other than `settings` set. */ -}}
+{{- define "dispatcher.commonSettings" -}}
 {{- if .Values.tls.secretName }}
 SSL_CERT: /run/tls/tls.crt
 SSL_KEY: /run/tls/tls.key
-{{- end }}
-{{- if .Values.events.enabled }}
-EVENTS: "on"
 {{- end }}
 {{- if ne (include "dispatcher.adminPort" .) "0" }}
 ADMIN_PORT: {{ include "dispatcher.adminPort" . | quote }}
 ADMIN_ADDRESS: {{ ternary "0.0.0.0" .Values.admin.address .Values.monitoring.enabled | quote }}
 {{- end }}
+{{- end -}}
+
+{{- /* The variables of routers that values other than `settings` set. Whoever reads the cluster tells Events. */ -}}
+{{- define "dispatcher.derivedSettings" -}}
+{{- include "dispatcher.commonSettings" . }}
+{{- if include "dispatcher.readsPublished" . }}
+SNAPSHOT_FROM: published
+{{- if .Values.published.fallback }}
+SNAPSHOT_FALLBACK: cluster
+{{- end }}
+{{- else if .Values.events.enabled }}
+EVENTS: "on"
+{{- end }}
+{{- end -}}
+
+{{- /* The variables of publishers: those of `settings` that are not about nginx's traffic or files, and their own. */ -}}
+{{- define "dispatcher.publisherSettings" -}}
+{{- include "dispatcher.commonSettings" . }}
+{{- if .Values.events.enabled }}
+EVENTS: "on"
+{{- end }}
+{{- range $name, $value := omit .Values.settings "ACCESS_LOG" "REQUEST_METRICS" "SSL_CERT_DIR" }}
+{{ $name }}: {{ include "dispatcher.text" $value | quote }}
+{{- end }}
+{{- end -}}
+
+{{- /* The name of the Namespace, if it is not the program's default. */ -}}
+{{- define "dispatcher.publishedSettings" -}}
+{{- $namespace := include "dispatcher.publishedNamespace" . -}}
+{{- if and .Values.published.enabled (ne $namespace "dispatcher-published") }}
+PUBLISHED_NAMESPACE: {{ $namespace | quote }}
+{{- end }}
+{{- end -}}
+
+{{- /* What a role needs for the lists of a reader of the cluster. */ -}}
+{{- define "dispatcher.listRules" -}}
+- apiGroups: [""]
+  resources: [namespaces, pods]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ include "dispatcher.setting" (list . "API_KEY_SECRET_NAME" "routing") | quote }}]
+  verbs: [list]
 {{- end -}}
 
 {{- /* A file of overlays/admission, with the label and annotations that the settings name. */ -}}
