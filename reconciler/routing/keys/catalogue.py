@@ -74,6 +74,11 @@ def filter_podless(options: Options) -> Options:
     return tuple(option for option in options if not PATH_KEYS[option.name].needs_pods)
 
 
+def needs_upstream(options: Options) -> bool:
+    """Tell whether a path with these options needs an upstream of nginx's own."""
+    return any(PATH_KEYS[option.name].needs_upstream(option.value) for option in options)
+
+
 def filter_closing(options: Options) -> Options:
     """Give the options without which requests could go where they must not."""
     return tuple(option for option in options if PATH_KEYS[option.name].kind.closes)

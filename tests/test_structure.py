@@ -1,0 +1,66 @@
+"""What of the routes stays while only the Pods behind known paths change."""
+
+import pytest
+from support import objects
+from support.stages import build_table, normalise
+
+from reconciler.rendering.structure import find_dynamic, split
+from reconciler.routing.keys.catalogue import PATH_KEYS, needs_upstream
+from reconciler.routing.keys.share import Shares
+from reconciler.routing.model import Routes
+from reconciler.settings import read_settings
+
+NOW = 1_797_600_000.0
+SETTINGS = read_settings({"DENY_POD_CIDRS": "none"})
+
+
+def build(cluster: list[objects.Object]) -> Routes:
+    return build_table(normalise(objects.listing(cluster), SETTINGS), SETTINGS, NOW).routes
+
+
+def test_pods_are_no_structure() -> None:
+    """Another Pod of a known path is in the sets alone; a path's first Pod changes its locations."""
+    host, pod, other = objects.namespace("a", {"a.test": {}}), objects.web("a", 3000), objects.web("a", 3000, 3)
+    one, both = split(build([host, pod])), split(build([host, pod, other]))
+    assert one[0] == both[0]
+    assert [len(servers) for servers in (*one[1].values(), *both[1].values())] == [1, 2]
+    assert split(build([host, objects.unready(pod)]))[0] != one[0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loadBalancing": "least_conn"},
+        {"sessionPersistence": {"type": "Cookie"}},
+        {"protocol": "grpc"},
+        {"tls": {"insecureSkipVerify": True}},
+    ],
+    ids=str,
+)
+def test_static_options(options: dict[str, object]) -> None:
+    """What only nginx's own upstream can do keeps one, and its Pods are part of the structure."""
+    cluster = [objects.namespace("a", {"a.test": {}}), objects.web("a", 3000, **options)]
+    routes = build(cluster)
+    assert routes.upstreams[0].servers
+    assert split(routes) == (routes, {})
+
+
+def test_shares_at_random_are_static() -> None:
+    """Shares that nginx draws at random need its upstream, and those of one revision do not."""
+    key = PATH_KEYS["share"]
+    assert key.needs_upstream(Shares(("a 50 %", "b 50 %"), at_random=True))
+    assert not key.needs_upstream(Shares(("a 100 %",), at_random=False))
+    assert not needs_upstream(())
+
+
+def test_authorisers_are_static() -> None:
+    """An authoriser's Pods keep an upstream of their own: a subrequest shares `$pods` with its request."""
+    asks = {"access": {"externalAuth": {"path": "/auth"}}}
+    cluster = [
+        objects.namespace("a", {"a.test": {}}),
+        objects.web("a", 3000, 2, "/auth"),
+        objects.web("a", 3000, 3, "/", **asks),
+    ]
+    routes = build(cluster)
+    dynamic = {one.path for one in routes.upstreams if one.name in find_dynamic(routes)}
+    assert dynamic == {"/"}
