@@ -33,6 +33,7 @@ from reconciler.values.parsers import (
 )
 from reconciler.values.patterns import Pattern
 from reconciler.values.selector import Selector, parse_selector
+from reconciler.values.value import Value
 
 # Mozilla's "intermediate" list without DHE, which needs parameters of its own: https://wiki.mozilla.org/Security/Server_Side_TLS
 _CIPHERS = ":".join(
@@ -69,6 +70,19 @@ class Variable:
     default: str
     parse: Callable[[str], Any]
     allowed: str
+
+
+class LuaModule(Value, frozen=True):
+    """The nginx module with which Pods come and go without a reload.
+
+    `loads` are the files of modules to load, `library` is the folder of lua-resty-core, and `tree` the folder of the
+    tree that serves, below nginx's. If it `keeps` connections, nginx's own pool is not needed.
+    """
+
+    loads: tuple[str, ...]
+    library: str
+    tree: str
+    keeps: bool
 
 
 def _variable(names: str, default: str, parse: Callable[[str], Any] | Pattern, allowed: str = "") -> Any:
@@ -208,9 +222,10 @@ class Settings:
         "NGINX_BINARY", "nginx", Pattern(r"[A-Za-z0-9._~@+:=,/-]+", "nginx's file, or its name on the PATH", 1024)
     )
     nginx_version: tuple[int, ...] = _variable("NGINX_VERSION", "", parse_version, patterns.NGINX_VERSION.allowed)
+    lua: LuaModule | None = None  # no variable: whoever serves sets it, and artefacts never use it
 
 
-VARIABLES = {item.name: item.metadata["variable"] for item in fields(Settings)}
+VARIABLES = {item.name: item.metadata["variable"] for item in fields(Settings) if item.metadata}
 
 
 def believes_proxies(settings: Settings) -> bool:

@@ -22,8 +22,9 @@ from reconciler.nginx.program import (
     read_complaint,
     read_message,
 )
-from reconciler.nginx.proof import NO_PODS, SOCKET, ask_release
+from reconciler.nginx.proof import SOCKET, ask_release
 from reconciler.nginx.workers import find_children, find_leaving, find_strays, find_workers, takes_connections
+from reconciler.rendering.pods_conf import NO_PODS
 
 _POLL = 0.01
 _STRAYS_TIMEOUT = 5.0

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from reconciler.status.figures import Connections
 
-# Relative to nginx's folder. On the second one a server answers 503 for paths without Pods (templates/lua/pods.lua).
+# Relative to nginx's folder.
 SOCKET = "run/release.sock"
-NO_PODS = "no-pods.sock"
 # https://nginx.org/en/docs/http/ngx_http_stub_status_module.html
 _COUNTS = re.compile(
     r"Active connections: ([0-9]+)\s+server accepts handled requests\s+[0-9 ]+"

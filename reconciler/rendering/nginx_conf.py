@@ -26,7 +26,7 @@ _KEEPALIVE_MIN_DIRECTIVE = (1, 27, 4)
 # died costs this much, until it is not ready any more. docs/decisions/011-failing-pods.md has the measurements.
 _TRIES = 2
 _CONNECT_TIMEOUT = RETRY_TIMEOUT // _TRIES
-_RETRY_AFTER = 5  # seconds after which a client may ask again for a path without a ready Pod
+RETRY_AFTER = 5  # seconds after which a client may ask again for a path without a ready Pod
 
 
 class _TlsDefaults(Value, frozen=True):
@@ -73,6 +73,7 @@ def render_main(
     """Render nginx.conf around what is rendered already: what options share, upstreams, and hosts."""
     return quoting.render(
         "nginx.conf.j2",
+        modules=[quote(path) for path in settings.lua.loads] if settings.lua else [],
         worker_processes=settings.worker_processes or quote("auto"),
         worker_shutdown_timeout=quote(settings.worker_shutdown_timeout),
         worker_connections=settings.worker_connections,
@@ -82,7 +83,7 @@ def render_main(
         max_client_body_size=quote(settings.max_client_body_size),
         connect_timeout=_CONNECT_TIMEOUT,
         tries=_TRIES,
-        retry_after=_RETRY_AFTER,
+        retry_after=RETRY_AFTER,
         retry_timeout=RETRY_TIMEOUT,
         request_buffering=quote("on" if settings.client_body_buffer_size else "off"),
         body_buffers=[quote(settings.client_body_buffer_size)] if settings.client_body_buffer_size else [],

@@ -9,13 +9,15 @@ from msgspec.structs import replace
 
 from reconciler.rendering import quoting
 from reconciler.rendering.certificate_files import collect_certificates
-from reconciler.rendering.host_conf import render_host
+from reconciler.rendering.host_conf import Hosted, render_host
 from reconciler.rendering.kept_connections import share_room
 from reconciler.rendering.nginx_conf import render_main
 from reconciler.rendering.option_files import collect_option_files
 from reconciler.rendering.option_parts import write_host_options, write_options
+from reconciler.rendering.pods_conf import collect_lua_files, count_kept, render_pods
 from reconciler.rendering.quoting import Token, quote
 from reconciler.rendering.routes_file import API_KEYS_FILE, ROUTES_FILE, RoutesWriter
+from reconciler.rendering.structure import find_dynamic
 from reconciler.rendering.upstreams_conf import Group, render_upstreams
 from reconciler.routing.keys.external_auth import list_asked
 from reconciler.routing.model import Host, Routes
@@ -54,46 +56,56 @@ class TreeRenderer:
 
     def render(self, routes: Routes) -> Files:
         """Render the tree of a routing table's routes. Equal routes give equal bytes."""
+        dynamic = find_dynamic(routes) if self._settings.lua else frozenset[str]()
         optioned = _list_optioned(routes)
         hosts_with_options = {host.name: host for host in routes.hosts if host.options}
         needed = (*self._shared_of_hosts.round(hosts_with_options).values(), *self._shared.round(optioned).values())
         shared = dict.fromkeys(part for parts in needed for part in parts)
-        upstreams = self._upstreams.round(_group(routes, optioned, self._settings))
-        hosts = self._hosts.round({host.name: host for host in routes.hosts})
-        main = render_main(routes, self._settings, shared, upstreams.values(), hosts.values())
+        upstreams = self._upstreams.round(_group(routes, dynamic, optioned, self._settings))
+        hosts = self._hosts.round({host.name: _attach(host, dynamic) for host in routes.hosts})
+        groups = (*render_pods(self._settings), *upstreams.values())
+        main = render_main(routes, self._settings, shared, groups, hosts.values())
         keys = quoting.render("api-keys.conf.j2", keys=list(_view_api_keys(routes)))
         files = {
             "nginx.conf": File(_encode(main)),
             ROUTES_FILE: File(self._routes.write(routes)),
             API_KEYS_FILE: File(_encode(keys), SECRET),
         }
-        more = collect_certificates(routes, self._settings) | collect_option_files(routes.upstreams)
+        sets = {one.name: one.servers for one in routes.upstreams if one.servers and one.name in dynamic}
+        more = collect_lua_files(sets, self._settings.lua)
+        more |= collect_certificates(routes, self._settings) | collect_option_files(routes.upstreams)
         return dict(sorted({**files, **more}.items()))
 
 
-def render_release(name: str, socket: str, *, counts: bool = False) -> File:
+def render_release(name: str, socket: str, *, counts: bool = False, lua: bool = False) -> File:
     """Render the server with which a running nginx answers its release's name on a unix socket.
 
-    If it `counts`, it answers the numbers of its connections too.
+    If it `counts`, it answers the numbers of its connections too; with `lua`, it takes changes of Pods.
     """
     paths = [quote("/connections")] if counts else []
     given = {"name": quote(name), "socket": quote(socket), "connections": paths}
+    given |= {"endpoints": [quote("/endpoints")] if lua else []}
     return File(_encode(quoting.render("release.conf.j2", **given)))
 
 
-def _group(routes: Routes, optioned: Container[str], settings: Settings) -> dict[str, Group]:
-    """Give each Namespace's upstreams; nginx has none without servers.
+def _attach(host: Host, dynamic: frozenset[str]) -> Hosted:
+    names = {location.upstream for location in host.locations} & dynamic if dynamic else ()
+    return Hosted(host, tuple(sorted(names)))
+
+
+def _group(routes: Routes, dynamic: Container[str], optioned: Container[str], settings: Settings) -> dict[str, Group]:
+    """Give each Namespace's upstreams but those that are dynamic; nginx has none without servers.
 
     Options of what no location opens declare no variables, so that an upstream must not use them either.
     """
     served = [
         replace(upstream, options=()) if upstream.options and upstream.name not in optioned else upstream
         for upstream in routes.upstreams
-        if upstream.servers
+        if upstream.servers and upstream.name not in dynamic
     ]
     groups = {namespace: tuple(group) for namespace, group in groupby(served, key=attrgetter("namespace"))}
     numbers = {namespace: len(group) for namespace, group in groups.items()}
-    kept = share_room(numbers, settings.worker_connections)
+    kept = share_room(numbers, settings.worker_connections, count_kept(settings))
     return {namespace: Group(group, kept[namespace]) for namespace, group in groups.items()}
 
 

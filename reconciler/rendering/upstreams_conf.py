@@ -14,10 +14,10 @@ from reconciler.values.value import Value
 _NEVER_FAILED = "max_fails=0"
 # From this version on, nginx keeps connections by default, and 0 turns that off; older ones refuse 0.
 # https://nginx.org/en/docs/http/ngx_http_upstream_module.html#keepalive
-_KEPT_BY_DEFAULT = (1, 29, 7)
+KEPT_BY_DEFAULT = (1, 29, 7)
 # Below the 5 seconds after which servers of Node.js, Python and Apache close a connection that is idle: a POST that is
 # sent at that moment gets 502.
-_IDLE = quote("4s")
+IDLE = quote("4s")
 
 
 class _Check(Value, frozen=True):
@@ -55,8 +55,8 @@ class _Upstream(Value, frozen=True):
 
 def render_upstreams(group: Group, settings: Settings) -> Token:
     """Render the upstreams of a Namespace."""
-    says = group.kept or settings.nginx_version >= _KEPT_BY_DEFAULT
-    kept = (_Kept(group.kept, (_IDLE,) if group.kept else ()),) if says else ()
+    says = group.kept or settings.nginx_version >= KEPT_BY_DEFAULT
+    kept = (_Kept(group.kept, (IDLE,) if group.kept else ()),) if says else ()
     upstreams = [_view_upstream(upstream, settings) for upstream in group.upstreams]
     return quoting.render("upstreams.conf.j2", upstreams=upstreams, kept=kept)
 

@@ -20,9 +20,10 @@ from reconciler.loop.events import Event
 from reconciler.nginx.endpoints import LOCATION, Standing, post_change, read_standing
 from reconciler.nginx.process import Process
 from reconciler.nginx.program import find_version, run_test
-from reconciler.nginx.proof import NO_PODS, SOCKET
+from reconciler.nginx.proof import SOCKET
 from reconciler.nginx.workers import find_workers
 from reconciler.rendering.endpoints import find_change, write_state
+from reconciler.rendering.pods_conf import NO_PODS
 from reconciler.routing.model import Server
 from reconciler.settings import read_settings
 

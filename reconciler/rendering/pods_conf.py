@@ -1,0 +1,60 @@
+"""What nginx needs to choose Pods by Lua: the lines of pods.conf.j2, the code, and the state beside it."""
+
+from reconciler.rendering import quoting
+from reconciler.rendering.endpoints import Sets, write_state
+from reconciler.rendering.kept_connections import count_room
+from reconciler.rendering.nginx_conf import RETRY_AFTER
+from reconciler.rendering.quoting import Token, quote
+from reconciler.rendering.upstreams_conf import IDLE, KEPT_BY_DEFAULT
+from reconciler.routing.allowances import read_room
+from reconciler.routing.server_names import power_of_two
+from reconciler.settings import LuaModule, Settings
+from reconciler.values.files import File
+
+# Relative to nginx's folder. A server answers 503 there for sets without Pods (templates/lua/pods.lua).
+NO_PODS = "no-pods.sock"
+STATE_FILE = "lua/pods.state"
+_CODE = ("lua/pods.lua", "lua/pods_store.lua", "lua/pods_text.lua")
+# What a set with its name, and a Pod, take at most, each twice: a change stands beside what serves. 10,000 Pods on
+# 2,500 paths took 1.3 MiB once. Memory that nothing was written to costs nothing.
+_SET_BYTES, _POD_BYTES = 512, 128
+_LEAST = 1 << 20
+_MOST_KEPT = 2048
+
+
+def count_kept(settings: Settings) -> int:
+    """Give how many idle connections a worker keeps to the Pods that Lua chooses: at most half of the room."""
+    return min(_MOST_KEPT, count_room(settings.worker_connections) // 2) if settings.lua else 0
+
+
+def render_pods(settings: Settings) -> tuple[Token, ...]:
+    """Render what nginx needs outside of servers. It depends on settings alone: another size loses the dictionary."""
+    if not settings.lua:
+        return ()
+    lua, number = settings.lua, count_kept(settings)
+    rendered = quoting.render(
+        "pods.conf.j2",
+        # nginx puts its prefix in the place of $prefix, and expands no other variable here.
+        path=quote(f"$prefix/{lua.tree}/lua/?.lua;{lua.library}/?.lua", expands_variables=False),
+        size=_count_bytes(settings),
+        socket=quote(NO_PODS),
+        retry_after=RETRY_AFTER,
+        pools=(number,) if lua.keeps else (),
+        kept=() if lua.keeps else (number,),
+        idle=IDLE,
+        nones=(0,) if lua.keeps and settings.nginx_version >= KEPT_BY_DEFAULT else (),
+    )
+    return (rendered,)
+
+
+def collect_lua_files(sets: Sets, lua: LuaModule | None) -> dict[str, File]:
+    """Collect the code and the state. Who serves a tree writes the state anew, with the version that comes next."""
+    if not lua:
+        return {}
+    code = {name: File(quoting.read(name).encode()) for name in _CODE}
+    return {**code, STATE_FILE: File(write_state(1, sets).encode())}
+
+
+def _count_bytes(settings: Settings) -> int:
+    room = read_room(settings)
+    return power_of_two(room.locations * _SET_BYTES + room.servers * _POD_BYTES, _LEAST)
