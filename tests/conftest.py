@@ -10,6 +10,7 @@ from support.backends import Backends
 from support.lua_nginx import LuaNginx, explain_missing
 from support.pods import listen
 from support.ports import free_port
+from support.publishers import HOME, TEAMS, Site
 from support.router import Router
 from support.running_daemon import RunningDaemon
 
@@ -99,6 +100,15 @@ def launch(
     yield start
     for daemon in started:
         daemon.close()
+
+
+@pytest.fixture
+def site(server: ApiServer, authority: Authority, tmp_path: Path) -> Iterator[Site]:
+    """Give an API server with two teams, and the Namespace for what is published."""
+    server.load([*TEAMS, HOME])
+    site = Site(server, authority, tmp_path)
+    yield site
+    site.close()
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_every_value_has_its_place() -> None:
     assert container["imagePullPolicy"] == "Always"
     assert environment_of(container) == {
         "PORT": "8080", "SSL_PORT": "8443", "HEALTH_PORT": "8081", "API_KEY_SECRET_NAME": "keys",
-        "NGINX_HTTP2": "false",
+        "NGINX_HTTP2": "false", "MAX_LOCATIONS": "15000",
         "SSL_CERT": "/run/tls/tls.crt", "SSL_KEY": "/run/tls/tls.key", "EVENTS": "on", "ADMIN_PORT": "9000",
         "ADMIN_ADDRESS": "0.0.0.0",
     }  # fmt: skip
@@ -156,8 +156,8 @@ def test_publishers_have_the_routers_settings() -> None:
     environment = environment_of(pod["containers"][0])
     assert environment == {
         "PORT": "8080", "SSL_PORT": "8443", "HEALTH_PORT": "9001", "API_KEY_SECRET_NAME": "keys",
-        "NGINX_HTTP2": "false", "WATCH_NAMESPACES": "a,b", "PUBLISHED_NAMESPACE": "pub", "EVENTS": "on",
-        "ADMIN_PORT": "9000", "ADMIN_ADDRESS": "0.0.0.0",
+        "NGINX_HTTP2": "false", "MAX_LOCATIONS": "15000", "WATCH_NAMESPACES": "a,b", "PUBLISHED_NAMESPACE": "pub",
+        "EVENTS": "on", "ADMIN_PORT": "9000", "ADMIN_ADDRESS": "0.0.0.0",
         "SSL_CERT": "/run/tls/tls.crt", "SSL_KEY": "/run/tls/tls.key",
     }  # fmt: skip
     routers = environment_of(container_of(objects, "edge"))

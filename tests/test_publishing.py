@@ -1,49 +1,24 @@
 """Publishing: one reads the cluster, others read what it published; over real requests to a test API server."""
 
-import re
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from support.apiserver import ApiServer
 from support.authority import Authority
-from support.objects import Object, namespace, pod, secret, tls
+from support.objects import namespace, pod, secret, tls
 from support.pods import DECLARED, entry
-from support.publishers import HOME, LEASES, PLACE, SECRETS, Site
+from support.publishers import (
+    HOME,
+    LEASES,
+    SECRETS,
+    Site,
+    addresses,
+    shards,
+    team,
+)
 
 from reconciler.cluster.lease import LEASE
 from reconciler.cluster.published_objects import POINTER
 from reconciler.loop.events import Applied, Elected, Failed, Idle, Published, PublisherSeen, StoodBy
 from reconciler.loop.ports import SourceError
-from reconciler.objects.snapshot import Snapshot
 from reconciler.rendering.comparison import compare
-
-
-def team(name: str, *ips: str, **fields: str) -> list[Object]:
-    """Give a Namespace with a host, an API key and a Pod at each address."""
-    pods = [pod(name, f"web-{number}", ip, [entry("/")], DECLARED) for number, ip in enumerate(ips)]
-    return [namespace(name, {f"{name}.dev": {}}), secret(name, api_key=f"key-of-{name}", **fields), *pods]
-
-
-TEAMS = [*team("a", "10.0.0.1"), *team("b", "10.0.0.2", "10.0.0.3")]
-
-
-@pytest.fixture
-def site(server: ApiServer, authority: Authority, tmp_path: Path) -> Iterator[Site]:
-    """Give an API server with two teams, and the Namespace for what is published."""
-    server.load([*TEAMS, HOME])
-    site = Site(server, authority, tmp_path)
-    yield site
-    site.close()
-
-
-def addresses(snapshot: Snapshot) -> list[str]:
-    return [pod.ip for one in snapshot.namespaces for pod in one.pods]
-
-
-def shards(site: Site) -> list[str]:
-    stored = site.server.store.present.collections["Secret"].objects
-    return [key.partition("/")[2] for key in stored if re.fullmatch(rf"{PLACE}/snapshot-[0-9a-f]{{64}}", key)]
 
 
 def test_what_is_published_is_read(site: Site) -> None:

@@ -4,20 +4,27 @@ import io
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from support import faults
 from support.answers import write_answer, write_status
-from support.apiserver import ApiServer
 from support.authority import Authority
 from support.faults import answer_with
 from support.objects import namespace, pod, secret
 from support.pods import DECLARED
-from support.publishers import HOME, PLACE, PUBLISHER, OnePublisher, OneReader, Site
-from test_publishing import TEAMS, addresses, shards
-from test_publishing_faults import add_pod, get_pointer, put_pointer
+from support.publishers import (
+    PLACE,
+    PUBLISHER,
+    OnePublisher,
+    OneReader,
+    Site,
+    add_pod,
+    addresses,
+    get_pointer,
+    put_pointer,
+    shards,
+)
 
 from reconciler.cluster.lease import LEASE
 from reconciler.cluster.published_objects import POINTER
@@ -25,8 +32,10 @@ from reconciler.cluster.stored import Store
 from reconciler.loop.events import Elected, Event, LeftOut, PublisherSeen, StoodBy
 from reconciler.loop.ports import SourceError
 from reconciler.loop.stages import Stages
-from reconciler.objects.published import Pointer, write_pointer
+from reconciler.objects import snapshot_packer
+from reconciler.objects.published import Pointer, weigh, write_pointer
 from reconciler.objects.snapshot import Snapshot
+from reconciler.routing import references
 from reconciler.settings import read_settings
 from reconciler.status.health import Health, PublisherHealth
 from reconciler.status.log import Log
@@ -36,15 +45,6 @@ from reconciler.status.state import State
 # Before which request a publisher hangs, and whether it has read a change before that.
 LATE = [(place, changes) for changes in (False, True) for place in range(8)]
 EVIL = "\x1b[2Jx\nfake"
-
-
-@pytest.fixture
-def site(server: ApiServer, authority: Authority, tmp_path: Path) -> Iterator[Site]:
-    """Give an API server with two teams, and the Namespace for what is published."""
-    server.load([*TEAMS, HOME])
-    site = Site(server, authority, tmp_path)
-    yield site
-    site.close()
 
 
 def interrupt(one: OnePublisher, place: int, then: Callable[[], None]) -> list[str]:
@@ -454,3 +454,39 @@ def test_slow_lists(site: Site, seconds: float) -> None:
     turns.run(2000)
     assert len(turns.renewals - {None}) >= 10
     assert sum(len(one.told(Elected)) for one in publishers) <= 2
+
+
+# What one tenant writes
+
+
+@pytest.mark.parametrize("end", ["", '"', "\\", "x"])
+def test_texts_of_quotes_are_read_once(end: str) -> None:
+    """Strings that do not end are read in one go: no text makes the search begin anew at each of its quotes."""
+    text = '"' + '\\"' * 1000 + end
+    assert [found.span() for found in references._STRING.finditer(text)] == [(0, len(text))]
+
+
+def test_a_namespace_that_is_too_large_is_not_weighed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Namespace that is too large by its annotations alone costs no packing of them."""
+    weighed = list[int]()
+    monkeypatch.setattr(snapshot_packer, "weigh", lambda content: weighed.append(len(content)) or weigh(content))
+    for number in range(90):
+        site.server.put(pod("b", f"large-{number:02}", "", "x" * 200_000, DECLARED))
+    publisher = site.publisher()
+    publisher.turn()
+    assert publisher.told(LeftOut)
+    assert max(weighed) < 10_000
+    assert "10.0.0.1" in addresses(site.reader().read())
+
+
+def test_a_loss_that_cannot_be_confirmed(site: Site) -> None:
+    """A router that lists the cluster itself does not take a loss for confirmed if the second List fails."""
+    site.publisher().turn()
+    reader = site.reader(fallback=True, PUBLISHED_MAX_AGE="30")
+    while not reader.told(PublisherSeen) or not reader.told(PublisherSeen)[-1].alone:
+        reader.read()
+    site.server.fail(faults.INTERNAL_ERROR, "/api/v1/pods*")
+    site.server.fail(faults.INTERNAL_ERROR, "/api/v1/namespaces/default/pods*")
+    with pytest.raises(SourceError, match="list pods: 500"):
+        reader.read(consistently=True)
+    assert addresses(reader.read())

@@ -2,20 +2,21 @@
 
 import os
 import random
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import msgspec
 import pytest
 from support import faults
-from support.apiserver import ApiServer
-from support.authority import Authority
 from support.objects import listing, pod
 from support.pods import DECLARED, entry
-from support.publishers import HOME, PLACE, OnePublisher, OneReader, Site
+from support.publishers import (
+    PLACE,
+    OnePublisher,
+    OneReader,
+    Site,
+    restore,
+)
 from support.stages import normalise
-from test_publishing import team
-from test_publishing_faults import restore
 
 from reconciler.cluster.lease import LEASE
 from reconciler.loop.ports import SourceError
@@ -133,15 +134,6 @@ class Chaos:
                     reader.read()
                 except SourceError:
                     continue
-
-
-@pytest.fixture
-def site(server: ApiServer, authority: Authority, tmp_path: Path) -> Iterator[Site]:
-    """Give an API server with two teams, and the Namespace for what is published."""
-    server.load([*team("a", "10.0.0.1"), *team("b", "10.0.0.2"), HOME])
-    site = Site(server, authority, tmp_path)
-    yield site
-    site.close()
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("CHAOS_SEEDS", "6"))))

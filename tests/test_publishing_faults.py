@@ -3,20 +3,28 @@
 import base64
 import hashlib
 import time
-from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import msgspec
 import pytest
 from support import faults
-from support.apiserver import ApiServer
-from support.authority import Authority
 from support.faults import Fault
-from support.objects import pod
-from support.pods import DECLARED, entry
-from support.publishers import HOME, PLACE, PUBLISHER, ROUTER, SECRETS, OnePublisher, OneReader, Site
-from test_publishing import TEAMS, addresses, shards
+from support.publishers import (
+    PLACE,
+    PUBLISHER,
+    ROUTER,
+    SECRETS,
+    TEAMS,
+    OnePublisher,
+    OneReader,
+    Site,
+    add_pod,
+    addresses,
+    get_pointer,
+    put_pointer,
+    restore,
+    shards,
+)
 
 from reconciler.cluster.lease import LEASE
 from reconciler.cluster.published_objects import POINTER, PublishedObjects
@@ -30,38 +38,11 @@ Served = tuple[Site, OnePublisher, OneReader, Snapshot]
 
 
 @pytest.fixture
-def site(server: ApiServer, authority: Authority, tmp_path: Path) -> Iterator[Site]:
-    """Give an API server with two teams, and the Namespace for what is published."""
-    server.load([*TEAMS, HOME])
-    site = Site(server, authority, tmp_path)
-    yield site
-    site.close()
-
-
-@pytest.fixture
 def served(site: Site) -> Served:
     """Publish the two teams, and let a router read them."""
     publisher, reader = site.publisher(), site.reader()
     publisher.turn()
     return site, publisher, reader, reader.read()
-
-
-def add_pod(site: Site, ip: str, name: str = "web-1") -> None:
-    site.server.put(pod("a", name, ip, [entry("/")], DECLARED))
-
-
-def get_pointer(site: Site) -> tuple[dict[str, object], Pointer]:
-    """Give the pointer's Secret as it is stored, and the pointer in it."""
-    stored = site.server.store.present.collections["Secret"].objects[f"{PLACE}/{POINTER}"]
-    secret = {"kind": "Secret", **msgspec.json.decode(stored.item)}
-    return secret, read_pointer(base64.b64decode(secret["data"]["pointer"]))
-
-
-def put_pointer(site: Site, content: bytes) -> None:
-    """Write the pointer as somebody else, whatever was there."""
-    secret, _ = get_pointer(site)
-    del secret["metadata"]["resourceVersion"]  # type: ignore[attr-defined]
-    site.server.put({**secret, "data": {"pointer": base64.b64encode(content).decode()}})
 
 
 def fails(reader: OneReader) -> str:
@@ -428,21 +409,6 @@ def test_a_cache_that_is_behind(served: Served) -> None:
         assert all(reader.read() is now for _ in range(10))
     assert seen.count(("GET", POINTER)) == 12, "every ten seconds it looks past the cache"
     assert not reader.source.complaints
-
-
-def restore(site: Site, version: int, goes_on_at: int | None = None) -> None:
-    """Bring back an old state of the whole cluster, with its versions, as a backup of etcd does.
-
-    Versions go on from there, or at a higher number, as with etcdutl's --bump-revision.
-    """
-    state = site.server.store.at(version)
-    assert state
-    objects = [
-        {"kind": kind, **msgspec.json.decode(one.item)}
-        for kind, collection in state.collections.items()
-        for one in collection.objects.values()
-    ]
-    site.server.load(objects, goes_on_at or version)
 
 
 def test_yesterdays_etcd(served: Served) -> None:

@@ -81,10 +81,15 @@ class WithFallback:
             return error
 
     def _list(self, consistently: bool) -> None:
-        """List the cluster. If that fails, what was read last counts, and it is told why."""
+        """List the cluster. If that fails, what was read last counts, and it is told why.
+
+        SourceError if it fails and must be read `consistently`: what was read last is what is doubted then.
+        """
         self._due = self._clock() + _PACE
         try:
             self._listed = self._cluster.read(consistently=consistently)
             self._listed_at, self._failure = self._clock(), ""
         except SourceError as error:
+            if consistently:
+                raise
             self._failure = str(error)

@@ -57,7 +57,7 @@ def check_reading(published: tuple[tuple[str, str], ...], settings: Settings) ->
         if known.get(name) != ours.get(name):
             default = _DEFAULTS.get(name, "")
             theirs, own = (excerpt(some.get(name, default), _LONGEST_TEXT) for some in (known, ours))
-            raise PublishedError(f"it was read with {name}={theirs}, and this router has {own}")
+            raise PublishedError(f"it was read with {excerpt(name)[1:-1]}={theirs}, and this router has {own}")
 
 
 def _tell(value: object) -> str:

@@ -33,7 +33,7 @@ class Publisher:
 
     Before the cluster is read, `resume` reads the pointer, and it is only written in place of that one, or of the one
     that this publisher wrote last. So a publisher that was late, because it hung or believed that it was alone, changes
-    nothing. `pulse` is called before each shard.
+    nothing. `pulse` is called before each shard that is read, written or deleted.
     """
 
     def __init__(
@@ -141,6 +141,7 @@ class Publisher:
         self._unneeded = {one: self._unneeded.get(one, now) for one in stored.items() if one[0] not in needed}
         for (name, version), since in self._unneeded.items():
             if now - since >= _GRACE:
+                self._pulse()
                 self._objects.delete_shard(name, version)
         # The cache may not have heard of the newest ones.
         missing = [name for name in needed - stored.keys() if self._objects.get_shard(name, cached=False) is None]

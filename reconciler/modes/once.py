@@ -88,7 +88,7 @@ def _judge(manifests: Manifests, settings: Settings, log: Log) -> bool:
 
 def _compare(folder: str, before: Snapshot | None, files: Files, settings: Settings) -> tuple[RouteChange, ...]:
     """Compare a tree with that of the Snapshot `before`, else with the artefact that --diff names."""
-    if before:
+    if before is not None:
         return compare(reconcile(before, Stages(settings), Nowhere(), None, time.time()).files, files)
     try:
         return compare(read_artefact(Path(folder), [path for path in files if path.startswith("/")]), files)

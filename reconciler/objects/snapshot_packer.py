@@ -75,7 +75,7 @@ class SnapshotPacker:
     """Packs the Snapshots of one publisher. It holds what it packed last: about twice the bytes of the Snapshot."""
 
     def __init__(self) -> None:
-        self._cuts = Memo(_cut)
+        self._cuts = Memo(_cut_if_small)
         self._bare = Memo(_cut)
         self._strays = Memo(_write_stray)
         self._shards = Memo(_pack)
@@ -90,7 +90,7 @@ class SnapshotPacker:
         _check(snapshot)
         cuts = self._cuts.round({namespace.name: namespace for namespace in snapshot.namespaces})
         bare = _find_too_large(cuts)
-        stripped = {one.name: replace(one, pods=()) for one in snapshot.namespaces if one.name in bare}
+        stripped = {one.name: replace(one, pods=(), kept=()) for one in snapshot.namespaces if one.name in bare}
         cuts |= self._bare.round(stripped)
         units = [unit for cut in cuts.values() for unit in cut.units]
         units += self._strays.round({name: name for name in snapshot.strays}).values()
@@ -112,6 +112,12 @@ def _check(snapshot: Snapshot) -> None:
 
 def _rise(names: Sequence[str]) -> bool:
     return all(before < after for before, after in pairwise(names))
+
+
+def _cut_if_small(namespace: Namespace) -> _Cut:
+    """Cut a Namespace, unless it is too large in any case: to weigh a hundred megabytes takes seconds."""
+    size = sum(len(pod.paths) for pod in namespace.pods)
+    return _Cut((), b"", size, 0) if size > NAMESPACE_SIZE else _cut(namespace)
 
 
 def _cut(namespace: Namespace) -> _Cut:

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from reconciler.objects.snapshot import Namespace
 from reconciler.routing.api_keys import is_key_field
 
-# A string of JSON. All of them count, wherever they stand, so that no rule of an option is needed here.
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# A string of JSON. All of them count, wherever they stand, so that no rule of an option is needed here. One that does
+# not end is found too, up to the end of the text: else each quote in it would be tried as a beginning.
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 def keep_referenced(namespace: Namespace, key_field: str) -> Namespace:

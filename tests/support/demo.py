@@ -21,6 +21,7 @@ from reconciler.modes.observers import tell_all
 from reconciler.modes.reception import Reception
 from reconciler.nginx.program import find_binary
 from reconciler.settings import describe_settings
+from reconciler.status.health import Health
 from reconciler.status.log import Log
 
 
@@ -35,12 +36,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="dispatcher-demo-") as folder, Backends() as backends:
         environment = {"NGINX_WORKER_CONNECTIONS": "256"} | ({"ADMIN_PORT": str(free_port())} if keep else {})
         router = Router(Path(folder) / "router", binary, Authority(Path(folder)), environment)
-        reception = Reception(router.settings, math.inf)
+        reception = Reception(router.settings, Health(math.inf))
         tell = tell_all(reception.observers)
         tell(Started(__version__, describe_settings(environment), "the recorded story"))
         try:
             with ExitStack() as stack:
-                reception.open(stack, router.settings, router.nginx)
+                reception.open(stack, router.settings, router.nginx.read_figures)
                 play(router, Stage(backends), tell)
                 if keep:
                     tell_how_to_ask(router)

@@ -1,16 +1,20 @@
 """Publishers and readers in a test's process: their requests are real, and their clocks are the test's."""
 
+import base64
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 from msgspec.structs import replace
 from support.apiserver import USER, ApiServer
 from support.authority import Authority
-from support.objects import Object
+from support.objects import Object, namespace, pod, secret
+from support.pods import DECLARED, entry
 
 from reconciler.cluster.connection import Connection
 from reconciler.cluster.credentials import find_credentials
@@ -27,6 +31,7 @@ from reconciler.loop.ports import Source
 from reconciler.loop.stages import Stages
 from reconciler.modes.publishing import Publishing, recall_published
 from reconciler.modes.sinks import assume_tls, assume_version
+from reconciler.objects.published import Pointer, read_pointer
 from reconciler.objects.snapshot import NOTHING, Snapshot
 from reconciler.settings import read_settings
 
@@ -181,3 +186,54 @@ class Site:
         assert credentials
         self._opened.append(Connection(credentials))
         return self._opened[-1]
+
+
+def team(name: str, *ips: str, **fields: str) -> list[Object]:
+    """Give a Namespace with a host, an API key and a Pod at each address."""
+    pods = [pod(name, f"web-{number}", ip, [entry("/")], DECLARED) for number, ip in enumerate(ips)]
+    return [namespace(name, {f"{name}.dev": {}}), secret(name, api_key=f"key-of-{name}", **fields), *pods]
+
+
+TEAMS = [*team("a", "10.0.0.1"), *team("b", "10.0.0.2", "10.0.0.3")]
+
+
+def addresses(snapshot: Snapshot) -> list[str]:
+    return [pod.ip for one in snapshot.namespaces for pod in one.pods]
+
+
+def shards(site: Site) -> list[str]:
+    stored = site.server.store.present.collections["Secret"].objects
+    return [key.partition("/")[2] for key in stored if re.fullmatch(rf"{PLACE}/snapshot-[0-9a-f]{{64}}", key)]
+
+
+def add_pod(site: Site, ip: str, name: str = "web-1") -> None:
+    site.server.put(pod("a", name, ip, [entry("/")], DECLARED))
+
+
+def get_pointer(site: Site) -> tuple[dict[str, object], Pointer]:
+    """Give the pointer's Secret as it is stored, and the pointer in it."""
+    stored = site.server.store.present.collections["Secret"].objects[f"{PLACE}/{POINTER}"]
+    secret = {"kind": "Secret", **msgspec.json.decode(stored.item)}
+    return secret, read_pointer(base64.b64decode(secret["data"]["pointer"]))
+
+
+def put_pointer(site: Site, content: bytes) -> None:
+    """Write the pointer as somebody else, whatever was there."""
+    secret, _ = get_pointer(site)
+    del secret["metadata"]["resourceVersion"]  # type: ignore[attr-defined]
+    site.server.put({**secret, "data": {"pointer": base64.b64encode(content).decode()}})
+
+
+def restore(site: Site, version: int, goes_on_at: int | None = None) -> None:
+    """Bring back an old state of the whole cluster, with its versions, as a backup of etcd does.
+
+    Versions go on from there, or at a higher number, as with etcdutl's --bump-revision.
+    """
+    state = site.server.store.at(version)
+    assert state
+    objects = [
+        {"kind": kind, **msgspec.json.decode(one.item)}
+        for kind, collection in state.collections.items()
+        for one in collection.objects.values()
+    ]
+    site.server.load(objects, goes_on_at or version)
