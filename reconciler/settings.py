@@ -180,12 +180,16 @@ class Settings:
     max_locations: int = _variable("MAX_LOCATIONS_PER_NAMESPACE", "4000", parse_number(2, 100_000), "2-100000")
     max_certificates: int = _variable("MAX_CERTIFICATES_PER_NAMESPACE", "2000", parse_number(1, 100_000), "1-100000")
     max_changes: int = _variable("MAX_CHANGES_PER_NAMESPACE", "12", parse_number(0, 3600), "0-3600 a minute, 0 for any")
+    max_endpoint_changes: int = _variable(
+        "MAX_ENDPOINT_CHANGES_PER_NAMESPACE", "30", parse_number(0, 3600), "0-3600 a minute, 0 for any"
+    )
     max_zones: int = _variable("MAX_ZONES_PER_NAMESPACE", "20", parse_number(0, 1000), "0-1000")
     max_ranges: int = _variable("MAX_RANGES_PER_NAMESPACE", "500", parse_number(0, 100_000), "0-100000")
     max_timeout: int = _variable("MAX_TIMEOUT", "24h", parse_duration(86400 * 7), "1s-168h, such as 90s, 30m or 24h")
     denied_options: tuple[str, ...] = _variable(
         "DENIED_OPTIONS", "", parse_option_names, "names of options such as timeouts,access.basicAuth, each once"
     )
+    endpoints: str = _variable("ENDPOINTS", "auto", parse_choice("auto", "reload", "lua"), "auto, reload or lua")
     worker_processes: int = _variable("NGINX_WORKER_PROCESSES", "auto", parse_workers, "auto, or 1-512")
     worker_connections: int = _variable("NGINX_WORKER_CONNECTIONS", "16384", parse_number(64, 1_000_000), "64-1000000")
     worker_shutdown_timeout: str = _variable("WORKER_SHUTDOWN_TIMEOUT", "240s", patterns.NGINX_TIME)

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.backends import Backends
 from support.clients import Download, KeptConnection, NewConnections, Upload, WebSocket, busy
-from support.lua_nginx import LuaNginx, Start
+from support.lua_nginx import LuaNginx, Start, write_sets
 from support.ports import free_port, loopback, silent_address
 from support.running_daemon import wait_until
 
@@ -24,7 +24,7 @@ from reconciler.loop.events import NginxSaid
 from reconciler.nginx.endpoints import LOCATION, EndpointsError, OutdatedError, post_change
 from reconciler.nginx.program import NginxError, find_version
 from reconciler.nginx.proof import ask_release, exchange
-from reconciler.rendering.endpoints import Change, find_change, write_parts
+from reconciler.rendering.endpoints import Change, find_change, write_parts, write_set
 from reconciler.routing.model import Server
 
 CHANGES = 500
@@ -105,7 +105,7 @@ def test_one_large_set(lua: Start, pods: list[Server]) -> None:
     """A set may have more Pods than one post holds: it goes on in the next, and serves only when all is there."""
     here = lua({"0a.a": (pods[0],)}, workers=1)
     new = {"0a.a": (*many(2000), Server(pods[1].address, 1_000_000, "web"))}
-    parts = write_parts(find_change(here.sets, new), 1, 2)
+    parts = write_parts(find_change(write_sets(here.sets), write_sets(new)), 1, 2)
     assert len(parts) > 2
     for place, part in enumerate(parts, 1):
         assert here.find_pods("/", 3) == [pods[0].address] * 3
@@ -118,7 +118,7 @@ def test_what_is_refused(lua: Start, pods: list[Server]) -> None:
     """Nothing changes by a part that is lost, that comes twice or of another base; the answer has the version."""
     here = lua({"0a.a": (pods[0],), "0b.a": (pods[0],)})
     here.change(**{"0c": (pods[0],)})
-    change = Change((("0a.a", (pods[1],)), ("0d.a", many(1200))), ("0b.a",))
+    change = Change((("0a.a", write_set([pods[1]])), ("0d.a", write_set(many(1200)))), ("0b.a",))
     first, second = (part.encode() for part in write_parts(change, 2, 7))
     assert post(here, second) == (409, "refused: version 2 tried 2")
     assert post(here, first) == (200, "part 1 of 2")
@@ -130,7 +130,7 @@ def test_what_is_refused(lua: Start, pods: list[Server]) -> None:
     with pytest.raises(OutdatedError) as refused:
         post_change(here.folder, change, 1)
     assert refused.value.version == 2
-    assert post_change(here.folder, Change((("0c.a", (pods[1],)),)), 2) == 8
+    assert post_change(here.folder, Change((("0c.a", write_set([pods[1]])),)), 2) == 8
     assert post(here, second) == (409, "refused: version 8 tried 8")
     assert here.find_pods("/lua/0c.a/", 1) == [pods[1].address]
     assert here.find_pods("/", 2) + here.find_pods("/lua/0b.a/", 2) == [pods[0].address] * 4
@@ -195,7 +195,7 @@ def test_hostile_posts(lua: Start, pods: list[Server]) -> None:
         if statuses["0a.a"] == 200:
             assert here.find_pods("/", 1) == [pods[2 if expected and "0a.a" in expected else 0].address]
         if expected:
-            post_change(here.folder, Change((("0a.a", start["0a.a"]),), ("0b.a",)), serves)
+            post_change(here.folder, Change((("0a.a", write_set(start["0a.a"])),), ("0b.a",)), serves)
 
     attack()
     assert here.standing.errors == 0
@@ -249,7 +249,7 @@ def test_worker_killed_during_a_post(lua: Start, pods: list[Server]) -> None:
                 here.replace(new)
             killer.join()
         else:
-            parts = write_parts(find_change(here.sets, new), base.version, base.tried + 1)
+            parts = write_parts(find_change(write_sets(here.sets), write_sets(new)), base.version, base.tried + 1)
             for part in parts[: dice.randrange(1, len(parts))]:
                 post(here, part.encode())
             kill_all(here.workers)
@@ -306,7 +306,7 @@ def test_nothing_piles_up(lua: Start, pods: list[Server]) -> None:
     for turn in range(60):
         here.replace({"0a.a": tuple(pods), **{f"{turn:x}{n:04x}.idle": many(20) for n in range(50)}})
         left = write_parts(
-            Change(tuple((f"ff{n:04x}.idle", many(20)) for n in range(60))), here.version, here.version + 9
+            Change(tuple((f"ff{n:04x}.idle", write_set(many(20))) for n in range(60))), here.version, here.version + 9
         )
         assert len(left) > 1
         assert post(here, left[0].encode())[0] == 200

@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from reconciler.rendering.endpoints import (
     LONGEST_PART,
     Change,
+    UnreadableError,
     UnwritableError,
     find_change,
+    read_state,
     write_parts,
+    write_set,
     write_state,
 )
 from reconciler.routing.model import Server
@@ -25,7 +28,7 @@ SPARE = Server("[2001:db8::1]:80", 3, "web-2", backup=True)
 
 def test_state() -> None:
     """A state has a line for each set and for each Pod; of an IPv6 address all groups are written."""
-    assert write_state(7, {"0b.b": (), "0a.a": (WEB, SPARE)}).splitlines() == [
+    assert write_state(7, {"0b.b": "", "0a.a": write_set([WEB, SPARE])}).splitlines() == [
         "state 1 7",
         "set 0a.a",
         "10.0.0.1 8080 1",
@@ -35,11 +38,32 @@ def test_state() -> None:
     ]
 
 
+SERVERS = st.builds(
+    Server,
+    st.sampled_from(["10.0.0.1:8080", "255.255.255.255:1", "[2001:db8::1]:65535"]),
+    st.sampled_from([1, 1_000_000]),
+    st.just("web"),
+    st.booleans(),
+)
+
+
+@given(st.integers(1, 10**12 - 1), st.dictionaries(st.from_regex(r"\A[0-9a-f]{1,9}\.[a-z-]{1,9}\Z"), st.lists(SERVERS)))
+def test_state_is_read_back(version: int, sets: dict[str, list[Server]]) -> None:
+    """A state is read as it was written; one that is not whole is not read."""
+    texts = {name: write_set(servers) for name, servers in sets.items()}
+    text = write_state(version, texts)
+    assert read_state(text) == (version, texts)
+    for wrong in ("", text[:-1], text.replace("state 1", "state 2"), text + "end 0\n", text.replace("end ", "\nend ")):
+        with pytest.raises(UnreadableError):
+            read_state(wrong)
+
+
 def test_change() -> None:
     """A change has the sets that differ, whole, and the names of those that are gone; no Pods does not mean gone."""
-    old = {"0a.a": (WEB,), "0b.b": (WEB,), "0c.c": (WEB,)}
-    change = find_change(old, {"0a.a": (WEB,), "0b.b": (), "0d.d": (SPARE,)})
-    assert change == Change((("0b.b", ()), ("0d.d", (SPARE,))), ("0c.c",))
+    web, spare = write_set([WEB]), write_set([SPARE])
+    old = {"0a.a": web, "0b.b": web, "0c.c": web}
+    change = find_change(old, {"0a.a": web, "0b.b": "", "0d.d": spare})
+    assert change == Change((("0b.b", ""), ("0d.d", spare)), ("0c.c",))
     (part,) = write_parts(change, 3, 5)
     assert part.splitlines() == [
         "change 1 3 5 1 1",
@@ -56,7 +80,7 @@ def test_change() -> None:
 def test_parts(sizes: list[int], gone: int) -> None:
     """No part is longer than a worker takes, and all together hold each line once and in order."""
     sets = {
-        f"{place:02x}.a": tuple(Server(f"10.{place}.{n // 250}.{n % 250}:80", 1, "") for n in range(size))
+        f"{place:02x}.a": write_set(Server(f"10.{place}.{n // 250}.{n % 250}:80", 1, "") for n in range(size))
         for place, size in enumerate(sizes)
     }
     change = Change(tuple(sets.items()), tuple(f"{n:x}.gone" for n in range(gone)))
@@ -99,14 +123,14 @@ def test_parts(sizes: list[int], gone: int) -> None:
 def test_addresses(address: str) -> None:
     """Only an IP address with a port is written."""
     with pytest.raises(UnwritableError, match=re.escape(repr(address))):
-        write_state(1, {"0a.a": (Server(address, 1, ""),)})
+        write_set([Server(address, 1, "")])
 
 
 @pytest.mark.parametrize("weight", [0, -1, 1_000_001])
 def test_weights(weight: int) -> None:
     """A weight is from 1 to 1,000,000, as in annotations."""
     with pytest.raises(UnwritableError, match=f"weight {weight}"):
-        write_state(1, {"0a.a": (Server("10.0.0.1:80", weight, ""),)})
+        write_set([Server("10.0.0.1:80", weight, "")])
 
 
 @pytest.mark.parametrize(
@@ -114,7 +138,7 @@ def test_weights(weight: int) -> None:
 )
 def test_names(name: str) -> None:
     """Only a name as upstreams have it is written."""
-    for change in (Change(((name, ()),)), Change((), (name,))):
+    for change in (Change(((name, ""),)), Change((), (name,))):
         with pytest.raises(UnwritableError):
             write_parts(change, 1, 2)
 

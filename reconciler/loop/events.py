@@ -142,6 +142,30 @@ class Reloaded(Value, frozen=True):
     phases: tuple[tuple[str, float], ...]
 
 
+class EndpointsChosen(Value, frozen=True):
+    """How Pods come and go in nginx: by "lua" or by "reload"; `why` says why not by Lua, unless a person chose that."""
+
+    by: str
+    why: str = ""
+
+
+class EndpointsChanged(Value, frozen=True):
+    """nginx has other Pods for `paths` paths of the release that it serves, without a reload.
+
+    `phases` gives, in order, the name of each phase and its seconds.
+    """
+
+    release: str
+    paths: int
+    phases: tuple[tuple[str, float], ...]
+
+
+class EndpointsRefused(Value, frozen=True):
+    """nginx did not take other Pods without a reload because of `why`, so that reloads are used for some time."""
+
+    why: str
+
+
 class RolledBack(Value, frozen=True):
     """A release did not go live, and nginx is to serve the release before it again, if there is one."""
 
@@ -259,8 +283,8 @@ class HungUp(Value, frozen=True):
 
 
 Event = (
-    Started | NginxSized | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | StoodBy | Elected
-    | Published | PublisherSeen | Answered | LeftOut | Reloaded | RolledBack | Timed | NginxStarted | NginxSaid
-    | NginxEnded | NginxFailed | FormerUnserved | MemoryShort | Recorded | Reported | ShuttingDown | ShutDown
-    | HungUp | RequestsCounted | LinesLost | LogReaderEnded
+    Started | NginxSized | EndpointsChosen | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | StoodBy
+    | Elected | Published | PublisherSeen | Answered | LeftOut | Reloaded | EndpointsChanged | EndpointsRefused
+    | RolledBack | Timed | NginxStarted | NginxSaid | NginxEnded | NginxFailed | FormerUnserved | MemoryShort | Recorded
+    | Reported | ShuttingDown | ShutDown | HungUp | RequestsCounted | LinesLost | LogReaderEnded
 )  # fmt: skip

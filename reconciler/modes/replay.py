@@ -39,7 +39,8 @@ def _replay(given: argparse.Namespace, settings: Settings, log: Log, environment
     if given.keep and not given.serve:
         raise UsageError("--keep goes with --serve")
     paths = find_recordings(given.paths)
-    settings = dataclasses.replace(settings, max_changes=0)  # recordings that were made minutes apart run at once here
+    # Recordings that were made minutes apart run at once here.
+    settings = dataclasses.replace(settings, max_changes=0, max_endpoint_changes=0)
     reception = Reception(settings, Health(_LONGEST_TURN))
     tell = tell_all([_Told(log), *reception.observers])
     tell(Started(__version__, describe_settings(environment), _name_source(paths)))

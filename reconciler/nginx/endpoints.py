@@ -6,7 +6,7 @@ Only one process may do this at a time: whoever holds the folder's lock.
 import re
 from pathlib import Path
 
-from reconciler.loop.ports import SinkError
+from reconciler.loop.ports import EndpointsError
 from reconciler.nginx.proof import exchange
 from reconciler.rendering.endpoints import Change, UnwritableError, write_parts
 from reconciler.values.messages import excerpt
@@ -21,10 +21,6 @@ _VERSION = re.compile(r"(?:refused: )?version ([0-9]{1,12}) tried ([0-9]{1,12})"
 _STANDING = re.compile(_VERSION.pattern + " unknown ([0-9]+) empty ([0-9]+) errors ([0-9]+) free ([0-9]+)")
 _OK, _CONFLICT = 200, 409
 _LONGEST = 250  # of a line that is told
-
-
-class EndpointsError(SinkError):
-    """nginx did not take a change of Pods, and serves what it served before. The message is one line."""
 
 
 class OutdatedError(EndpointsError):

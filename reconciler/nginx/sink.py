@@ -11,23 +11,27 @@ from pathlib import Path
 from reconciler.disk.releases import CURRENT, Release, Releases
 from reconciler.disk.trees import keep_outside, remove_file, restore_files, write_files
 from reconciler.loop.events import (
+    EndpointsChanged,
+    EndpointsRefused,
     FormerUnserved,
-    MemoryShort,
     NginxEnded,
     NginxFailed,
     NginxStarted,
     Reloaded,
     RolledBack,
 )
-from reconciler.loop.ports import RefusedError, SinkError, Tell
+from reconciler.loop.ports import EndpointsError, RefusedError, SinkError, Tell
 from reconciler.nginx.figures import read_figures
 from reconciler.nginx.logs import NginxLogs
-from reconciler.nginx.memory import CGROUP, is_short
+from reconciler.nginx.memory import CGROUP, MemoryGuard
+from reconciler.nginx.pods import Pods
 from reconciler.nginx.process import Process
-from reconciler.nginx.program import NginxError, check_modules, find_reader, has_module, run_test
+from reconciler.nginx.program import NginxError, check_modules, find_reader, has_module
 from reconciler.nginx.proof import SOCKET
+from reconciler.nginx.tester import Tester
 from reconciler.nginx.workers import find_patience, reap_orphans
 from reconciler.objects.snapshot import NOTHING, Snapshot
+from reconciler.rendering.endpoints import STATE_FILE
 from reconciler.rendering.routes_file import ROUTES_FILE
 from reconciler.rendering.tree import render_release
 from reconciler.settings import Settings
@@ -38,12 +42,15 @@ from reconciler.values.files import File, Files
 _BACK_OFF = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _STABLE = 60.0
 _POLL = 0.2
+# What the code in templates/lua says begins with this.
+_COMPLAINT = "endpoints: "
 
 
 class NginxSink:
     """A sink that serves: each tree becomes a release below `folder`, and one nginx process runs it.
 
     A tree is tested in its final place, goes live by moving one link, and stays live if new workers answer its name.
+    A tree of the live one's name has other Pods at most: nginx gets those without a reload.
     Events are sent from several threads. nginx cannot read anything in the folders `hidden`. `cgroup` is the folder
     that shows the container's memory.
     """
@@ -56,20 +63,19 @@ class NginxSink:
         self._folder = Path(os.path.abspath(folder))
         self._settings = settings
         self._tell = tell
-        self._hidden = hidden
-        self._cgroup = cgroup
         self._process = Process(settings.nginx_binary, self._folder, CURRENT, tell, hidden)
+        self._guard = MemoryGuard(self._process, cgroup, tell)
+        self._pods = Pods(self._folder, self._process)
         self._turn = threading.RLock()
         self._over = threading.Event()
         self._ended = False
-        self._short = False
-        self._took: dict[str, float] = {}  # seconds that the test of a release took
         try:
             if (self._folder / ROUTES_FILE).exists():
                 raise NginxError(f"{self._folder}: holds an artefact; releases need a folder of their own")
             self._releases = Releases(self._folder, find_reader(settings.nginx_binary, hidden))
         except OSError as error:
             raise NginxError(f"{self._folder}: cannot be used: {error.strerror}") from None
+        self._tester = Tester(settings, self._folder, hidden)
         if not self._releases.mine:
             raise NginxError(f"{self._folder}: another dispatcher serves this folder")
         self._logs = NginxLogs(self._folder, settings, tell, hidden)
@@ -101,6 +107,9 @@ class NginxSink:
                     raise
                 self._releases.prune(self._releases.live, 0)  # a change is worth more than the fallbacks
                 self._serve(name, files, snapshot)
+            except EndpointsError as error:
+                self._tell(EndpointsRefused(str(error)))
+                raise
         return name
 
     def check(self, files: Files) -> None:
@@ -114,7 +123,6 @@ class NginxSink:
                 restore_files(replaced)
                 if name != self._releases.live:
                     self._releases.remove(name)
-                    self._took.pop(name, None)
 
     def resume(self) -> Release | None:
         """Serve the last good release that a former process left, and give it; None if there is none.
@@ -154,6 +162,7 @@ class NginxSink:
 
     def _serve(self, name: str, files: Files, snapshot: Snapshot) -> None:
         if self._process.pid and self._releases.live == name:
+            self._change_endpoints(name, files, snapshot)
             return
         before = self._releases.live
         started = time.monotonic()
@@ -161,7 +170,10 @@ class NginxSink:
         written = time.monotonic()
         try:
             self._test(name)
-            self._releases.carry(name, find_patience(self._settings) + self._find_timeout(name))
+            self._releases.carry(name, find_patience(self._settings) + self._tester.find_timeout(name))
+            if STATE_FILE in files:  # the Pods of new paths must be there before new workers are
+                files = {**files, STATE_FILE: self._pods.prepare(files[STATE_FILE])}
+                self._releases.change(name, files, snapshot)
             self._releases.swap(name)
             loading = time.monotonic()
             self._load(name)
@@ -175,6 +187,17 @@ class NginxSink:
         self._tell(Reloaded(name, phases))
         self._clean_up(name, files)
 
+    def _change_endpoints(self, name: str, files: Files, snapshot: Snapshot) -> None:
+        """Give nginx the Pods of a tree that differs from the live one in nothing else."""
+        if STATE_FILE not in files:
+            return
+        started = time.monotonic()
+        state, number = self._pods.change(files[STATE_FILE])
+        posted = time.monotonic()
+        # From here on nginx has them. It would load this file if anybody started it again.
+        self._releases.change(name, {**files, STATE_FILE: state}, snapshot)
+        self._tell(EndpointsChanged(name, number, (("post", posted - started), ("write", time.monotonic() - posted))))
+
     def _clean_up(self, name: str, files: Files) -> None:
         """Remove what former releases left: files outside of the folder, and releases that are too old."""
         outside = {path for path in files if path.startswith("/")}
@@ -182,13 +205,12 @@ class NginxSink:
             remove_file(Path(path))
         self._releases.write_outside(outside)
         self._releases.prune(name)
-        self._took = {name: self._took[name]}
+        self._tester.forget_all_but(name)
 
     def _stage(self, name: str, files: Files, snapshot: Snapshot) -> dict[str, File | None]:
         """Write a release and its files outside of the folder. Give the files that those replaced."""
-        self._releases.stage(
-            name, {**files, "release/name.conf": render_release(name, SOCKET, counts=self._counts)}, snapshot
-        )
+        server = render_release(name, SOCKET, counts=self._counts, lua=STATE_FILE in files)
+        self._releases.stage(name, {**files, "release/name.conf": server}, snapshot)
         outside = {path: file for path, file in files.items() if path.startswith("/")}
         replaced = keep_outside(files)
         self._releases.write_outside(self._releases.read_outside() | outside.keys())
@@ -200,27 +222,22 @@ class NginxSink:
         return replaced
 
     def _test(self, name: str) -> None:
-        started = time.monotonic()
-        refusals = run_test(self._settings.nginx_binary, self._folder, self._releases.path(name), self._hidden)
-        self._took[name] = time.monotonic() - started
-        if refusals:
-            raise RefusedError(f"nginx refuses release {name}: {refusals[0]}", tested=True)
+        self._tester.test(name, self._releases.path(name))
 
     def _load(self, name: str) -> None:
         """Make nginx serve the live release."""
         running = self._process.pid
         old = self._process.load()
         try:
-            self._process.prove(name, old, self._find_timeout(name))
+            self._process.prove(name, old, self._tester.find_timeout(name))
         except NginxError as error:
+            if _COMPLAINT in str(error):
+                raise EndpointsError(str(error)) from None
             raise RefusedError(str(error), tested=False) from None
+        self._pods.note(self._releases.read(name, STATE_FILE), fresh=not running)
         if not running:
             self._tell(NginxStarted(name, again=self._ended))
             self._ended = False
-
-    def _find_timeout(self, name: str) -> float:
-        """Give the time that a reload may take. A release that takes long to test may take as long to load."""
-        return self._settings.reload_timeout + 2 * self._took.get(name, 0.0)
 
     def _roll_back(self, before: str | None, failed: str) -> None:
         """Serve the release `before` again, perhaps one of a former process, and remove the failed one."""
@@ -228,11 +245,13 @@ class NginxSink:
         if swapped:
             self._releases.swap(before)
             self._tell(RolledBack(failed, before))
-        if before and (swapped or not self._process.pid):
-            try:
+        try:
+            if self._process.pid:
+                self._pods.undo()
+            if before and (swapped or not self._process.pid):
                 self._load(before)
-            except SinkError as error:
-                self._tell(FormerUnserved(before, str(error)))
+        except SinkError as error:
+            self._tell(FormerUnserved(before or failed, str(error)))
         if before != failed:
             self._releases.remove(failed)
 
@@ -250,7 +269,7 @@ class NginxSink:
         """Start nginx again whenever it has ended by itself. The delay grows each time, unless nginx ran for long."""
         failures, started = 0, time.monotonic()
         while not self._over.wait(_POLL):
-            self._make_room()
+            self._guard.make_room()
             if self._process.ending is None:  # no lock, so that memory is freed even while a release goes live
                 continue
             with self._turn:
@@ -264,14 +283,6 @@ class NginxSink:
             self._over.wait(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)])
             started = time.monotonic()
             self._start_again()
-
-    def _make_room(self) -> None:
-        """End a worker that is shutting down if memory is short, before the kernel ends nginx for everyone."""
-        if not is_short(self._cgroup):
-            self._short = False
-        elif self._process.end_oldest() and not self._short:
-            self._short = True
-            self._tell(MemoryShort())
 
     def _start_again(self) -> None:
         with self._turn:

@@ -12,19 +12,27 @@ from reconciler.routing.path_entries import HEAVIEST
 from reconciler.values.addresses import parse_address
 from reconciler.values.value import Value
 
+# In a tree.
+STATE_FILE = "lua/pods.state"
 # What a worker reads in one piece keeps its requests waiting. It takes no body above 16 KiB.
 LONGEST_PART = 15 * 1024
 _LONGEST_NAME = 128
 _NAME = re.compile(r"[0-9a-f]+\.[0-9a-z-]+")
+_HEAD = re.compile(r"state 1 ([1-9][0-9]{0,11})")
+_NEWLINE = "\n"
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _MOST_PORTS = 65535
 
-# The servers of each upstream, by its name.
-Sets = Mapping[str, tuple[Server, ...]]
+# The Pods of each set by its name, as text: a line for each, which `write_set` wrote.
+Sets = Mapping[str, str]
 
 
 class UnwritableError(ValueError):
     """A name, address, port or weight that must not reach nginx."""
+
+
+class UnreadableError(ValueError):
+    """A text that is no state."""
 
 
 class Change(Value, frozen=True):
@@ -33,25 +41,48 @@ class Change(Value, frozen=True):
     A set without Pods is not gone: requests for it get 503.
     """
 
-    sets: tuple[tuple[str, tuple[Server, ...]], ...]
+    sets: tuple[tuple[str, str], ...]
     gone: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing differs."""
+        return not (self.sets or self.gone)
 
 
 def find_change(old: Sets, new: Sets) -> Change:
     """Find what differs between two states."""
-    sets = tuple((name, servers) for name, servers in sorted(new.items()) if old.get(name) != servers)
+    sets = tuple((name, pods) for name, pods in sorted(new.items()) if old.get(name) != pods)
     return Change(sets, tuple(sorted(old.keys() - new.keys())))
 
 
+def write_set(servers: Iterable[Server]) -> str:
+    """Write the Pods of a set. UnwritableError if something in it is not legal."""
+    return "".join(f"{_write_server(server)}\n" for server in servers)
+
+
 def write_state(version: int, sets: Sets) -> str:
-    """Write the state that nginx loads when it starts. UnwritableError if something in it is not legal."""
-    return _frame(f"state 1 {version}", [line for name in sorted(sets) for line in _write_set(name, sets[name])])
+    """Write the state that nginx loads when it starts. UnwritableError if a name is not legal."""
+    body = "".join([f"set {_check_name(name)}\n{sets[name]}" for name in sorted(sets)])
+    return f"state 1 {version}\n{body}end {body.count(_NEWLINE)}\n"
+
+
+def read_state(text: str) -> tuple[int, dict[str, str]]:
+    """Read the version and the sets of a state that `write_state` wrote. UnreadableError if it is not whole."""
+    head, _, rest = text.partition("\n")
+    body, _, lines = rest.rpartition("end ")
+    version = _HEAD.fullmatch(head)
+    if not version or lines != f"{body.count(_NEWLINE)}\n":
+        raise UnreadableError("this is no whole state")
+    # No name and no Pod has a blank after these letters.
+    named = (one.partition("\n") for one in body.split("set ")[1:])
+    return int(version[1]), {name: pods for name, _, pods in named}
 
 
 def write_parts(change: Change, base: int, version: int) -> tuple[str, ...]:
     """Write what makes `version` of version `base`, in parts that are sent one after the other; at least one.
 
-    UnwritableError if something in it is not legal.
+    UnwritableError if a name is not legal.
     """
     bodies = list(_split(change))
     heads = (f"change 1 {base} {version} {place} {len(bodies)}" for place in range(1, len(bodies) + 1))
@@ -74,18 +105,14 @@ def _split(change: Change) -> Iterator[list[str]]:
 
 
 def _list_sets(change: Change) -> Iterator[tuple[str, list[str]]]:
-    for name, servers in change.sets:
-        yield name, _write_set(name, servers)
+    for name, pods in change.sets:
+        yield name, [f"set {_check_name(name)}", *pods.splitlines()]
     for name in change.gone:
         yield name, [f"gone {_check_name(name)}"]
 
 
 def _frame(head: str, lines: list[str]) -> str:
     return "\n".join((head, *lines, f"end {len(lines)}", ""))
-
-
-def _write_set(name: str, servers: Iterable[Server]) -> list[str]:
-    return [f"set {_check_name(name)}", *map(_write_server, servers)]
 
 
 def _check_name(name: str) -> str:

@@ -33,7 +33,7 @@ from reconciler.values.value import Value
 # https://www.pcre.org/current/doc/html/pcre2pattern.html
 _MATCH_LIMIT = "(*NO_JIT)(*LIMIT_MATCH=2000)"
 
-_PODS = "pods"  # the upstream of pods.conf.j2
+_PODS = "_pods"  # the upstream of pods.conf.j2; no host can have this name
 
 
 class _Pass(Value, frozen=True):
@@ -82,10 +82,10 @@ class _Server(Value, frozen=True):
 
 
 class Hosted(Value, frozen=True):
-    """A host, and the names of those upstreams of its locations whose Pods Lua chooses."""
+    """A host, and those upstreams of its locations whose Pods Lua chooses, each with the name of its set of Pods."""
 
     host: Host
-    dynamic: tuple[str, ...] = ()
+    sets: tuple[tuple[str, str], ...] = ()
 
 
 def render_host(hosted: Hosted, settings: Settings) -> Token:
@@ -135,12 +135,12 @@ def _view_plain(hosted: Hosted, settings: Settings) -> _Server:
 
 def _view_locations(hosted: Hosted, settings: Settings) -> Iterator[_Location]:
     host = hosted.host
-    rules = PathRules(host.locations)
+    rules, sets = PathRules(host.locations), dict(hosted.sets)
     for one in host.locations:
         labels = view_labels(one.namespace, rules.show(one), settings)
         view = replace(_view_location(one, host, settings), labels=labels)
-        if one.upstream in hosted.dynamic and one.answer is Answer.PODS:
-            view = replace(view, pods=(quote(one.upstream),), passes=(_view_pass(replace(one, upstream=_PODS)),))
+        if one.upstream in sets and one.answer is Answer.PODS:
+            view = replace(view, pods=(quote(sets[one.upstream]),), passes=(_view_pass(replace(one, upstream=_PODS)),))
         yield view
 
 

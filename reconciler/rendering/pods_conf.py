@@ -8,12 +8,11 @@ from reconciler.rendering.quoting import Token, quote
 from reconciler.rendering.upstreams_conf import IDLE, KEPT_BY_DEFAULT
 from reconciler.routing.allowances import read_room
 from reconciler.routing.server_names import power_of_two
-from reconciler.settings import LuaModule, Settings
+from reconciler.settings import Settings
 from reconciler.values.files import File
 
 # Relative to nginx's folder. A server answers 503 there for sets without Pods (templates/lua/pods.lua).
 NO_PODS = "no-pods.sock"
-STATE_FILE = "lua/pods.state"
 _CODE = ("lua/pods.lua", "lua/pods_store.lua", "lua/pods_text.lua")
 # What a set with its name, and a Pod, take at most, each twice: a change stands beside what serves. 10,000 Pods on
 # 2,500 paths took 1.3 MiB once. Memory that nothing was written to costs nothing.
@@ -47,12 +46,14 @@ def render_pods(settings: Settings) -> tuple[Token, ...]:
     return (rendered,)
 
 
-def collect_lua_files(sets: Sets, lua: LuaModule | None) -> dict[str, File]:
-    """Collect the code and the state. Who serves a tree writes the state anew, with the version that comes next."""
-    if not lua:
-        return {}
-    code = {name: File(quoting.read(name).encode()) for name in _CODE}
-    return {**code, STATE_FILE: File(write_state(1, sets).encode())}
+def collect_code() -> dict[str, File]:
+    """Collect the code that nginx runs. It is the same in all trees."""
+    return {name: File(quoting.read(name).encode()) for name in _CODE}
+
+
+def write_first_state(sets: Sets) -> File:
+    """Write the state of a tree. Who serves it gives it the version that comes next."""
+    return File(write_state(1, sets).encode())
 
 
 def _count_bytes(settings: Settings) -> int:

@@ -1,11 +1,12 @@
-"""Structure: what of the routes stays while only the Pods behind known paths change, and those Pods."""
+"""Structure: what of the routes stays while only the Pods behind known paths change."""
+
+from collections.abc import Collection
 
 from msgspec.structs import replace
 
-from reconciler.rendering.endpoints import Sets
 from reconciler.routing.keys.catalogue import needs_upstream
 from reconciler.routing.keys.external_auth import list_asked
-from reconciler.routing.model import Routes
+from reconciler.routing.model import Routes, Upstream
 
 
 def find_dynamic(routes: Routes) -> frozenset[str]:
@@ -15,20 +16,47 @@ def find_dynamic(routes: Routes) -> frozenset[str]:
     """
     located = (location for host in routes.hosts for location in host.locations if location.options)
     asked = {one.upstream for location in located for one in list_asked(location.options)}
-    return frozenset(
-        one.name
-        for one in routes.upstreams
-        if one.check is None and one.name not in asked and not needs_upstream(one.options)
+    return frozenset(one.name for one in routes.upstreams if _is_plain(one) and one.name not in asked)
+
+
+def has_same_structure(old: Routes, new: Routes) -> bool:
+    """Tell whether the Pods of dynamic upstreams are all that differs.
+
+    A path's first and last Pod change the structure: they change its locations.
+    """
+    if replace(old, upstreams=()) != replace(new, upstreams=()) or len(old.upstreams) != len(new.upstreams):
+        return False
+    changed = [(one, other) for one, other in zip(old.upstreams, new.upstreams, strict=True) if one != other]
+    # Equal hosts ask the same authorisers.
+    return not changed or _differ_in_pods(changed, find_dynamic(new))
+
+
+def _differ_in_pods(changed: Collection[tuple[Upstream, Upstream]], dynamic: Collection[str]) -> bool:
+    return all(
+        one.name in dynamic and one.servers and other.servers and replace(one, servers=other.servers) == other
+        for one, other in changed
     )
 
 
-def split(routes: Routes) -> tuple[Routes, Sets]:
-    """Give the routes without the Pods of dynamic upstreams, and those Pods by upstream.
+def _is_plain(upstream: Upstream) -> bool:
+    return upstream.check is None and not needs_upstream(upstream.options)
 
-    Where the first are equal, the Pods are all that differs. A path's first and last Pod change the first: they change
-    its locations.
-    """
-    dynamic = find_dynamic(routes)
-    upstreams = tuple(replace(one, servers=()) if one.name in dynamic else one for one in routes.upstreams)
-    sets = {one.name: one.servers for one in routes.upstreams if one.servers and one.name in dynamic}
-    return replace(routes, upstreams=upstreams), sets
+
+def find_touched(old: Routes, new: Routes) -> frozenset[str]:
+    """Name the Namespaces whose own part of the structure differs."""
+    dynamic = find_dynamic(old) & find_dynamic(new)
+    before, after = _list_parts(old, dynamic), _list_parts(new, dynamic)
+    return frozenset(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+
+def _list_parts(routes: Routes, dynamic: Collection[str]) -> dict[str, list[object]]:
+    parts: dict[str, list[object]] = {}
+    for host in routes.hosts:
+        parts.setdefault(host.namespace, []).append(replace(host, locations=()))
+        for location in host.locations:
+            parts.setdefault(location.namespace, []).append((host.name, location))
+    for one in routes.upstreams:
+        parts.setdefault(one.namespace, []).append(replace(one, servers=()) if one.name in dynamic else one)
+    for namespace, key in routes.api_keys:
+        parts.setdefault(namespace, []).append(key)
+    return parts

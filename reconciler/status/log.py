@@ -141,6 +141,12 @@ class Log:
                         f"NGINX_WORKER_CONNECTIONS: {event.wanted} are more than {event.descriptors} descriptors "
                         "allow: raise the container's limit (ulimit -Hn)"
                     )
+            case events.EndpointsChosen(by="lua"):
+                self.tell_notice("Pods come and go without a reload of nginx")
+            case events.EndpointsChosen():
+                self.tell_notice(f"each change of Pods reloads nginx{event.why and ': '}{event.why}")
+            case events.EndpointsRefused():
+                self.tell_warning(f"nginx does not take Pods without a reload, so it is reloaded for them: {event.why}")
             case events.FormerUnserved():
                 self.tell_notice(f"the former release {event.release} cannot be served: {event.why}")
             case events.LinesLost(over=True):

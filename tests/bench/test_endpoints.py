@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from meter import read_share, read_time
 from pytest_benchmark.fixture import BenchmarkFixture
-from support.lua_nginx import LuaNginx
+from support.lua_nginx import LuaNginx, write_sets
 from support.ports import free_port
 from support.running_daemon import wait_until
 
@@ -177,7 +177,7 @@ def test_change_of_everything(
 
     def measure() -> None:
         here = lua({**sets, "0a.a": ()}, workers=1, static=False)
-        parts = len(write_parts(find_change(here.sets, {**other, "0a.a": ()}), 1, 2))
+        parts = len(write_parts(find_change(write_sets(here.sets), write_sets({**other, "0a.a": ()})), 1, 2))
         quiet = read_slow(start_probe(here))
         probe, took = start_probe(here), []
         while probe.poll() is None:

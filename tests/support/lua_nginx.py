@@ -22,7 +22,7 @@ from reconciler.nginx.process import Process
 from reconciler.nginx.program import find_version, run_test
 from reconciler.nginx.proof import SOCKET
 from reconciler.nginx.workers import find_workers
-from reconciler.rendering.endpoints import find_change, write_state
+from reconciler.rendering.endpoints import Sets, find_change, write_set, write_state
 from reconciler.rendering.pods_conf import NO_PODS
 from reconciler.routing.model import Server
 from reconciler.settings import read_settings
@@ -189,7 +189,7 @@ class LuaNginx:
 
     def write_state(self) -> None:
         """Write the present state into the state file."""
-        self.state.write_text(write_state(self.version, self.sets))
+        self.state.write_text(write_state(self.version, write_sets(self.sets)))
 
     def write_conf(self, name: str = "first") -> None:
         """Write the configuration of a release, with an upstream of nginx's own for each set."""
@@ -220,7 +220,7 @@ class LuaNginx:
 
     def replace(self, new: Mapping[str, tuple[Server, ...]]) -> None:
         """Change all sets by a post."""
-        self.version = post_change(self.folder, find_change(self.sets, new), self.version)
+        self.version = post_change(self.folder, find_change(write_sets(self.sets), write_sets(new)), self.version)
         self.sets = dict(new)
 
     def ask(self, path: str = "/", method: str = "GET", **given: Any) -> Answer:
@@ -278,6 +278,11 @@ class LuaNginx:
 
 
 Start = Callable[..., LuaNginx]
+
+
+def write_sets(sets: Mapping[str, tuple[Server, ...]]) -> Sets:
+    """Write the Pods of each set as text."""
+    return {name: write_set(servers) for name, servers in sets.items()}
 
 
 def _open_folders(folder: Path) -> None:

@@ -14,6 +14,7 @@ from support.authority import Authority
 from support.ports import free_port
 from support.stages import normalise
 
+from reconciler.loop.budget import make_budgets
 from reconciler.loop.cycle import Cycle, recall
 from reconciler.loop.events import Event
 from reconciler.loop.reconcile import reconcile
@@ -94,7 +95,7 @@ class Router:
         self.nginx = self.start_sink()
         resumed = self.nginx.resume()
         assert resumed
-        self.last = recall(resumed.snapshot, resumed.files, self.settings.max_changes)
+        self.last = recall(resumed.snapshot, resumed.files, make_budgets(self.settings))
 
     def ask(self, host: str | None, uri: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
         """Send a request with this URI as it is; in the names of headers `_` stands for `-`."""
