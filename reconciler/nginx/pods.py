@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reconciler.loop.ports import EndpointsError
-from reconciler.nginx.endpoints import OutdatedError, post_change
+from reconciler.nginx.endpoints import post_change, read_standing
 from reconciler.nginx.process import Process
 from reconciler.nginx.workers import find_leaving
 from reconciler.rendering.endpoints import Change, Sets, UnreadableError, find_change, read_state, write_state
@@ -41,7 +41,7 @@ class Pods:
         """
         self._former = None
         wanted = _read(state)[1]
-        if self._sets is None:
+        if self._sets is None or not self._process.pid:
             return state
         former = self._sets
         self._bring(wanted, ())
@@ -70,16 +70,16 @@ class Pods:
         return File(write_state(self._version, wanted).encode())
 
     def _bring(self, wanted: Sets, gone: tuple[str, ...]) -> int:
-        """Post what differs. If nginx has another version than is known here, post everything."""
+        """Post what differs, and give the number of sets. If that fails, post everything: an answer may be lost."""
         change = Change(find_change(self._sets or {}, wanted).sets, gone)
         if change.is_empty:
             return 0
         try:
             version = post_change(self._folder, change, self._version)
-        except OutdatedError as error:
-            # Nobody knows which names it has besides. They cost memory alone.
-            change = find_change({}, wanted)
-            version = post_change(self._folder, change, error.version)
+        except EndpointsError:
+            # Names that nginx has besides cost memory alone.
+            change, gone = find_change({}, wanted), ()
+            version = post_change(self._folder, change, read_standing(self._folder).version)
         self._version = version
         self._sets = {name: pods for name, pods in {**(self._sets or {}), **wanted}.items() if name not in gone}
         return len(change.sets) + len(gone)

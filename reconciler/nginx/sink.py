@@ -4,11 +4,10 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-from reconciler.disk.releases import CURRENT, Release, Releases
+from reconciler.disk.releases import CURRENT, Release
 from reconciler.disk.trees import keep_outside, remove_file, restore_files, write_files
 from reconciler.loop.events import (
     EndpointsChanged,
@@ -24,15 +23,15 @@ from reconciler.loop.ports import EndpointsError, RefusedError, SinkError, Tell
 from reconciler.nginx.figures import read_figures
 from reconciler.nginx.logs import NginxLogs
 from reconciler.nginx.memory import CGROUP, MemoryGuard
+from reconciler.nginx.opening import explaining, open_releases
 from reconciler.nginx.pods import Pods
 from reconciler.nginx.process import Process
-from reconciler.nginx.program import NginxError, check_modules, find_reader, has_module
+from reconciler.nginx.program import NginxError, check_modules, has_module
 from reconciler.nginx.proof import SOCKET
 from reconciler.nginx.tester import Tester
 from reconciler.nginx.workers import find_patience, reap_orphans
 from reconciler.objects.snapshot import NOTHING, Snapshot
 from reconciler.rendering.endpoints import STATE_FILE
-from reconciler.rendering.routes_file import ROUTES_FILE
 from reconciler.rendering.tree import render_release
 from reconciler.settings import Settings
 from reconciler.status.figures import Figures
@@ -69,15 +68,8 @@ class NginxSink:
         self._turn = threading.RLock()
         self._over = threading.Event()
         self._ended = False
-        try:
-            if (self._folder / ROUTES_FILE).exists():
-                raise NginxError(f"{self._folder}: holds an artefact; releases need a folder of their own")
-            self._releases = Releases(self._folder, find_reader(settings.nginx_binary, hidden))
-        except OSError as error:
-            raise NginxError(f"{self._folder}: cannot be used: {error.strerror}") from None
+        self._releases = open_releases(self._folder, settings, hidden)
         self._tester = Tester(settings, self._folder, hidden)
-        if not self._releases.mine:
-            raise NginxError(f"{self._folder}: another dispatcher serves this folder")
         self._logs = NginxLogs(self._folder, settings, tell, hidden)
         try:
             self._logs.start()
@@ -99,7 +91,7 @@ class NginxSink:
     def apply(self, files: Files, snapshot: Snapshot = NOTHING) -> str:
         """Serve a tree, and give the release's name. After SinkError the last release is still live."""
         name = self._releases.name(files)
-        with self._turn, self._explaining(name):
+        with self._turn, explaining(self._folder, name):
             try:
                 self._serve(name, files, snapshot)
             except OSError as error:
@@ -115,14 +107,15 @@ class NginxSink:
     def check(self, files: Files) -> None:
         """Test a tree without serving it. RefusedError if nginx refuses it."""
         name = self._releases.name(files)
-        with self._turn, self._explaining(name):
+        with self._turn, explaining(self._folder, name):
+            if name == self._releases.live:  # it was tested, and nothing of it may change now
+                return
             replaced = self._stage(name, files, NOTHING)
             try:
                 self._test(name)
             finally:
                 restore_files(replaced)
-                if name != self._releases.live:
-                    self._releases.remove(name)
+                self._releases.remove(name)
 
     def resume(self) -> Release | None:
         """Serve the last good release that a former process left, and give it; None if there is none.
@@ -162,8 +155,12 @@ class NginxSink:
 
     def _serve(self, name: str, files: Files, snapshot: Snapshot) -> None:
         if self._process.pid and self._releases.live == name:
-            self._change_endpoints(name, files, snapshot)
-            return
+            try:
+                self._change_endpoints(name, files, snapshot)
+                return
+            except EndpointsError:
+                if self._process.pid:
+                    raise  # else nginx has ended, and is started below
         before = self._releases.live
         started = time.monotonic()
         replaced = self._stage(name, files, snapshot)
@@ -299,11 +296,3 @@ class NginxSink:
         with suppress(OSError):
             return self._releases.live
         return None
-
-    @contextmanager
-    def _explaining(self, name: str) -> Iterator[None]:
-        """Turn an error of the disk into an NginxError that names the folder and the release."""
-        try:
-            yield
-        except OSError as error:
-            raise NginxError(f"{self._folder}: release {name} cannot be written: {error.strerror}") from None

@@ -80,13 +80,11 @@ def render_main(
         underscores_in_headers=quote("on" if "_" in settings.api_key_header else "off"),
         header_families=[write_family(family, settings, blanks=4) for family in FAMILIES],
         grpc_defaults=list(_view_grpc_defaults(routes, settings)),
-        max_client_body_size=quote(settings.max_client_body_size),
         connect_timeout=_CONNECT_TIMEOUT,
         tries=_TRIES,
         retry_after=RETRY_AFTER,
         retry_timeout=RETRY_TIMEOUT,
-        request_buffering=quote("on" if settings.client_body_buffer_size else "off"),
-        body_buffers=[quote(settings.client_body_buffer_size)] if settings.client_body_buffer_size else [],
+        **_view_bodies(settings),
         keepalive_min_timeouts=_view_keepalive(settings),
         client_header_timeout=settings.client_header_timeout,
         client_body_timeout=settings.client_body_timeout,
@@ -107,6 +105,15 @@ def render_main(
         moved=list(_view_moved(routes, settings)),
         shadows=list(_view_shadows(routes, settings)),
     )
+
+
+def _view_bodies(settings: Settings) -> dict[str, object]:
+    buffer = settings.client_body_buffer_size
+    return {
+        "max_client_body_size": quote(settings.max_client_body_size),
+        "request_buffering": quote("on" if buffer else "off"),
+        "body_buffers": [quote(buffer)] if buffer else [],
+    }
 
 
 def _view_keepalive(settings: Settings) -> list[Token]:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import socket
 import ssl
 import time
@@ -19,6 +20,7 @@ from reconciler.loop.cycle import Cycle, recall
 from reconciler.loop.events import Event
 from reconciler.loop.reconcile import reconcile
 from reconciler.loop.stages import Stages
+from reconciler.nginx.lua_module import find_lua
 from reconciler.nginx.memory import CGROUP
 from reconciler.nginx.program import find_version
 from reconciler.nginx.sink import NginxSink
@@ -52,7 +54,11 @@ class Answer:
 
 
 class Router:
-    """Serves objects on loopback with free ports; TLS is on, with a default certificate of the authority."""
+    """Serves objects on loopback with free ports; TLS is on, with a default certificate of the authority.
+
+    With ENDPOINTS=lua in the tests' own environment, Pods come and go without a reload in all tests that say nothing
+    about that.
+    """
 
     def __init__(self, folder: Path, nginx_binary: str, authority: Authority, environment: dict[str, str]) -> None:
         certificate, key = authority.default
@@ -63,11 +69,13 @@ class Router:
                     "PORT": str(self.port), "SSL_PORT": str(self.ssl_port), "LISTEN_ADDRESSES": "127.0.0.1",
                     "SSL_CERT": str(certificate), "SSL_KEY": str(key), "NGINX_BINARY": nginx_binary,
                     "MAX_CHANGES_PER_NAMESPACE": "0", "DENY_POD_CIDRS": "none", "NGINX_WORKER_CONNECTIONS": "1024",
-                    **environment,
+                    "ENDPOINTS": os.environ.get("ENDPOINTS", "reload"), **environment,
                 }
             ),
             nginx_version=find_version(nginx_binary),
         )  # fmt: skip
+        if self.settings.endpoints == "lua":
+            self.settings = replace(self.settings, lua=find_lua(self.settings))
         self.last: Cycle | None = None
         self.folder = folder
         self.events: list[Event] = []
