@@ -1,6 +1,9 @@
 """Requests through the balancer in Lua reach Pods as through nginx's own upstreams, on a real nginx."""
 
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -137,6 +140,27 @@ def test_kept_connections_that_closed(lua: Start, pods: list[Server]) -> None:
         for taken in (1, 2, 3):
             assert here.ask("/lua/0a.a/").status == 200
             assert pod.taken == taken
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_pods_that_hang_up(lua: Start, number: int) -> None:
+    """A request on which Pods hang up is sent six times at most, however many connections to them are kept."""
+    together, asked = threading.Barrier(20), []
+
+    def act(connection: socket.socket) -> None:
+        while head := read_head(connection):
+            if b"/bad" in head:
+                asked.append(head)
+                return
+            together.wait(20)  # so that each request needs a connection of its own
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with ExitStack() as stack, ThreadPoolExecutor(20) as clients:
+        pods = [stack.enter_context(raw_pod(loopback(f"10.244.{place}.28"), act)) for place in range(number)]
+        here = lua({"0a.a": tuple(Server(one.address, 1, "web") for one in pods)}, workers=1)
+        assert set(clients.map(lambda _: here.ask("/lua/0a.a/").status, range(20))) == {200}
+        assert here.ask("/lua/0a.a/bad").status == 502
+        assert (len(asked), here.standing.errors) == (6, 0)
 
 
 def test_backups(lua: Start, pods: list[Server]) -> None:

@@ -18,6 +18,9 @@ local NO_PODS = "unix:no-pods.sock"
 local IDLE = 4
 local REQUESTS = 1000  -- nginx's own keepalive_requests
 
+local MOST_SENT = 6  -- two more than the most tries that a path may have
+local BUSY = -3  -- nginx's NGX_BUSY, which becomes 502
+
 local sets = {}  -- what this worker has read, by name
 
 -- A Pod that stays keeps its place in the round, so that many changes do not favour the first Pods.
@@ -77,16 +80,17 @@ local function expand(address)
     return (left == "" and "" or left .. ":") .. (right == "" and zeros:sub(1, -2) or zeros .. right)
 end
 
--- Gives the Pods that this request was sent to, from nginx's own list. A colon stands at its end, as the next Pod has
--- no address yet, and before it where a list began anew after an internal redirect:
+-- Gives the Pods that this request was sent to, from nginx's own list, and how often it was sent. A colon stands at the
+-- list's end, as the next Pod has no address yet, and before it where a list began anew after an internal redirect:
 -- https://nginx.org/en/docs/http/ngx_http_upstream_module.html#var_upstream_addr
 local function read_tried(list)
-    local tried = {}
+    local tried, number = {}, 0
     for name in list:gsub(" : $", ""):gsub("^.* : ", ""):gmatch("[^, ]+") do
         local address, port = name:match("^%[(.*)%](:%d+)$")
         tried[address and "[" .. expand(address) .. "]" .. port or name] = true
+        number = number + 1
     end
-    return tried
+    return tried, number
 end
 
 -- nginx's own smooth weighted round robin, without Pods that were tried.
@@ -110,6 +114,8 @@ end
 
 -- As with nginx's own upstreams and max_fails=0, no Pod is left out because of what others met. A second try happens
 -- under the rules of proxy_next_upstream, which nginx itself applies, and goes to a Pod that this request has not seen.
+-- A failure on a kept connection is no try to nginx, as the Pod may have closed it just then. MOST_SENT bounds those: a
+-- Pod that hangs up on a request would get it as often as there are kept connections.
 local function send(name)
     local set = name and find_set(name)
     if not set then
@@ -120,13 +126,16 @@ local function send(name)
         dict:incr(":empty", 1)
         return assert(balancer.set_current_peer(NO_PODS))
     end
-    local tried
+    local tried, number
     if balancer.get_last_failure() then
-        tried = read_tried(ngx.var.upstream_addr)
+        tried, number = read_tried(ngx.var.upstream_addr)
+        if number >= MOST_SENT then
+            return ngx.exit(BUSY)
+        end
     elseif set.size > 1 then
         balancer.set_more_tries(set.size - 1)  -- proxy_next_upstream_tries bounds it
     end
-    -- All were tried if nginx sends a request anew because kept connections were closed. Then it begins again.
+    -- All were tried if each of them closed a kept connection. Then it begins again.
     local peer = choose(set.primary, tried) or choose(set.backup, tried) or choose(set.primary) or choose(set.backup)
     assert(balancer.set_current_peer(peer.host, peer.port))
     if balancer.enable_keepalive then
