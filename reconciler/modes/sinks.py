@@ -90,7 +90,7 @@ def _choose_endpoints(settings: Settings, hidden: tuple[str, ...]) -> tuple[Sett
     if settings.endpoints == "reload":
         return settings, EndpointsChosen("reload")
     try:
-        lua = find_lua(settings, hidden)
+        lua = find_lua(settings, hidden, old_too=settings.endpoints == "lua")
     except LuaError as error:
         if settings.endpoints == "lua":
             raise NginxError(f"ENDPOINTS=lua cannot be used: {error}") from None
