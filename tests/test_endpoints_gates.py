@@ -1,6 +1,7 @@
 """The third gate: which changes need no reload, what is rendered for them, and whose budget they are charged to."""
 
 import copy
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -193,3 +194,11 @@ def test_artefacts_have_no_lua() -> None:
     files = stages(build(team("a", 2)))
     assert not [path for path in files if "lua" in path]
     assert b"lua" not in files["nginx.conf"].content
+
+
+def test_each_namespace_has_a_pool() -> None:
+    """The Pods of each Namespace have an upstream of their own, and its idle connections are a share of the room."""
+    text = Stages(SETTINGS).render(build([*team("a", 2), *team("b", 3, 4)]))["nginx.conf"].content.decode()
+    assert re.findall(r"upstream (\S+) \{", text) == ["_pods.a", "_pods.b"]
+    assert text.count("balancer_keepalive 64;") == 2
+    assert re.findall(r"proxy_pass (\S+);", text).count("http://_pods.a") == text.count("http://_pods.b")
