@@ -132,6 +132,7 @@ def test_killed_daemon(launch: Launch, server: ApiServer, port: int) -> None:
         daemon.process.wait()
         assert len(find_pods(daemon)) == 1
         daemon.start()
+        daemon.wait_for(lambda: daemon.probe("/readyz")[0] == 200)  # until then the former nginx may answer
         daemon.wait_for(lambda last=2 + step % 4: has_pods(daemon, last))
 
 
