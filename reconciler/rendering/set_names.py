@@ -1,17 +1,21 @@
 """The names of sets of Pods, by which a location says which Pods answer it."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from hashlib import blake2b
 
 import msgspec
+from msgspec.structs import replace
 
-from reconciler.rendering.routes_file import tell_host
 from reconciler.rendering.structure import find_dynamic
-from reconciler.routing.model import Host, Routes
+from reconciler.routing.keys.basic_auth import BasicAuth
+from reconciler.routing.model import ApiKey, Host, Location, Routes
+from reconciler.routing.options import Option
 from reconciler.values.memo import Memo
 
 # Of a digest that goes before an upstream's name. A Namespace could only make two of its own names equal.
 _DIGEST_BYTES = 8
+# So many API keys are remembered of each Namespace.
+_MOST_KEYS = 20
 
 
 class SetNames:
@@ -19,41 +23,78 @@ class SetNames:
 
     def __init__(self) -> None:
         self._hosts: tuple[Host, ...] = ()
+        self._api_keys: tuple[tuple[str, ApiKey], ...] = ()
         self._dynamic = frozenset[str]()
         self._digests = Memo(_digest_paths)
+        self._numbers = _KeyNumbers()
         self._names: Mapping[str, str] = {}
 
     def find(self, routes: Routes) -> Mapping[str, str]:
-        """Give the name of the set of each upstream whose Pods Lua can choose, by the upstream's name."""
+        """Give the name of the set of each upstream whose Pods Lua can choose, by the upstream's name.
+
+        The name changes with all that nginx does with requests to the path. So if a path's rules and its Pods change at
+        once, no request meets the new Pods under the old rules, nor the old Pods under the new ones, while old workers
+        still serve.
+        """
         dynamic = find_dynamic(routes)
-        if routes.hosts != self._hosts or dynamic != self._dynamic:
+        if (routes.hosts, routes.api_keys, dynamic) != (self._hosts, self._api_keys, self._dynamic):
             digests = self._digests.round({host.name: host for host in routes.hosts})
-            self._names = _name_sets(dynamic, (each for digest in digests.values() for each in digest))
-            self._hosts, self._dynamic = routes.hosts, dynamic
+            about = _join(dynamic, (each for digest in digests.values() for each in digest))
+            keys = {namespace: b"%d" % self._numbers.number(namespace, key) for namespace, key in routes.api_keys}
+            self._names = {
+                one.name: f"{_digest(*sorted(about[one.name]), keys.get(one.namespace, b'')).hex()}{one.name}"
+                for one in routes.upstreams
+                if one.name in about
+            }
+            self._hosts, self._api_keys, self._dynamic = routes.hosts, routes.api_keys, dynamic
         return self._names
 
 
+class _KeyNumbers:
+    """Numbers the API keys of each Namespace: a digest would tell something about them to who reads nginx.conf."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[ApiKey, int]] = {}
+
+    def number(self, namespace: str, key: ApiKey) -> int:
+        known = self._known.setdefault(namespace, {})
+        if key not in known:
+            known[key] = max(known.values(), default=-1) + 1
+            if len(known) > _MOST_KEYS:
+                del known[next(iter(known))]
+        return known[key]
+
+
 def _digest_paths(host: Host) -> tuple[tuple[str, bytes], ...]:
-    """Give, for each path of a host, its upstream and a digest of what is said about the path there."""
-    told = tell_host(host)
-    about_host = msgspec.json.encode([told["host"], told["options"]])
-    return tuple(
-        (about["upstream"], _digest(about_host, msgspec.json.encode([path, about])))
-        for path, about in told["paths"].items()
+    """Give, for each path of a host, its upstream and a digest of what nginx does with requests to it there."""
+    client = (host.tls.client,) if host.tls else ()  # a certificate may be renewed: it is no rule
+    about_host = _encode((replace(host, tls=None, slots=(), locations=()), client))
+    return tuple((one.upstream, _digest(about_host, _encode(_leave_out_passwords(one)))) for one in host.locations)
+
+
+def _leave_out_passwords(location: Location) -> Location:
+    """Leave out what nginx.conf tells nobody. All workers read the present passwords anyway."""
+    if not any(isinstance(one.value, BasicAuth) for one in location.options):
+        return location
+    options = tuple(
+        Option(one.name, replace(one.value, passwords=b"")) if isinstance(one.value, BasicAuth) else one
+        for one in location.options
     )
+    return replace(location, options=options)
 
 
-def _name_sets(dynamic: Collection[str], digests: Iterator[tuple[str, bytes]]) -> dict[str, str]:
-    """Name the set of Pods of each dynamic upstream, by what `_digest_paths` gives of all hosts.
-
-    The name changes with what is said about the path. So if a path's rules and its Pods change at once, no request
-    meets the new Pods under the old rules, nor the old Pods under the new ones, while old workers still serve.
-    """
+def _join(dynamic: Collection[str], digests: Iterable[tuple[str, bytes]]) -> dict[str, list[bytes]]:
+    """Give the digests of all hosts' paths by their upstream."""
     about: dict[str, list[bytes]] = {name: [] for name in dynamic}
     for name, digest in digests:
         if name in about:
             about[name].append(digest)
-    return {name: f"{_digest(*sorted(all_of_it)).hex()}{name}" for name, all_of_it in about.items()}
+    return about
+
+
+def _encode(value: object) -> bytes:
+    # Values of options may hold what msgspec does not know, such as networks.
+    return msgspec.msgpack.encode(value, enc_hook=repr, order="deterministic")
 
 
 def _digest(*parts: bytes) -> bytes:

@@ -56,7 +56,8 @@ class Mirrors:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._servers: list[asyncio.Server] = []
+        self._servers: dict[tuple[str, int], asyncio.Server] = {}
+        self._idle: dict[tuple[str, int], set[asyncio.StreamWriter]] = {}
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     def __enter__(self) -> Self:
@@ -72,10 +73,19 @@ class Mirrors:
     def listen(self, ip: str, port: int, context: ssl.SSLContext | None = None) -> None:
         """Answer on this address from now on, over TLS if there is a context."""
         started = asyncio.start_server(self._serve, ip, port, ssl=context, limit=1 << 20)
-        self._servers.append(asyncio.run_coroutine_threadsafe(started, self._loop).result())
+        self._servers[ip, port] = asyncio.run_coroutine_threadsafe(started, self._loop).result()
+
+    def leave(self, ip: str, port: int) -> None:
+        """Take no more connections on this address, close those that are idle, and others after their answer."""
+        asyncio.run_coroutine_threadsafe(self._leave(ip, port), self._loop).result()
+
+    async def _leave(self, ip: str, port: int) -> None:
+        self._servers.pop((ip, port)).close()
+        for writer in self._idle.pop((ip, port), ()):
+            writer.close()
 
     async def _end(self) -> None:
-        for server in self._servers:
+        for server in self._servers.values():
             server.close()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
@@ -83,17 +93,21 @@ class Mirrors:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        place = writer.get_extra_info("sockname")[:2]
+        idle = self._idle.setdefault(place, set())
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ssl.SSLError):
-            while await _answer(reader, writer):
-                pass
+            stays = True
+            while stays and place in self._servers:
+                idle.add(writer)
+                first = await reader.readexactly(1)
+                idle.discard(writer)
+                stays = first != _HANDSHAKE and await _answer(first, reader, writer)
+        idle.discard(writer)
         writer.close()
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-    """Answer one request, and tell whether the connection stays open."""
-    first = await reader.readexactly(1)
-    if first == _HANDSHAKE:
-        return False
+async def _answer(first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Answer the request that begins with a byte, and tell whether the connection stays open."""
     head = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")[:-2]
     if head[0].startswith("PRI "):  # gRPC, which this Pod does not speak
         return False
