@@ -5,7 +5,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -266,15 +266,17 @@ def test_pod_on_a_dead_node_goes(router: Start, mirrors: Mirrors, others: tuple[
     places = {name: (loopback(f"10.244.{place}.53"), number) for place, name in enumerate("abc")}
     for place in places.values():
         mirrors.listen(*place)
-    with silent_address("10.244.9.53") as silent, ThreadPoolExecutor(40) as waiting:
+    with silent_address("10.244.9.53") as silent, ExitStack() as stack:
         here.serve(namespace("a", {"plain.dev": {}}), stand("a", places["a"]), stand("lost", silent, 1_000_000))
         workers = here.workers()
-        asked = [waiting.submit(here.ask, "plain.dev", "/", "POST", b"x") for _ in range(40)]
+        asked = [stack.enter_context(closing(http.client.HTTPConnection("127.0.0.1", here.port))) for _ in range(40)]
+        for one in asked:
+            one.request("POST", "/", b"x", {"Host": "plain.dev"})
         wait_until(lambda: count_connecting(here) == len(asked))
         here.serve(namespace("a", {"plain.dev": {}}), *(stand(name, places[name]) for name in others))
         assert here.ask("plain.dev", "/").status == 200
         assert count_connecting(here) == len(asked)
-        told = {one.result().told["pod"] for one in asked}
+        told = {json.loads(one.getresponse().read())["pod"] for one in asked}
     assert told <= {f"{places[name][0]}:{number}" for name in others}
     assert here.workers() == workers
 
