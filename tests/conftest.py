@@ -18,7 +18,8 @@ from reconciler.nginx.program import find_binary
 # Files that take longest. They begin first: one of them alone at the end would leave processors without work.
 LONGEST = (
     "faults", "canary", "connections", "cli", "k8s", "kills", "daemon", "page", "explain", "published_routers",
-    "properties", "publishing_faults", "metrics", "access_log", "isolation",
+    "properties", "snapshot_packer", "publishing_faults", "access_log", "isolation", "explain_admin", "requests",
+    "nginx_logs", "default_pair", "matching",
 )  # fmt: skip
 
 
