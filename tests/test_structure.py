@@ -5,7 +5,7 @@ from support import objects
 from support.stages import build_table, normalise
 
 from reconciler.rendering.structure import find_dynamic, split
-from reconciler.routing.keys.catalogue import PATH_KEYS, needs_upstream
+from reconciler.routing.keys.catalogue import PATH_KEYS, list_upstream_keys
 from reconciler.routing.keys.share import Shares
 from reconciler.routing.model import Routes
 from reconciler.settings import read_settings
@@ -50,7 +50,7 @@ def test_shares_at_random_are_static() -> None:
     key = PATH_KEYS["share"]
     assert key.needs_upstream(Shares(("a 50 %", "b 50 %"), at_random=True))
     assert not key.needs_upstream(Shares(("a 100 %",), at_random=False))
-    assert not needs_upstream(())
+    assert not list_upstream_keys(())
 
 
 def test_authorisers_are_static() -> None:
