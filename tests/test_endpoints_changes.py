@@ -514,6 +514,6 @@ def test_no_answer(lua: Start, pods: list[Server]) -> None:
 def test_nothing_illegal_is_posted(lua: Start, pods: list[Server]) -> None:
     """A change with an address that is none is not sent."""
     here = lua({"0a.a": (pods[0],)})
-    with pytest.raises(EndpointsError, match="'unix:/run/x:80' is no IP address with a port"):
-        here.change(**{"0b": (Server("unix:/run/x:80", 1, ""),)})
+    with pytest.raises(EndpointsError, match="'unix:/run/x:80' is no name of a set of Pods"):
+        post_change(here.folder, Change((("unix:/run/x:80", ""),)), 1)
     assert (here.standing.version, here.standing.tried) == (1, 1)

@@ -43,10 +43,15 @@ class Turned(Value, frozen=True):
 
 
 class Applied(Value, frozen=True):
-    """A cycle changed routes, and the new release is served; `last` is the cycle before it."""
+    """A cycle changed routes, and they are served; `last` is the cycle before it."""
 
     cycle: Cycle
     last: Cycle | None
+
+    @property
+    def is_release(self) -> bool:
+        """Whether this made a new release, so that nginx was reloaded; else only Pods changed."""
+        return not self.last or self.cycle.release != self.last.release
 
 
 class Idle(Value, frozen=True):

@@ -78,26 +78,24 @@ def prepare_serving(
     wanted, descriptors = settings.worker_connections, raise_descriptors(settings.worker_connections)
     settings = _know_machine(settings, descriptors)
     workers, connections = settings.worker_processes, settings.worker_connections
-    settings = _choose_endpoints(settings, tell, hidden)
+    settings, chosen = _choose_endpoints(settings, hidden)
     sink = NginxSink(folder, settings, tell, hidden)
     tell(NginxSized(workers, connections, wanted, count_room(connections), descriptors))
+    tell(chosen)
     return settings, sink
 
 
-def _choose_endpoints(settings: Settings, tell: Tell, hidden: tuple[str, ...]) -> Settings:
+def _choose_endpoints(settings: Settings, hidden: tuple[str, ...]) -> tuple[Settings, EndpointsChosen]:
     """Choose how Pods come and go in nginx. NginxError if a person chose Lua, and it does not work here."""
     if settings.endpoints == "reload":
-        tell(EndpointsChosen("reload"))
-        return settings
+        return settings, EndpointsChosen("reload")
     try:
-        lua = find_lua(settings, hidden)
+        lua = find_lua(settings, hidden, old_too=settings.endpoints == "lua")
     except LuaError as error:
         if settings.endpoints == "lua":
             raise NginxError(f"ENDPOINTS=lua cannot be used: {error}") from None
-        tell(EndpointsChosen("reload", str(error)))
-        return settings
-    tell(EndpointsChosen("lua"))
-    return dataclasses.replace(settings, lua=lua)
+        return settings, EndpointsChosen("reload", str(error))
+    return dataclasses.replace(settings, lua=lua), EndpointsChosen("lua")
 
 
 def _know_machine(settings: Settings, descriptors: int) -> Settings:

@@ -31,8 +31,11 @@ class LuaError(Exception):
     """Lua cannot choose Pods here. The message says why."""
 
 
-def find_lua(settings: Settings, hidden: tuple[str, ...] = ()) -> LuaModule:
-    """Find the module that belongs to nginx, and try it. LuaError if it is missing or does not work."""
+def find_lua(settings: Settings, hidden: tuple[str, ...] = (), *, old_too: bool = True) -> LuaModule:
+    """Find the module that belongs to nginx, and try it. LuaError if it is missing or does not work.
+
+    An old one works, but takes 17 kB of memory for each location of nginx, and as much again while nginx reloads.
+    """
     found = re.search(r"--modules-path=(\S+)", read_build(settings.nginx_binary, hidden))
     folder = Path(found[1] if found else "/usr/lib/nginx/modules")
     paths = tuple(str(folder / name) for name in _MODULES)
@@ -42,8 +45,10 @@ def find_lua(settings: Settings, hidden: tuple[str, ...] = ()) -> LuaModule:
     library = next((place for place in _LIBRARIES if Path(place, "resty", "core.lua").is_file()), None)
     if not library:
         raise LuaError(f"no resty/core.lua is in {_LIBRARIES[0]} (lua-resty-core)")
-    # An older module has no pool of its own, and nginx would refuse the directive.
+    # An old module has no pool of its own, and nginx would refuse the directive.
     keeps = b"balancer_keepalive" in Path(paths[-1]).read_bytes()
+    if not keeps and not old_too:
+        raise LuaError("the Lua module is too old for ENDPOINTS=auto: it would double nginx's memory")
     module = LuaModule(paths, library, CURRENT, keeps)
     try:
         _try(replace(settings, lua=module), hidden)

@@ -108,7 +108,8 @@ class NginxSink:
         """Test a tree without serving it. RefusedError if nginx refuses it."""
         name = self._releases.name(files)
         with self._turn, explaining(self._folder, name):
-            if name == self._releases.live:  # it was tested, and nothing of it may change now
+            if name == self._releases.live:  # nothing of it may change, and nginx does not test Pods
+                self._test(name)
                 return
             replaced = self._stage(name, files, NOTHING)
             try:

@@ -20,6 +20,7 @@ from reconciler.rendering.listens import Move, view_move, write_listens
 from reconciler.rendering.option_parts import find_module, write_host_options, write_options
 from reconciler.rendering.path_rules import PathRules
 from reconciler.rendering.quoting import Token, View, join, quote
+from reconciler.rendering.upstreams_conf import name_pool
 from reconciler.routing.keys import hsts, maintenance
 from reconciler.routing.keys.pod_tls import find_pod_tls
 from reconciler.routing.keys.response_headers import ResponseHeaders
@@ -32,8 +33,6 @@ from reconciler.values.value import Value
 # those of tenants are not compiled.
 # https://www.pcre.org/current/doc/html/pcre2pattern.html
 _MATCH_LIMIT = "(*NO_JIT)(*LIMIT_MATCH=2000)"
-
-_PODS = "_pods"  # the upstream of pods.conf.j2; no host can have this name
 
 
 class _Pass(Value, frozen=True):
@@ -140,7 +139,11 @@ def _view_locations(hosted: Hosted, settings: Settings) -> Iterator[_Location]:
         labels = view_labels(one.namespace, rules.show(one), settings)
         view = replace(_view_location(one, host, settings), labels=labels)
         if one.upstream in sets and one.answer is Answer.PODS:
-            view = replace(view, pods=(quote(sets[one.upstream]),), passes=(_view_pass(replace(one, upstream=_PODS)),))
+            view = replace(
+                view,
+                pods=(quote(sets[one.upstream]),),
+                passes=(_view_pass(replace(one, upstream=name_pool(one.namespace))),),
+            )
         yield view
 
 

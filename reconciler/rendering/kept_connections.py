@@ -15,17 +15,17 @@ def count_room(worker_connections: int) -> int:
     return worker_connections * 3 // 4
 
 
-def share_room(upstreams: Mapping[str, int], worker_connections: int, taken: int = 0) -> dict[str, int]:
-    """Give how many idle connections each upstream of a Namespace keeps, by the number of the Namespace's upstreams.
+def share_room(upstreams: Mapping[str, int], worker_connections: int) -> dict[str, int]:
+    """Give how many idle connections all upstreams of a Namespace keep together, by the number of its upstreams.
 
     Namespaces have equal parts of the room. What some do not need is for the others. So paths of one Namespace take
-    nothing away from another's part. `taken` of the room is for others.
+    nothing away from another's part.
     """
-    room, waiting, part = count_room(worker_connections) - taken, len(upstreams), 0
+    room, waiting, part = count_room(worker_connections), len(upstreams), 0
     for number in sorted(upstreams.values()):
         part = room // waiting
         if number * _MOST > part:
             break
         room -= number * _MOST
         waiting -= 1
-    return {namespace: min(_MOST, part // number) for namespace, number in upstreams.items()}
+    return {namespace: min(number * _MOST, part) for namespace, number in upstreams.items()}

@@ -5,6 +5,7 @@ from reconciler.rendering.endpoints import STATE_FILE, write_state
 from reconciler.rendering.pods_conf import collect_code, render_pods
 from reconciler.rendering.quoting import quote
 from reconciler.rendering.tree import render_release
+from reconciler.rendering.upstreams_conf import Group, name_pool, render_upstreams
 from reconciler.settings import Settings
 from reconciler.values.files import File, Files
 
@@ -20,7 +21,8 @@ def render_trial(settings: Settings, socket: str) -> Files:
     main = quoting.render(
         "lua_trial.conf.j2",
         modules=[quote(path) for path in loads],
-        pods=list(render_pods(settings)),
+        parts=[*render_pods(settings), render_upstreams(Group(NAME, (), 16, chosen=1), settings)],
+        target=quote(f"http://{name_pool(NAME)}"),
         socket=quote(socket),
         host=quote(HOST),
         name=quote(SET),

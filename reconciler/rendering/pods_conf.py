@@ -2,10 +2,8 @@
 
 from reconciler.rendering import quoting
 from reconciler.rendering.endpoints import Sets, write_state
-from reconciler.rendering.kept_connections import count_room
 from reconciler.rendering.nginx_conf import RETRY_AFTER
 from reconciler.rendering.quoting import Token, quote
-from reconciler.rendering.upstreams_conf import IDLE, KEPT_BY_DEFAULT
 from reconciler.routing.allowances import read_room
 from reconciler.routing.server_names import power_of_two
 from reconciler.settings import Settings
@@ -18,30 +16,19 @@ _CODE = ("lua/pods.lua", "lua/pods_store.lua", "lua/pods_text.lua")
 # 2,500 paths took 1.3 MiB once. Memory that nothing was written to costs nothing.
 _SET_BYTES, _POD_BYTES = 512, 128
 _LEAST = 1 << 20
-_MOST_KEPT = 2048
-
-
-def count_kept(settings: Settings) -> int:
-    """Give how many idle connections a worker keeps to the Pods that Lua chooses: at most half of the room."""
-    return min(_MOST_KEPT, count_room(settings.worker_connections) // 2) if settings.lua else 0
 
 
 def render_pods(settings: Settings) -> tuple[Token, ...]:
-    """Render what nginx needs outside of servers. It depends on settings alone: another size loses the dictionary."""
+    """Render what nginx needs besides upstreams. It depends on settings alone: another size loses the dictionary."""
     if not settings.lua:
         return ()
-    lua, number = settings.lua, count_kept(settings)
     rendered = quoting.render(
         "pods.conf.j2",
         # nginx puts its prefix in the place of $prefix, and expands no other variable here.
-        path=quote(f"$prefix/{lua.tree}/lua/?.lua;{lua.library}/?.lua", expands_variables=False),
+        path=quote(f"$prefix/{settings.lua.tree}/lua/?.lua;{settings.lua.library}/?.lua", expands_variables=False),
         size=_count_bytes(settings),
         socket=quote(NO_PODS),
         retry_after=RETRY_AFTER,
-        pools=(number,) if lua.keeps else (),
-        kept=() if lua.keeps else (number,),
-        idle=IDLE,
-        nones=(0,) if lua.keeps and settings.nginx_version >= KEPT_BY_DEFAULT else (),
     )
     return (rendered,)
 

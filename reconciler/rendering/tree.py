@@ -15,7 +15,7 @@ from reconciler.rendering.kept_connections import share_room
 from reconciler.rendering.nginx_conf import render_main
 from reconciler.rendering.option_files import collect_option_files
 from reconciler.rendering.option_parts import write_host_options, write_options
-from reconciler.rendering.pods_conf import collect_code, count_kept, render_pods, write_first_state
+from reconciler.rendering.pods_conf import collect_code, render_pods, write_first_state
 from reconciler.rendering.quoting import Token, quote
 from reconciler.rendering.routes_file import API_KEYS_FILE, ROUTES_FILE, RoutesWriter
 from reconciler.rendering.set_names import SetNames
@@ -106,20 +106,23 @@ def _attach(host: Host, names: Mapping[str, str]) -> Hosted:
     return Hosted(host, tuple((name, names[name]) for name in sorted(used)))
 
 
-def _group(routes: Routes, dynamic: Container[str], optioned: Container[str], settings: Settings) -> dict[str, Group]:
-    """Give each Namespace's upstreams but those that are dynamic; nginx has none without servers.
+def _group(routes: Routes, names: Container[str], optioned: Container[str], settings: Settings) -> dict[str, Group]:
+    """Give each Namespace's upstreams; nginx has none without servers. `names` has those whose Pods Lua chooses.
 
     Options of what no location opens declare no variables, so that an upstream must not use them either.
     """
     served = [
         replace(upstream, options=()) if upstream.options and upstream.name not in optioned else upstream
         for upstream in routes.upstreams
-        if upstream.servers and upstream.name not in dynamic
+        if upstream.servers
     ]
     groups = {namespace: tuple(group) for namespace, group in groupby(served, key=attrgetter("namespace"))}
-    numbers = {namespace: len(group) for namespace, group in groups.items()}
-    kept = share_room(numbers, settings.worker_connections, count_kept(settings))
-    return {namespace: Group(group, kept[namespace]) for namespace, group in groups.items()}
+    kept = share_room({namespace: len(group) for namespace, group in groups.items()}, settings.worker_connections)
+    own = {namespace: tuple(one for one in group if one.name not in names) for namespace, group in groups.items()}
+    return {
+        namespace: Group(namespace, own[namespace], kept[namespace], len(group) - len(own[namespace]))
+        for namespace, group in groups.items()
+    }
 
 
 def _list_optioned(routes: Routes) -> dict[str, _Optioned]:

@@ -68,7 +68,8 @@ class Router:
                 {
                     "PORT": str(self.port), "SSL_PORT": str(self.ssl_port), "LISTEN_ADDRESSES": "127.0.0.1",
                     "SSL_CERT": str(certificate), "SSL_KEY": str(key), "NGINX_BINARY": nginx_binary,
-                    "MAX_CHANGES_PER_NAMESPACE": "0", "DENY_POD_CIDRS": "none", "NGINX_WORKER_CONNECTIONS": "1024",
+                    "MAX_CHANGES_PER_NAMESPACE": "0", "MAX_ENDPOINT_CHANGES_PER_NAMESPACE": "0",
+                    "DENY_POD_CIDRS": "none", "NGINX_WORKER_CONNECTIONS": "1024",
                     "ENDPOINTS": os.environ.get("ENDPOINTS", "reload"), **environment,
                 }
             ),

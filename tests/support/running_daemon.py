@@ -52,6 +52,7 @@ class RunningDaemon:
             "DENY_POD_CIDRS": "none",
             "MIN_RELOAD_INTERVAL": "0",
             "MAX_CHANGES_PER_NAMESPACE": "0",
+            "MAX_ENDPOINT_CHANGES_PER_NAMESPACE": "0",
             "API_TIMEOUT": "2",
             "NGINX_WORKER_CONNECTIONS": "256",
             **settings,
