@@ -130,16 +130,18 @@ def test_from_disk(visit: Visit, site: PageServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("without", "why", "told"),
+    ("chosen", "why", "told"),
     [
-        (False, "it is full", "\n▲ each change of Pods reloads it: it is full"),
-        (False, None, "\neach change of Pods reloads it"),
+        ("lua", "it is full", "\n▲ each change of Pods reloads it: it is full"),
+        ("reload", "no module", "\neach change of Pods reloads it: no module"),
+        ("reload", None, "\neach change of Pods reloads it"),
         (None, None, " 36 MB"),
     ],
 )
-def test_how_pods_come_and_go(visit: Visit, site: PageServer, without: bool | None, why: str | None, told: str) -> None:
-    """If a change of Pods reloads nginx, the page says so, and why unless a person chose that."""
-    site.report["nginx"]["endpoints"] = {"without_reload": without, "why": why, "version": None}
+def test_how_pods_come_and_go(visit: Visit, site: PageServer, chosen: str | None, why: str | None, told: str) -> None:
+    """If a change of Pods reloads nginx, the page says so and why, unless a person chose that."""
+    without = False if chosen else None
+    site.report["nginx"]["endpoints"] = {"chosen": chosen, "without_reload": without, "why": why, "version": None}
     fact = visit().locator("#facts dl > div").filter(has_text="running")
     assert fact.locator("dd").inner_text().endswith(told)
 

@@ -104,17 +104,18 @@ def test_pods_without_a_reload() -> None:
     lua = msgspec.structs.replace(cycle, files=cycle.files | {STATE_FILE: File(b"")})
     before = msgspec.structs.replace(lua, files=files | {STATE_FILE: File(b"")})
     state = observe(RUNS, events.EndpointsChosen("lua"))
-    assert read(state)["nginx"]["endpoints"] == {"without_reload": True, "why": None, "version": None}
+    told = {"chosen": "lua", "without_reload": True, "why": None, "version": None}
+    assert read(state)["nginx"]["endpoints"] == told
     state.observe(events.Applied(lua, before))
     assert read(state)["changes"][0]["without_reload"]
     state.observe(events.EndpointsRefused("it is full"))
     state.observe(events.Applied(msgspec.structs.replace(cycle, release="b"), before))
     assert not read(state)["changes"][0]["without_reload"]
-    assert read(state)["nginx"]["endpoints"] == {"without_reload": False, "why": "it is full", "version": None}
+    assert read(state)["nginx"]["endpoints"] == told | {"without_reload": False, "why": "it is full"}
     state.observe(events.Applied(lua, cycle))
-    assert read(state)["nginx"]["endpoints"]["why"] is None
-    chosen = read(observe(RUNS, events.EndpointsChosen("reload", "no module")))["nginx"]["endpoints"]
-    assert (chosen["without_reload"], chosen["why"]) == (False, "no module")
+    assert read(state)["nginx"]["endpoints"] == told
+    other = read(observe(RUNS, events.EndpointsChosen("reload", "no module")))["nginx"]["endpoints"]
+    assert other == {"chosen": "reload", "without_reload": False, "why": "no module", "version": None}
 
 
 def test_paths_that_need_a_reload() -> None:

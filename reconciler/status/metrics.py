@@ -55,7 +55,7 @@ class Metrics:
         match event:
             case events.Applied():
                 self._ticks.labels("applied").inc()
-                if not event.cycle.is_without_reload(event.last):
+                if event.is_release:
                     self._releases.inc()
             case events.Idle():
                 self._ticks.labels("idle").inc()

@@ -143,8 +143,7 @@ def _read_cycle(cycle: Cycle, seen: Seen, now: float) -> dict[str, Any]:
 def _read_applied(event: events.Applied, seen: Seen, now: float) -> dict[str, Any]:
     """Give the timeline with the changes of a cycle; a cycle that changed nothing that a person sees is not in it."""
     changes, more = compare_first(event.last.files if event.last else {}, event.cycle.files, _MOST_CHANGES)
-    kept = event.cycle.is_without_reload(event.last)
-    newest = AppliedChanges(now, event.cycle.release, kept, changes, more)
+    newest = AppliedChanges(now, event.cycle.release, not event.is_release, changes, more)
     return {"changes": (newest, *seen.changes)[:_MOST_CYCLES]} if changes else {}
 
 

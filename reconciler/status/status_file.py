@@ -163,9 +163,11 @@ def _describe_pods(upstream: Upstream) -> list[dict[str, Any]]:
 
 def _describe_endpoints(seen: Seen, figures: Figures) -> dict[str, Any]:
     """Describe how Pods come and go in nginx, and why with reloads, unless a person chose that."""
-    why = "" if seen.without_reload or not seen.chosen else seen.refused or seen.chosen.why
+    chosen = seen.chosen
+    why = "" if seen.without_reload or not chosen else seen.refused or chosen.why
     version = figures.standing.version if figures.standing else None
-    return {"without_reload": seen.without_reload, "why": why or None, "version": version}
+    told = {"chosen": chosen.by if chosen else None, "without_reload": seen.without_reload}
+    return {**told, "why": why or None, "version": version}
 
 
 def _describe_source(seen: Seen) -> dict[str, Any]:

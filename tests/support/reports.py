@@ -42,7 +42,7 @@ def make_empty() -> Report:
             "workers": {"serving": 0, "leaving": 0},
             "connections": None,
             "memory": None,
-            "endpoints": {"without_reload": None, "why": None, "version": None},
+            "endpoints": {"chosen": None, "without_reload": None, "why": None, "version": None},
         },
         **{name: [] for name in ("problems", "held", "hosts", "changes", "reloads", "certificates", "settings")},
     }
@@ -70,7 +70,7 @@ def make_small() -> Report:
             "workers": {"serving": 2, "leaving": 1},
             "connections": 12,
             "memory": 35_651_584,
-            "endpoints": {"without_reload": True, "why": None, "version": 12},
+            "endpoints": {"chosen": "lua", "without_reload": True, "why": None, "version": 12},
         },
         "problems": [
             make_problem("Namespace", "", "team-b", "host test.k8s.local", "belongs to Namespace test-namespace"),
@@ -128,7 +128,7 @@ def make_hostile() -> Report:
     report["hosts"] = [make_host(text, text, [f"/{text}"], pods=2, pod=text) for text in HOSTILE]
     report["certificates"] = [make_certificate(text, text, 3.0) for text in HOSTILE]
     report["changes"] = [make_change(1) | {"changes": [{"sign": "+", "text": text} for text in HOSTILE]}]
-    report["nginx"] |= {"endpoints": {"without_reload": False, "why": HOSTILE[0], "version": None}}
+    report["nginx"] |= {"endpoints": report["nginx"]["endpoints"] | {"without_reload": False, "why": HOSTILE[0]}}
     report["serving"] |= {"state": "stale", "error": HOSTILE[0], "text": HOSTILE[1], "behind": 125.0}
     report["settings"] = [make_setting("HOSTS_ANNOTATION", text, "x", was_set=True) for text in HOSTILE]
     return report
