@@ -188,6 +188,15 @@ def test_reloads_in_place_of_lua(loop: Loop) -> None:
     assert STATE_FILE in loop.run(602.0, *team("a", 2, 5)).files
 
 
+def test_reloads_and_a_clock_that_is_set_back(loop: Loop) -> None:
+    """A clock that is set back by a year makes nobody wait for a year until Lua is tried again."""
+    loop.run(0.0, *team("a", 2))
+    loop.sink.refuses = True
+    loop.run(NOW, *team("a", 2, 3))
+    loop.sink.refuses = False
+    assert STATE_FILE in loop.run(NOW - 3e7, *team("a", 2, 4)).files
+
+
 def test_artefacts_have_no_lua() -> None:
     """Without the module's settings a tree has nginx's own upstreams and no file of Lua."""
     stages: Callable[..., Files] = Stages(replace(SETTINGS, lua=None)).render

@@ -135,7 +135,7 @@ def _serve(plan: Plan, draft: Draft, stages: Stages, sink: Sink) -> tuple[Files,
     try:
         return files, sink.apply(files, draft.served)
     except EndpointsError:
-        stages.use_reloads(plan.now + _RELOADING)
+        stages.use_reloads(plan.now, _RELOADING)
         files = stages.render(routes)
         return files, sink.apply(files, draft.served)
 

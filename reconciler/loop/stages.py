@@ -25,7 +25,7 @@ class Stages:
         self._tables = TableBuilder(settings, self._pems)
         self._trees = TreeRenderer(settings)
         self._without_lua = TreeRenderer(replace_settings(settings, lua=None))
-        self._reloads_until = 0.0
+        self._reloading = (0.0, 0.0)  # from when until when, in seconds since the epoch
         self._reloads = settings.lua is None
 
     def keep_last_good(self, served: Snapshot, snapshot: Snapshot, now: float) -> Snapshot:
@@ -45,14 +45,15 @@ class Stages:
         """Build the routing table of a Snapshot; `now` is in seconds since the epoch."""
         return self._tables.build(snapshot, now)
 
-    def use_reloads(self, until: float) -> None:
-        """Render trees whose Pods need a reload until a time, in seconds since the epoch."""
-        self._reloads_until = until
+    def use_reloads(self, now: float, seconds: float) -> None:
+        """Render trees whose Pods need a reload for some seconds from `now`, in seconds since the epoch."""
+        self._reloading = (now, now + seconds)
         self._reloads = True
 
     def begin(self, now: float) -> None:
-        """Begin a cycle; `now` is in seconds since the epoch."""
-        self._reloads = self.settings.lua is None or now < self._reloads_until
+        """Begin a cycle; `now` is in seconds since the epoch. If the clock was set back, the wait is over."""
+        since, until = self._reloading
+        self._reloads = self.settings.lua is None or since <= now < until
 
     def has_same_structure(self, old: Routes, new: Routes) -> bool:
         """Tell whether only Pods differ that come and go without a reload."""

@@ -55,6 +55,7 @@ class RunningDaemon:
             "MAX_ENDPOINT_CHANGES_PER_NAMESPACE": "0",
             "API_TIMEOUT": "2",
             "NGINX_WORKER_CONNECTIONS": "256",
+            "ENDPOINTS": os.environ.get("ENDPOINTS", "auto"),
             **settings,
         }
         self.before: tuple[object, ...] = ()  # a command that runs the daemon's command
