@@ -139,6 +139,7 @@ def test_changes_are_counted(played: Played) -> None:
     trial, outcome = played
     assert outcome.changes == Counter((one.cause, one.kind) for one in chain.from_iterable(Day(SMALL)))
     assert trial.read_metric("pods") == trial.player.count_ready()
+    assert trial.read_metric("hosts") == trial.player.count_hosts() == 11
 
 
 def test_reloads_are_counted(played: Played) -> None:

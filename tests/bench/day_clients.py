@@ -16,7 +16,7 @@ class Targets:
     """The applications that are asked: those of `apps`, and those of `waiting` first by who looks for new Pods.
 
     `addresses` gives the application of each Pod that answers, `waiting` that of each Pod that is ready, but has had no
-    request yet. `crashing` are applications with a Pod that crashes. Long answers take `long` seconds.
+    request yet. `calm` are those of `apps` without a Pod that crashes. Long answers take `long` seconds.
     """
 
     def __init__(self, stand_ins: StandIns, apps: Sequence[int], crashing: Collection[int], long: float) -> None:
@@ -58,7 +58,7 @@ class DayClient(Client):
         with connection.getresponse() as answer:  # what is not read to its end must be closed too
             answer.read()
         pod = answer.getheader("X-Pod")
-        assert pod, f"status {answer.status}"
+        assert pod, f"status {answer.status}{'' if app in self._targets.calm else ', where a Pod crashes'}"
         assert self._targets.addresses[pod] == app, "a Pod of another application answers"
         if answer.will_close or not self.kept:
             self.drop()
@@ -98,7 +98,10 @@ class KeepingPoster(DayClient):
 
 
 class Scout(DayClient):
-    """Asks for the paths that have Pods without requests."""
+    """Asks often for the paths that have Pods without requests."""
+
+    def __init__(self, port: int, targets: Targets) -> None:
+        super().__init__(port, targets, 0.005)
 
     def choose(self) -> int:
         return self._targets.choose_waiting()

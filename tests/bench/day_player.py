@@ -4,27 +4,19 @@ import json
 import random
 import time
 from collections import Counter
-from typing import Protocol
 
-from clusters import PATHS_A_NAMESPACE
+from clusters import PATHS_A_NAMESPACE, PODS_A_NAMESPACE
 from day import NIGHT, Day
 from day_clients import Targets
 from deployments import Cause, ChangeKind, DayChange
 from fleet import make_pod, name_host, name_namespace
+from remote import RemoteApiServer
 from stand_ins import StandIns
 from support import objects
 from support.objects import Object
 from support.ports import loopback
 
 _PORT = 3000
-
-
-class Holder(Protocol):
-    """What holds the cluster: an API server."""
-
-    def put(self, given: Object) -> None: ...
-
-    def delete(self, kind: str, namespace: str, name: str) -> None: ...
 
 
 class DayPlayer:
@@ -34,7 +26,7 @@ class DayPlayer:
     held a Pod as ready until a request reached it; `unseen` counts Pods that went before one did.
     """
 
-    def __init__(self, day: Day, server: Holder, stand_ins: StandIns, asked: int, long: float) -> None:
+    def __init__(self, day: Day, server: RemoteApiServer, stand_ins: StandIns, asked: int, long: float) -> None:
         self.changes: Counter[tuple[Cause, ChangeKind]] = Counter()
         self.waits: list[float] = []
         self.unseen = 0
@@ -46,7 +38,7 @@ class DayPlayer:
         self.targets = Targets(stand_ins, apps, crashing, long)
         self._ips: dict[tuple[int, int], str] = {}
         self._written: dict[str, float] = {}
-        self._hosts = 0
+        self._extended: set[int] = set()  # Namespaces with a further host
 
     def prepare(self) -> None:
         """Start the Pods that answer when the day begins."""
@@ -75,6 +67,10 @@ class DayPlayer:
         changing = sum(len(one.ready) for one in self._day.deployments)
         return self._day.plan.pods - NIGHT * len(self._day.deployments) + changing
 
+    def count_hosts(self) -> int:
+        """Count the hosts of the whole cluster."""
+        return self._day.plan.pods // PODS_A_NAMESPACE + len(self._extended)
+
     def _apply(self, change: DayChange) -> None:
         """Let a change come true: at the Pod, if it answers, then at the API server."""
         ip, answers = self._find_ip(change.app, change.serial), change.app in self.targets.apps
@@ -96,6 +92,7 @@ class DayPlayer:
     def _write(self, change: DayChange) -> None:
         number = change.app // PATHS_A_NAMESPACE
         if change.kind is ChangeKind.HOST:
+            self._extended.add(number)
             hosts = [name_host(number), f"more.{name_host(number)}"]
             self._server.put(objects.namespace(name_namespace(number), {host: {} for host in hosts}))
         elif change.kind is ChangeKind.GONE:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Self
 
 import psutil
-from clusters import PODS_A_NAMESPACE
 from day import Day, DayPlan
 from day_clients import DayClient, Keeper, KeepingPoster, LongReader, Poster, Scout, count_lost
 from day_outcome import Outcome, Spent
@@ -112,9 +111,8 @@ class DayTrial:
     def _is_served(self) -> bool:
         """Tell whether the daemon serves the last state, and each Pod that waits for a request has had one."""
         waiting = self.player.targets.waiting.keys() - self.stand_ins.first.keys()
-        hosts = self._plan.pods // PODS_A_NAMESPACE + self._plan.hosts
-        served = self.read_metric("pods") == self.player.count_ready() and self.read_metric("hosts") == hosts
-        return served and not waiting
+        served = self.read_metric("pods"), self.read_metric("hosts")
+        return not waiting and served == (self.player.count_ready(), self.player.count_hosts())
 
     def _find_nginx(self) -> list[int]:
         """Find nginx's master and all its workers, those of former releases too."""
