@@ -33,7 +33,7 @@ class Outcome(Value, frozen=True):
     of nginx that were seen, from all releases. `rest` was spent before the first change, `day` from then on. `waits`
     are the seconds from the moment at which the API server held a Pod as ready until a request reached it; `unseen`
     counts Pods that went before one did. `lost` counts requests by kind. `nginx` is the most memory of nginx's master
-    and all workers, `testing` the same with a test of a tree, and `memory` the most of the daemon, all in MB.
+    and all workers, those of former releases too, and `memory` the most of the daemon, both in MB.
     """
 
     steps: int
@@ -46,7 +46,6 @@ class Outcome(Value, frozen=True):
     unseen: int
     lost: Counter[str]
     nginx: float
-    testing: float
     memory: float
 
     @property
@@ -68,7 +67,7 @@ class Outcome(Value, frozen=True):
         for name, total, beyond in zip(("daemon", "nginx -t", "nginx"), totals, self.beyond, strict=True):
             share = 1000 * beyond / self.changes.total()
             yield f"{name}: {total:.1f} s; {share:.2f} ms a change beyond what rest takes"
-        yield f"most memory: daemon {self.memory:.0f} MB, nginx {self.nginx:.0f} MB, with tests {self.testing:.0f} MB"
+        yield f"most memory: daemon {self.memory:.0f} MB, nginx {self.nginx:.0f} MB"
 
 
 def _list(counted: Counter[str]) -> str:

@@ -7,12 +7,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
-import psutil
 from day import Day, DayPlan
 from day_clients import DayClient, Keeper, KeepingPoster, LongReader, Poster, Scout, count_lost
 from day_outcome import Outcome, Spent
 from day_player import DayPlayer
-from meter import read_children_time, read_name, read_peak, read_time, watch_share
+from meter import read_children_time, read_peak, read_time, watch_share
 from prometheus_client.parser import text_string_to_metric_families
 from remote import RemoteApiServer
 from stand_ins import StandIns
@@ -25,7 +24,7 @@ from reconciler.values.value import Value
 # How the daemon routes to Pods.
 MODES: dict[str, dict[str, str]] = {"reload": {}}
 _CLIENTS = (DayClient, Poster, Keeper, Keeper, KeepingPoster, KeepingPoster, Scout, Scout, *4 * (LongReader,))
-_PAUSE = 0.1  # seconds between two looks at nginx's memory
+_PAUSE = 0.2  # seconds between two looks at nginx's memory, each of which costs the kernel a walk through all of it
 
 
 class Pace(Value, frozen=True):
@@ -82,15 +81,15 @@ class DayTrial:
             begun = self._read_spent(clients)
             time.sleep(self._pace.rest)
             rested, reloads = self._read_spent(clients), self.read_metric("reloads_total")
-            with watch_share(self._find_nginx, _PAUSE) as serving, watch_share(self._find_all_nginx, _PAUSE) as most:
+            with watch_share(self._find_nginx, _PAUSE) as most:
                 self.player.play(self._pace.step)
                 self.daemon.wait_for(self._is_served, "the end of the day")
-                ended, memory = self._read_spent(clients), (serving(), most())
+                ended, memory = self._read_spent(clients), most()
             self.player.settle()
             reloads = self.read_metric("reloads_total") - reloads
         return Outcome(
             self._plan.steps, self.player.changes, int(reloads), len(self._workers), rested - begun, ended - rested,
-            (*self.player.waits,), self.player.unseen, count_lost(clients), *memory, read_peak(self._pid),
+            (*self.player.waits,), self.player.unseen, count_lost(clients), memory, read_peak(self._pid),
         )  # fmt: skip
 
     def read_metric(self, name: str) -> float:
@@ -120,11 +119,6 @@ class DayTrial:
         workers = [one.pid for one in find_children(master)]
         self._workers.update(workers)
         return [master, *workers]
-
-    def _find_all_nginx(self) -> list[int]:
-        """Find nginx's master, all its workers, and the process that tests a tree if it runs."""
-        found = psutil.Process(self._pid).children(recursive=True)
-        return [one.pid for one in found if read_name(one.pid) == "nginx"]
 
     def _read_spent(self, clients: Sequence[DayClient]) -> Spent:
         master, *workers = self._find_nginx()
