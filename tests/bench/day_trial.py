@@ -22,7 +22,7 @@ from reconciler.nginx.workers import find_children
 from reconciler.values.value import Value
 
 # How the daemon routes to Pods.
-MODES: dict[str, dict[str, str]] = {"reload": {}}
+MODES: dict[str, dict[str, str]] = {"reload": {"ENDPOINTS": "reload"}, "lua": {"ENDPOINTS": "lua"}}
 _CLIENTS = (DayClient, Poster, Keeper, Keeper, KeepingPoster, KeepingPoster, Scout, Scout, *4 * (LongReader,))
 _PAUSE = 0.2  # seconds between two looks at nginx's memory, each of which costs the kernel a walk through all of it
 
