@@ -17,6 +17,7 @@ from day_trial import MODES, DayTrial, Pace
 from deployments import ChangeKind as Kind
 from deployments import DayChange, PodTimes
 from stand_ins import StandIns
+from support.lua_nginx import explain_missing
 from support.ports import free_port, loopback
 from support.running_daemon import wait_until
 
@@ -42,6 +43,8 @@ def changes() -> list[DayChange]:
 @pytest.fixture(scope="module", params=MODES)
 def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     """Let a router follow a small day."""
+    if request.param == "lua" and (missing := explain_missing("nginx")):
+        pytest.skip(missing)
     folder = tmp_path_factory.mktemp("day")
     settings = MODES[request.param] | {"NGINX_WORKER_PROCESSES": "2"}
     with DayTrial(folder, SMALL, ASKED, Pace(0.35, 1, 0.5), **settings) as trial:
