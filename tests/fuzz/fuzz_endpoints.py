@@ -1,4 +1,4 @@
-"""Whatever stands for Pods: it is written as lines that nginx reads in one way, or it is not; a state is whole or refused.
+"""Whatever stands for Pods is written as lines that nginx reads in one way, or not at all; a state is whole or refused.
 
 The first byte of an input says what the rest is: a state, the name of a set, or the address of a Pod.
 """
