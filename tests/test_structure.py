@@ -4,10 +4,11 @@ import pytest
 from support import objects
 from support.stages import build_table, normalise
 
-from reconciler.rendering.structure import find_dynamic, split
-from reconciler.routing.keys.catalogue import PATH_KEYS, needs_upstream
+from reconciler.rendering.structure import find_dynamic, has_same_structure
+from reconciler.routing.keys.catalogue import PATH_KEYS, list_upstream_keys
 from reconciler.routing.keys.share import Shares
 from reconciler.routing.model import Routes
+from reconciler.routing.own_upstreams import find_own_upstreams
 from reconciler.settings import read_settings
 
 NOW = 1_797_600_000.0
@@ -19,12 +20,14 @@ def build(cluster: list[objects.Object]) -> Routes:
 
 
 def test_pods_are_no_structure() -> None:
-    """Another Pod of a known path is in the sets alone; a path's first Pod changes its locations."""
+    """Another Pod of a known path leaves the structure as it is; a path's first and last Pod change it."""
     host, pod, other = objects.namespace("a", {"a.test": {}}), objects.web("a", 3000), objects.web("a", 3000, 3)
-    one, both = split(build([host, pod])), split(build([host, pod, other]))
-    assert one[0] == both[0]
-    assert [len(servers) for servers in (*one[1].values(), *both[1].values())] == [1, 2]
-    assert split(build([host, objects.unready(pod)]))[0] != one[0]
+    one, both, none = build([host, pod]), build([host, pod, other]), build([host, objects.unready(pod)])
+    assert [len(routes.upstreams[0].servers) for routes in (one, both, none)] == [1, 2, 0]
+    assert has_same_structure(one, both)
+    assert has_same_structure(both, one)
+    assert not has_same_structure(one, none)
+    assert not has_same_structure(none, one)
 
 
 @pytest.mark.parametrize(
@@ -39,10 +42,11 @@ def test_pods_are_no_structure() -> None:
 )
 def test_static_options(options: dict[str, object]) -> None:
     """What only nginx's own upstream can do keeps one, and its Pods are part of the structure."""
-    cluster = [objects.namespace("a", {"a.test": {}}), objects.web("a", 3000, **options)]
-    routes = build(cluster)
+    host, pod = objects.namespace("a", {"a.test": {}}), objects.web("a", 3000, **options)
+    routes = build([host, pod])
     assert routes.upstreams[0].servers
-    assert split(routes) == (routes, {})
+    assert find_own_upstreams(routes) == {routes.upstreams[0].name: next(iter(options))}
+    assert not has_same_structure(routes, build([host, pod, objects.web("a", 3000, 3, **options)]))
 
 
 def test_shares_at_random_are_static() -> None:
@@ -50,7 +54,7 @@ def test_shares_at_random_are_static() -> None:
     key = PATH_KEYS["share"]
     assert key.needs_upstream(Shares(("a 50 %", "b 50 %"), at_random=True))
     assert not key.needs_upstream(Shares(("a 100 %",), at_random=False))
-    assert not needs_upstream(())
+    assert not list_upstream_keys(())
 
 
 def test_authorisers_are_static() -> None:

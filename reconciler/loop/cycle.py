@@ -40,6 +40,10 @@ class Cycle(Value, frozen=True):
         """The Snapshot that is served: each held Namespace is in its last good state."""
         return hold(self.snapshot, self.held)
 
+    def is_without_reload(self, last: "Cycle | None") -> bool:
+        """Tell whether nginx took what this cycle applied without a reload: it still serves the last one's release."""
+        return self.applied and last is not None and self.release == last.release
+
     def stands_for(self, snapshot: Snapshot, now: float) -> bool:
         """Tell whether a cycle over a Snapshot would come to the same result; `now` is in seconds since the epoch."""
         return snapshot.digest == self.snapshot.digest and now < self.table.good_until

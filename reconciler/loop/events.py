@@ -51,7 +51,7 @@ class Applied(Value, frozen=True):
     @property
     def is_release(self) -> bool:
         """Whether this made a new release, so that nginx was reloaded; else only Pods changed."""
-        return not self.last or self.cycle.release != self.last.release
+        return not self.cycle.is_without_reload(self.last)
 
 
 class Idle(Value, frozen=True):

@@ -9,8 +9,8 @@ from pathlib import Path
 from reconciler.loop.ports import EndpointsError
 from reconciler.nginx.proof import exchange
 from reconciler.rendering.endpoints import Change, UnwritableError, write_parts
+from reconciler.status.figures import Standing
 from reconciler.values.messages import excerpt
-from reconciler.values.value import Value
 
 # The location of the server that answers the release's name.
 LOCATION = "/endpoints"
@@ -31,24 +31,12 @@ class OutdatedError(EndpointsError):
         self.version = version
 
 
-class Standing(Value, frozen=True):
-    """What nginx says: the version that it serves, the latest that was tried, and counts since its dictionary was made.
+def read_standing(folder: Path, timeout: float = _TIMEOUT) -> Standing:
+    """Ask the nginx that runs in a folder which version of the Pods it serves. EndpointsError if it does not answer.
 
-    Requests for a set that is `unknown` got 500, those for an `empty` one 503, and those that met `errors` in the Lua
-    code 500. `free` is in bytes, and counts only pages of memory that are wholly free.
+    `timeout` is in seconds, for each step.
     """
-
-    version: int
-    tried: int
-    unknown: int
-    empty: int
-    errors: int
-    free: int
-
-
-def read_standing(folder: Path) -> Standing:
-    """Ask the nginx that runs in a folder which version of the Pods it serves. EndpointsError if it does not answer."""
-    status, line = _request(folder, f"GET {LOCATION} HTTP/1.0\r\n\r\n".encode())
+    status, line = _request(folder, f"GET {LOCATION} HTTP/1.0\r\n\r\n".encode(), timeout)
     found = _STANDING.fullmatch(line)
     if status != _OK or not found:
         raise EndpointsError(f"nginx does not tell its version of the Pods: {excerpt(line, _LONGEST)}")
@@ -89,10 +77,10 @@ def _post(folder: Path, part: bytes) -> str:
     return line
 
 
-def _request(folder: Path, request: bytes) -> tuple[int, str]:
+def _request(folder: Path, request: bytes, timeout: float = _TIMEOUT) -> tuple[int, str]:
     """Send a request, and give the status and the line of the answer."""
     try:
-        answer = exchange(folder, request, _TIMEOUT)
+        answer = exchange(folder, request, timeout)
     except OSError as error:
         reason = "it takes too long" if isinstance(error, TimeoutError) else error.strerror
         raise EndpointsError(f"nginx does not answer about its Pods: {reason}") from None

@@ -4,19 +4,14 @@ from collections.abc import Collection
 
 from msgspec.structs import replace
 
-from reconciler.routing.keys.catalogue import needs_upstream
-from reconciler.routing.keys.external_auth import list_asked
 from reconciler.routing.model import Routes, Upstream
+from reconciler.routing.own_upstreams import find_own_upstreams
 
 
 def find_dynamic(routes: Routes) -> frozenset[str]:
-    """Name the upstreams whose Pods Lua can choose: plain HTTP, and nothing that only nginx's own upstream can do.
-
-    An authoriser is asked in a subrequest, which shares variables with the request. So it keeps an upstream of its own.
-    """
-    located = (location for host in routes.hosts for location in host.locations if location.options)
-    asked = {one.upstream for location in located for one in list_asked(location.options)}
-    return frozenset(one.name for one in routes.upstreams if _is_plain(one) and one.name not in asked)
+    """Name the upstreams whose Pods Lua can choose: plain HTTP, and nothing that only nginx's own upstream can do."""
+    own = find_own_upstreams(routes)
+    return frozenset(one.name for one in routes.upstreams if one.name not in own)
 
 
 def has_same_structure(old: Routes, new: Routes) -> bool:
@@ -36,10 +31,6 @@ def _differ_in_pods(changed: Collection[tuple[Upstream, Upstream]], dynamic: Col
         one.name in dynamic and one.servers and other.servers and replace(one, servers=other.servers) == other
         for one, other in changed
     )
-
-
-def _is_plain(upstream: Upstream) -> bool:
-    return upstream.check is None and not needs_upstream(upstream.options)
 
 
 def find_touched(old: Routes, new: Routes) -> frozenset[str]:

@@ -17,7 +17,7 @@ from support.ports import free_port
 from support.router import Answer
 
 from reconciler.loop.events import Event
-from reconciler.nginx.endpoints import LOCATION, Standing, post_change, read_standing
+from reconciler.nginx.endpoints import LOCATION, post_change, read_standing
 from reconciler.nginx.process import Process
 from reconciler.nginx.program import find_version, run_test
 from reconciler.nginx.proof import SOCKET
@@ -26,6 +26,7 @@ from reconciler.rendering.endpoints import Sets, find_change, write_set, write_s
 from reconciler.rendering.pods_conf import NO_PODS
 from reconciler.routing.model import Server
 from reconciler.settings import read_settings
+from reconciler.status.figures import Standing
 
 POOL = 512
 # Where lua-resty-core is; tests of another build of nginx name its own folders.

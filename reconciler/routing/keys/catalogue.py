@@ -74,9 +74,9 @@ def filter_podless(options: Options) -> Options:
     return tuple(option for option in options if not PATH_KEYS[option.name].needs_pods)
 
 
-def needs_upstream(options: Options) -> bool:
-    """Tell whether a path with these options needs an upstream of nginx's own."""
-    return any(PATH_KEYS[option.name].needs_upstream(option.value) for option in options)
+def list_upstream_keys(options: Options) -> list[str]:
+    """List the keys among a path's options that need an upstream of nginx's own."""
+    return [option.name for option in options if PATH_KEYS[option.name].needs_upstream(option.value)]
 
 
 def filter_closing(options: Options) -> Options:
