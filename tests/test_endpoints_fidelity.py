@@ -51,8 +51,8 @@ def expect_the_same(both: Both, authority: Authority, wide: Wide, seed: int) -> 
         static, lua = (asker.ask(here, one) for here in both)
         answers[static.get("status")] += 1
         if static != lua:
-            differences.append((one, static, lua))
-    assert differences[:3] == []
+            differences.append(f"{one}\nwith upstreams: {static}\nwith Lua: {lua}")
+    assert not differences, "\n".join([f"{len(differences)} differences", *differences[:3]])
     assert answers[200] > QUESTIONS / 4
     assert answers.keys() >= STATUSES
     wait_until(lambda: is_twice(read_log()), lambda: str([line for line in read_log().items() if line[1] % 2][:10]))

@@ -3,13 +3,10 @@
 from collections.abc import Collection, Iterable, Mapping
 from hashlib import blake2b
 
-import msgspec
 from msgspec.structs import replace
 
 from reconciler.rendering.structure import find_dynamic
-from reconciler.routing.keys.basic_auth import BasicAuth
-from reconciler.routing.model import ApiKey, Host, Location, Routes
-from reconciler.routing.options import Option
+from reconciler.routing.model import ApiKey, Host, Routes
 from reconciler.values.memo import Memo
 
 # Of a digest that goes before an upstream's name. A Namespace could only make two of its own names equal.
@@ -67,20 +64,9 @@ class _KeyNumbers:
 
 def _digest_paths(host: Host) -> tuple[tuple[str, bytes], ...]:
     """Give, for each path of a host, its upstream and a digest of what nginx does with requests to it there."""
-    client = (host.tls.client,) if host.tls else ()  # a certificate may be renewed: it is no rule
-    about_host = _encode((replace(host, tls=None, slots=(), locations=()), client))
-    return tuple((one.upstream, _digest(about_host, _encode(_leave_out_passwords(one)))) for one in host.locations)
-
-
-def _leave_out_passwords(location: Location) -> Location:
-    """Leave out what nginx.conf tells nobody. All workers read the present passwords anyway."""
-    if not any(isinstance(one.value, BasicAuth) for one in location.options):
-        return location
-    options = tuple(
-        Option(one.name, replace(one.value, passwords=b"")) if isinstance(one.value, BasicAuth) else one
-        for one in location.options
-    )
-    return replace(location, options=options)
+    client = host.tls.client.pem if host.tls and host.tls.client else host.tls is not None
+    about_host = _write((replace(host, tls=None, slots=(), locations=()), client))
+    return tuple((one.upstream, _digest(about_host, _write(one))) for one in host.locations)
 
 
 def _join(dynamic: Collection[str], digests: Iterable[tuple[str, bytes]]) -> dict[str, list[bytes]]:
@@ -92,9 +78,9 @@ def _join(dynamic: Collection[str], digests: Iterable[tuple[str, bytes]]) -> dic
     return about
 
 
-def _encode(value: object) -> bytes:
-    # Values of options may hold what msgspec does not know, such as networks.
-    return msgspec.msgpack.encode(value, enc_hook=repr, order="deterministic")
+def _write(value: object) -> bytes:
+    # Of all that is in a location, only passwords leave themselves out here. All workers read the present ones anyway.
+    return repr(value).encode("utf-8", "backslashreplace")
 
 
 def _digest(*parts: bytes) -> bytes:

@@ -30,6 +30,7 @@ _ODD: dict[str, Callable[[bytes], bytes]] = {
     "hang-up": lambda _: b"",
     "garbage": lambda _: _STARTS + b"X-\0: a\r\n\r\n",
     "cut": lambda body: _STARTS + b"Content-Length: 9999\r\n\r\n" + body,
+    "switch": lambda _: b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
     "old": lambda body: b"HTTP/1.0 200 OK\r\n\r\n" + body,
     "close": _close,
     "chunks": _chunk,
@@ -40,7 +41,7 @@ _ODD: dict[str, Callable[[bytes], bytes]] = {
     "accel": lambda body: _STARTS + b"X-Accel-Redirect: /app\r\nX-Accel-Buffering: no\r\n" + _measure(body),
     "strict": lambda body: _STARTS + b"Strict-Transport-Security: max-age=1\r\nUpgrade: h2c\r\n" + _measure(body),
 }
-_ENDINGS = ("hang-up", "garbage", "cut", "old", "close")
+_ENDINGS = ("hang-up", "garbage", "cut", "switch", "old", "close")
 ODD = tuple(_ODD)
 # These end a connection without an answer, so that nginx may ask another Pod.
 BREAKING = ("hang-up",)
