@@ -72,6 +72,13 @@ def router(
         one.stop()
 
 
+@pytest.fixture(scope="session")
+def has_lua(nginx_binary: str) -> None:
+    """Skip what needs nginx's Lua module where that is missing."""
+    if missing := explain_missing(nginx_binary):
+        pytest.skip(missing)
+
+
 @pytest.fixture
 def lua(tmp_path: Path, nginx_binary: str) -> Iterator[Callable[..., LuaNginx]]:
     """Start an nginx whose Pods change without a reload; it ends with the test."""

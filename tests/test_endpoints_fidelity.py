@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from support.authority import Authority
-from support.lua_nginx import explain_missing
 from support.questions import Asker, draw_questions
 from support.router import Router
 from support.running_daemon import wait_until
@@ -28,10 +27,8 @@ OWN = ("time", "request_id", "seconds", "upstream_seconds", "bytes")
 
 
 @pytest.fixture(scope="module")
-def wide(authority: Authority, nginx_binary: str) -> Iterator[Wide]:
+def wide(authority: Authority, has_lua: None) -> Iterator[Wide]:
     """Run the Pods of a cluster that has everything."""
-    if missing := explain_missing(nginx_binary):
-        pytest.skip(missing)
     with wide_cluster(authority) as cluster:
         yield cluster
 

@@ -4,30 +4,25 @@ import http.client
 import json
 import random
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
-from functools import partial
 
 import psutil
 import pytest
 from support.authority import Authority
 from support.backends import Backends
+from support.checking_clients import Escaped, Keyed, Posts
 from support.clients import (
     Client,
     Download,
-    Escaped,
     Http2,
     KeptConnection,
-    Keyed,
     NewConnections,
-    Posts,
     RetryingConnection,
     Upload,
     WebSocket,
     busy,
 )
-from support.lua_nginx import explain_missing
 from support.mirrors import Mirrors
 from support.objects import Object, namespace, pod, secret, tls
 from support.pods import LATER
@@ -43,15 +38,9 @@ CHANGES = 2000
 KEEPS_IDLE_CONNECTIONS = (1, 27, 4)
 LUA = {"ENDPOINTS": "lua", "MAX_ENDPOINT_CHANGES_PER_NAMESPACE": "0"}
 # "/" and below is served by Pods with long requests: they may leave the paths, but do not end.
-KEY = {"X_ROUTING_API_KEY": Keyed.headers["X-Routing-API-Key"]}
 SHORT = ("/caf%C3%A9", "/posts", "/short", "/keyed")
 
-
-@pytest.fixture(autouse=True)
-def has_lua(nginx_binary: str) -> None:
-    """Skip all tests where nginx has no Lua module."""
-    if missing := explain_missing(nginx_binary):
-        pytest.skip(missing)
+pytestmark = pytest.mark.usefixtures("has_lua")
 
 
 @pytest.fixture
@@ -180,83 +169,6 @@ def test_reloads_amid_changes(scene: Scene, crowd: Crowd, backends: Backends) ->
     assert (scene.count(Reloaded), scene.count(EndpointsChanged) > 8 * 12 * 4) == (9, True)
     spared = scene.here.settings.nginx_version >= KEEPS_IDLE_CONNECTIONS
     assert {kind: told for kind, told in failures.items() if spared or kind != "KeptConnection"} == {}
-
-
-class Ruled(NewConnections):
-    """Expects that a request reaches the Pod that belongs to the rules that it met, which are a header's value."""
-
-    pods: tuple[str, ...] = ()
-    seen: set[str] = set()
-
-    def check(self, answer: bytes) -> None:
-        """Compare the Pod with the rules. Each second one needs an API key."""
-        told = json.loads(answer)
-        (rules,) = [line.split(": ")[1] for line in told["head"] if line.startswith("X-Rules: ")]
-        assert told["pod"] == self.pods[int(rules)], f"{told['pod']} got a request under the rules of {rules}"
-        assert self.headers or int(rules) % 2 == 0, f"without a key it met the rules of {rules}"
-        self.seen.add(rules)
-
-
-class RuledAndKept(Ruled, RetryingConnection):
-    """The same on a kept connection."""
-
-    turn = RetryingConnection.turn  # type: ignore[assignment]
-
-
-class Keyless(Ruled):
-    """The same without an API key."""
-
-    accepted = (200, 403)
-
-
-def serve_rules(here: Router, turn: int, places: list[Place], silent: Place) -> None:
-    """Serve the Pod of this turn under rules of its own; "/half" has a Pod more, which does not answer."""
-    which = turn % len(places)
-    rules = {"requestHeaders": {"set": {"X-Rules": str(which)}}, "timeouts": {"connect": "100ms"}}
-    (ip, port), (dead, dead_port) = places[which], silent
-    own = [{"basePath": path, "containerPort": port, **rules} for path in ("/", "/half")]
-    lost = [{"basePath": "/half", "containerPort": dead_port, "weight": 1000, **rules}]
-    key = [secret("a", api_key="sesame")] if which % 2 else []
-    pods = [
-        pod("a", f"web-{which}", ip, own, [{"containerPort": port}]),
-        pod("a", "lost", dead, lost, [{"containerPort": dead_port}]),
-    ]
-    here.serve(namespace("a", {"plain.dev": {}}), *key, *pods)
-
-
-def make_ruled(ruled: type[Ruled], uri: str, port: int, **more: object) -> Ruled:
-    """Make a client for a path."""
-    kind = type(ruled.__name__, (ruled,), {"uri": uri, "seen": set(), **more})
-    client = kind(port, "plain.dev")
-    assert isinstance(client, Ruled)
-    return client
-
-
-def test_rules_and_pods_change_together(router: Start, mirrors: Mirrors) -> None:
-    """No request meets other rules than those of its Pod, nor do those that old workers still have."""
-    here, number = router(**LUA), free_port()
-    places = [(loopback(f"10.244.{place}.52"), number) for place in range(4)]
-    for place in places:
-        mirrors.listen(*place)
-    with silent_address("10.244.9.52") as silent, ThreadPoolExecutor(40) as slow:
-        make = partial(make_ruled, port=here.port, pods=tuple(f"{ip}:{number}" for ip, _ in places))
-        keyed = {"headers": Keyed.headers}
-        clients = [make(Ruled, "/", **keyed), make(RuledAndKept, "/", **keyed), make(Keyless, "/")]
-        clients += [make(kind, "/half", **keyed) for kind in (Ruled,) * 4]
-        serve_rules(here, 0, places, silent)
-        for client in clients:
-            client.start()
-        waiting = []
-        for turn in range(1, 24):
-            waiting += [slow.submit(here.ask, "plain.dev", "/half", **KEY) for _ in "123"]
-            serve_rules(here, turn, places, silent)
-        for client in clients:
-            client.over.set()
-            client.join()
-        assert {one.result().status for one in waiting} == {200}
-    assert find_failures(clients[:3]) == {}
-    assert [one.failures for one in clients[3:]] == [[]] * 4
-    assert [sorted(one.seen) for one in clients[:3]] == [["0", "1", "2", "3"]] * 2 + [["0", "2"]]
 
 
 @pytest.mark.parametrize("others", [("a",), ("b", "c")], ids=["removed", "replaced"])

@@ -1,6 +1,5 @@
 """Clients of several kinds, each in its own thread; each one counts what it sends and records what fails."""
 
-import base64
 import http.client
 import json
 import socket
@@ -90,33 +89,6 @@ class NewConnections(Client):
             self._exchange(connection, {"Connection": "close"})
         finally:
             connection.close()
-
-
-class Posts(NewConnections):
-    """Sends a body with each request; all of it must arrive."""
-
-    method, uri, body = "POST", "/posts", bytes(3000)
-
-    def check(self, answer: bytes) -> None:
-        """Check that the Pod got the whole body."""
-        assert json.loads(answer)["size"] == len(self.body), answer
-
-
-class Escaped(NewConnections):
-    """Asks for a path with escaped characters, which must arrive as it was sent."""
-
-    uri = "/caf%C3%A9/a%2Fb?c=%20"
-
-    def check(self, answer: bytes) -> None:
-        """Check that the Pod got the URI as it was sent."""
-        assert f"GET {self.uri} " in json.loads(answer)["head"][0], answer
-
-
-class Keyed(NewConnections):
-    """Sends the API key `sesame`."""
-
-    uri = "/keyed"
-    headers: Mapping[str, str] = {"X-Routing-API-Key": base64.b64encode(b"sesame").decode()}
 
 
 class KeptConnection(Client):
