@@ -47,6 +47,7 @@ def launch(tmp_path: Path, server: ApiServer, authority: Authority, nginx_binary
         daemon.before = before
         started.append(daemon)
         daemon.start()
+        daemon.wait_until_serves("a.dev")
         return daemon
 
     yield start

@@ -50,6 +50,11 @@ class Change(Value, frozen=True):
         return not (self.sets or self.gone)
 
 
+def name_pool(namespace: str) -> str:
+    """Name the upstream of those Pods of a Namespace that Lua chooses. No host can have this name."""
+    return f"_pods.{namespace}"
+
+
 def find_change(old: Sets, new: Sets) -> Change:
     """Find what differs between two states."""
     sets = tuple((name, pods) for name, pods in sorted(new.items()) if old.get(name) != pods)

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from reconciler.rendering import quoting
 from reconciler.rendering.access_log import view_labels, view_request_id
 from reconciler.rendering.certificate_files import Pair, write_client_path, write_pair
+from reconciler.rendering.endpoints import name_pool
 from reconciler.rendering.external_checks import (
     ExternalCheck,
     find_external_auth,
@@ -20,7 +21,6 @@ from reconciler.rendering.listens import Move, view_move, write_listens
 from reconciler.rendering.option_parts import find_module, write_host_options, write_options
 from reconciler.rendering.path_rules import PathRules
 from reconciler.rendering.quoting import Token, View, join, quote
-from reconciler.rendering.upstreams_conf import name_pool
 from reconciler.routing.keys import hsts, maintenance
 from reconciler.routing.keys.pod_tls import find_pod_tls
 from reconciler.routing.keys.response_headers import ResponseHeaders

@@ -1,11 +1,11 @@
 """A small tree that tries whether Lua can choose Pods: what trees have for that, and one location."""
 
 from reconciler.rendering import quoting
-from reconciler.rendering.endpoints import STATE_FILE, write_state
+from reconciler.rendering.endpoints import STATE_FILE, name_pool, write_state
 from reconciler.rendering.pods_conf import collect_code, render_pods
 from reconciler.rendering.quoting import quote
 from reconciler.rendering.tree import render_release
-from reconciler.rendering.upstreams_conf import Group, name_pool, render_upstreams
+from reconciler.rendering.upstreams_conf import Group, render_upstreams
 from reconciler.settings import Settings
 from reconciler.values.files import File, Files
 

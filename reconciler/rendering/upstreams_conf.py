@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from reconciler.rendering import quoting
+from reconciler.rendering.endpoints import name_pool
 from reconciler.rendering.option_parts import write_options
 from reconciler.rendering.quoting import Token, join, quote, words
 from reconciler.routing.model import Server, Upstream
@@ -71,11 +72,6 @@ def render_upstreams(group: Group, settings: Settings) -> Token:
     upstreams = [_view_upstream(upstream, settings) for upstream in group.upstreams]
     pools = [_view_pool(group, group.kept - each * len(group.upstreams), settings)] if group.chosen else []
     return quoting.render("upstreams.conf.j2", upstreams=upstreams, kept=kept, pools=pools)
-
-
-def name_pool(namespace: str) -> str:
-    """Name the upstream of those Pods of a Namespace that Lua chooses. No host can have this name."""
-    return f"_pods.{namespace}"
 
 
 def _view_pool(group: Group, kept: int, settings: Settings) -> _Pool:
