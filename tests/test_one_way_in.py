@@ -583,7 +583,7 @@ def test_what_is_held_holds(how: Settings, authority: Authority) -> None:
     ]
 
     @given(hostile.clusters)
-    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
     def hold(cluster: list[dict[str, object]]) -> None:
         snapshot = normalise(hostile.objects.listing([*cluster, *secure]), how)
         routes = build_table(snapshot, how, time.time()).routes
