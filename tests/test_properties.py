@@ -77,7 +77,7 @@ def test_clusters_reach_what_matters() -> None:
     seen = set()
 
     @given(hostile.clusters)
-    @settings(max_examples=160)
+    @settings(max_examples=300)
     def collect(cluster: list[objects.Object]) -> None:
         places = locations_of(cluster)
         seen.update(name for name, reached in REACHED.items() if any(map(reached, places)))
