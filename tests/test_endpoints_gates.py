@@ -13,7 +13,7 @@ from support.stages import build_table, normalise
 
 from reconciler.disk.endpoint_files import find_lasting
 from reconciler.loop.cycle import Cycle
-from reconciler.loop.ports import EndpointsError
+from reconciler.loop.ports import EndpointsError, RefusedError
 from reconciler.loop.reconcile import reconcile
 from reconciler.loop.stages import Stages
 from reconciler.objects.snapshot import Snapshot
@@ -195,6 +195,24 @@ def test_reloads_and_a_clock_that_is_set_back(loop: Loop) -> None:
     loop.run(NOW, *team("a", 2, 3))
     loop.sink.refuses = False
     assert STATE_FILE in loop.run(NOW - 3e7, *team("a", 2, 4)).files
+
+
+def test_reloads_in_place_of_lua_while_one_is_held(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If nginx takes no Pods while it is sought who is to blame for a refusal, all others' changes go live too."""
+    loop.run(0.0, *team("a", 2), *team("b", 3))
+    apply = loop.sink.apply
+    loop.sink.refuses = True
+
+    def refuse(files: Files, snapshot: Snapshot) -> str:
+        if b"bad.test" in files["nginx.conf"].content:
+            raise RefusedError("it does not go live", tested=False)
+        return apply(files, snapshot)
+
+    monkeypatch.setattr(loop.sink, "apply", refuse)
+    cycle = loop.run(1.0, *team("a", 2, 4), *team("b", 3, **{"bad.test": {}}))
+    assert [one.name for one in cycle.held] == ["b"]
+    assert STATE_FILE not in cycle.files
+    assert b"server 127.0.0.4:3000" in cycle.files["nginx.conf"].content
 
 
 def test_artefacts_have_no_lua() -> None:

@@ -4,7 +4,7 @@ All other files of a release are as they were written. So the digests of these a
 a process that is killed at any moment leaves files of which each is known.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -31,16 +31,16 @@ def find_lasting(files: Files) -> Files:
     return {path: file for path, file in files.items() if path not in moving}
 
 
-def note(files: Files, before: _Digests | None = None) -> File:
-    """Note the digests of the files that change, and those of the files that may still be there."""
+def note(files: Files, before: Mapping[str, str] | None = None) -> File:
+    """Note the digests of the files that change, and those of the files that they replace, if there are any."""
     known = before or {}
-    digests = {path: [_digest(file), *known.get(path, [])[:1]] for path, file in find_moving(files).items()}
-    return File(msgspec.json.encode(digests))
+    digests = {path: [_digest(file)] for path, file in find_moving(files).items()}
+    return File(msgspec.json.encode({path: [*own, known.get(path, *own)] for path, own in digests.items()}))
 
 
 def rewrite(release: Path, files: Files) -> None:
     """Replace those files of a release that change while it serves. OSError if the disk fails."""
-    replace_file(release / NOTED, note(files, _read_noted(release)))
+    replace_file(release / NOTED, note(files, dict(_find_known(release, files))))
     for path, file in find_moving(files).items():
         replace_file(release / path, file)
 
@@ -49,6 +49,18 @@ def are_whole(release: Path, files: Files) -> bool:
     """Tell whether those of a release's files that change were read as they were written."""
     noted = _read_noted(release)
     return all(_digest(file) in noted.get(path, ()) for path, file in find_moving(files).items())
+
+
+def _find_known(release: Path, files: Files) -> Iterator[tuple[str, str]]:
+    """Give the digests of the files that are there, and whole.
+
+    Those noted last do not tell: the last change may have failed before it replaced a file.
+    """
+    noted = _read_noted(release)
+    for path in find_moving(files):
+        found = read_file(release / path)
+        if found and _digest(found) in noted.get(path, ()):
+            yield path, _digest(found)
 
 
 def _read_noted(release: Path) -> _Digests:

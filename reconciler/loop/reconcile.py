@@ -128,15 +128,20 @@ def _apply(plan: Plan, draft: Draft, budgets: Budgets, stages: Stages, sink: Sin
 
 
 def _serve(plan: Plan, draft: Draft, stages: Stages, sink: Sink) -> tuple[Files, str]:
-    """Render a draft and give it to the sink. If Pods cannot come and go without a reload, use reloads for a while."""
+    """Render a draft and give it to the sink."""
     last, routes = plan.last, draft.table.routes
     same = last is not None and stages.has_same_structure(last.table.routes, routes)
     files = stages.render_endpoints(routes, last.files) if last and same else stages.render(routes)
+    return _offer(files, draft, plan.now, stages, sink)
+
+
+def _offer(files: Files, draft: Draft, now: float, stages: Stages, sink: Sink) -> tuple[Files, str]:
+    """Give files to the sink. If Pods cannot come and go without a reload, use reloads for a while."""
     try:
         return files, sink.apply(files, draft.served)
     except EndpointsError:
-        stages.use_reloads(plan.now, _RELOADING)
-        files = stages.render(routes)
+        stages.use_reloads(now, _RELOADING)
+        files = stages.render(draft.table.routes)
         return files, sink.apply(files, draft.served)
 
 
@@ -146,7 +151,7 @@ def _isolate(plan: Plan, refusal: RefusedError, stages: Stages, sink: Sink) -> D
 
     def try_holding(also: tuple[Held, ...]) -> bool:
         trial = _draft(plan.snapshot, (*draft.held, *also), stages, plan.now)
-        return _is_taken(trial, refusal.tested, stages, sink)
+        return _is_taken(trial, plan.now, refusal.tested, stages, sink)
 
     is_first = not (last and last.release)
     if is_first and not refusal.tested:
@@ -168,14 +173,14 @@ def _isolate(plan: Plan, refusal: RefusedError, stages: Stages, sink: Sink) -> D
     return _draft(plan.snapshot, (*draft.held, *offenders), stages, plan.now)
 
 
-def _is_taken(draft: Draft, tested: bool, stages: Stages, sink: Sink) -> bool:
+def _is_taken(draft: Draft, now: float, tested: bool, stages: Stages, sink: Sink) -> bool:
     """Try a draft: if the sink's test refused a tree (`tested`), by this test alone, else by applying the draft."""
     files = stages.render(draft.table.routes)
     try:
         if tested:
             sink.check(files)
         else:
-            sink.apply(files, draft.served)
+            _offer(files, draft, now, stages, sink)
     except RefusedError:
         return False
     return True

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from reconciler.disk.releases import CURRENT, Release
@@ -243,13 +244,14 @@ class NginxSink:
         if swapped:
             self._releases.swap(before)
             self._tell(RolledBack(failed, before))
-        try:
-            if self._process.pid:
-                self._pods.undo()
-            if before and (swapped or not self._process.pid):
-                self._load(before)
-        except SinkError as error:
-            self._tell(FormerUnserved(before or failed, str(error)))
+        steps = [self._pods.undo] if self._process.pid else []
+        if before and (swapped or not self._process.pid):
+            steps.append(partial(self._load, before))
+        for step in steps:  # the failed release must not stay because nginx does not take its former Pods
+            try:
+                step()
+            except SinkError as error:
+                self._tell(FormerUnserved(before or failed, str(error)))
         if before != failed:
             self._releases.remove(failed)
 
