@@ -13,7 +13,7 @@ from support.ports import free_port
 from support.router import Router
 
 from reconciler.disk.trees import replace_file
-from reconciler.loop.events import RolledBack
+from reconciler.loop.events import EndpointsAhead, RolledBack
 from reconciler.loop.ports import EndpointsError, SinkError
 from reconciler.nginx.program import NginxError
 from reconciler.rendering.endpoints import STATE_FILE
@@ -58,14 +58,14 @@ def _fill_disk(target: Path, file: File) -> None:
 
 
 def test_full_disk(here: Router, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that is full during some changes of Pods leaves a release that a new process can serve."""
+    """While the disk is full, the last Pods are served, and a new process can serve the release with them."""
     release = here.serve(HOST, *pods(port, 2)).release
     with monkeypatch.context() as patch:
         patch.setattr("reconciler.disk.endpoint_files.replace_file", _fill_disk)
         for last in (3, 4):
             with pytest.raises(SinkError):
                 here.serve(HOST, *pods(port, last))
-            assert find_pods(here) == {str(last)}
+            assert find_pods(here) == {"2"}
     here.restart()
     assert (here.folder / "current").readlink().name == release
     assert find_pods(here) == {"2"}
@@ -83,6 +83,7 @@ def test_pods_that_cannot_be_given_back(here: Router, port: int, monkeypatch: py
         with pytest.raises(SinkError):
             here.nginx.apply(other)
     assert [event for event in here.events if isinstance(event, RolledBack)]
+    assert EndpointsAhead("no room") in here.events
     assert find_pods(here, uri="/other") == {"2"}
 
 

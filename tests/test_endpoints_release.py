@@ -1,12 +1,15 @@
 """A router whose Pods come and go without a reload: what a release holds, what needs one, and what a failure costs."""
 
+import dataclasses
+import errno
 import json
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from support import objects
 from support.backends import Backends
@@ -14,6 +17,7 @@ from support.lua_nginx import explain_missing
 from support.ports import free_port
 from support.router import Router
 from support.running_daemon import wait_until
+from support.stages import build_table, normalise
 
 from reconciler.disk.endpoint_files import NOTED
 from reconciler.loop.events import (
@@ -23,10 +27,14 @@ from reconciler.loop.events import (
     Reloaded,
     RolledBack,
 )
-from reconciler.loop.ports import SinkError
+from reconciler.loop.ports import EndpointsError, SinkError
+from reconciler.loop.stages import Stages
+from reconciler.nginx import pods as nginx_pods
 from reconciler.nginx.endpoints import read_standing
+from reconciler.nginx.workers import find_leaving
 from reconciler.rendering.endpoints import STATE_FILE, read_state
 from reconciler.rendering.routes_file import ROUTES_FILE
+from reconciler.values.files import Files
 
 Start = Callable[..., Router]
 HOST = objects.namespace("a", {"a.test": {}})
@@ -52,6 +60,12 @@ def port(backends: Backends) -> int:
 def pods(port: int, *lasts: int, path: str = "/", **options: object) -> list[objects.Object]:
     """Give Pods of a path, each with the address 127.0.0.<last>."""
     return [objects.web("a", port, last, path, **options) for last in lasts]
+
+
+def build(here: Router, *wanted: objects.Object) -> Files:
+    """Render the tree of these objects, as the router does it."""
+    routes = build_table(normalise(objects.listing(list(wanted)), here.settings), here.settings, 0.0).routes
+    return here.stages.render(routes)
 
 
 def find_pods(here: Router, number: int = 20, host: str = "a.test", uri: str = "/") -> set[str]:
@@ -137,33 +151,31 @@ def test_damaged_release_is_not_resumed(here: Router, port: int, path: str) -> N
     assert find_pods(here) == {"2"}
 
 
-def test_killed_between_files(here: Router, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that dies between the files of a change leaves a release that can be resumed, with the new Pods."""
+@pytest.mark.parametrize("step", range(4))
+def test_killed_between_files(here: Router, port: int, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """A process that dies between the files of a change, or within one, leaves a release that can be resumed."""
     here.serve(HOST, *pods(port, 2))
-    for step in range(4):
-        with monkeypatch.context() as patch:
-            patch.setattr("reconciler.disk.endpoint_files.replace_file", _die_at(step))
-            patch.setattr("reconciler.disk.releases.replace_file", _die_at(step - 3))
-            with pytest.raises(SystemExit):
-                here.serve(HOST, *pods(port, 3 + step % 2))
-        here.restart()
-        assert find_pods(here) <= {"2", "3", "4"}
-        here.serve(HOST, *pods(port, 2))
-        assert find_pods(here) == {"2"}
-
-
-def _die_at(step: int) -> Callable[[Path, object], None]:
-    from reconciler.disk.trees import replace_file
-
+    release = (here.folder / "current").readlink()
     left = [step]
 
-    def write(target: Path, file: object) -> None:
+    def replace(source: str, target: Path) -> None:
         if left[0] == 0:
-            raise SystemExit
+            os._exit(1)  # nothing is tidied up
         left[0] -= 1
-        replace_file(target, file)  # type: ignore[arg-type]
+        os.rename(source, target)
 
-    return write
+    child = os.fork()
+    if not child:
+        monkeypatch.setattr("reconciler.disk.trees.os.replace", replace)
+        here.serve(HOST, *pods(port, 3))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    assert list((here.folder / "current").rglob(".*"))
+    here.restart()
+    assert (here.folder / "current").readlink() == release
+    assert find_pods(here) <= {"2", "3"}
+    here.serve(HOST, *pods(port, 4))
+    assert find_pods(here) == {"4"}
 
 
 def test_killed_nginx_has_its_pods(here: Router, port: int) -> None:
@@ -183,7 +195,7 @@ def test_killed_nginx_has_its_pods(here: Router, port: int) -> None:
 def test_release_that_fails_gives_pods_back(here: Router, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a release does not go live, nginx has the Pods again that it had, and so has the file."""
     here.serve(HOST, *pods(port, 2))
-    here.nginx._settings = replace(here.settings, reload_timeout=1)
+    here.nginx._settings = dataclasses.replace(here.settings, reload_timeout=1)
     here.nginx._tester._settings = here.nginx._settings
     with monkeypatch.context() as patch:
         patch.setattr("reconciler.nginx.process.ask_release", lambda _: None)
@@ -197,13 +209,79 @@ def test_release_that_fails_gives_pods_back(here: Router, port: int, monkeypatch
 
 
 def test_socket_that_is_gone(here: Router, port: int) -> None:
-    """If nginx cannot be reached, the last Pods are served, and that is said once; a fresh nginx gets the new ones."""
+    """If nginx cannot be reached, the last Pods are served, and it is said; a fresh nginx gets the new ones."""
     here.serve(HOST, *pods(port, 2))
     (here.folder / "run" / "release.sock").unlink()
     with pytest.raises(SinkError):
         here.serve(HOST, *pods(port, 3))
     assert len(list_events(here, EndpointsRefused)) == 1
     assert find_pods(here) == {"2"}
+    here.restart()
+    here.serve(HOST, *pods(port, 3))
+    assert find_pods(here) == {"3"}
+
+
+def test_answer_that_is_lost(here: Router, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If nginx takes Pods and its answers are lost, it gets the next ones all the same, and the former ones too."""
+    here.serve(HOST, *pods(port, 2))
+    assert here.last
+    former, post = here.last.files, nginx_pods.post_change
+
+    def lose(*given: Any) -> int:
+        post(*given)
+        raise EndpointsError("the answer is lost")
+
+    changed = build(here, HOST, *pods(port, 3))
+    with monkeypatch.context() as patch:
+        patch.setattr(nginx_pods, "post_change", lose)
+        with pytest.raises(EndpointsError):
+            here.nginx.apply(changed)
+    assert find_pods(here) == {"3"}
+    here.nginx.apply(former)
+    assert find_pods(here) == {"2"}
+    here.nginx.apply(changed)
+    assert find_pods(here) == {"3"}
+
+
+def test_files_that_cannot_be_written(here: Router, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If nginx has taken Pods and the disk does not take its file, nginx gets the former Pods back: both agree."""
+    here.serve(HOST, *pods(port, 2))
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("reconciler.disk.endpoint_files.replace_file", fail)
+        with pytest.raises(SinkError, match="cannot be written"):
+            here.serve(HOST, *pods(port, 3))
+    assert find_pods(here) == {"2"}
+    here.serve(HOST, *pods(port, 3))
+    assert find_pods(here) == {"3"}
+
+
+def test_module_that_is_replaced(here: Router, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If nginx refuses a tree because of the module, no tenant is held: a tree without it is served."""
+    here.serve(HOST, *pods(port, 2))
+    assert here.settings.lua
+    other = msgspec.structs.replace(here.settings.lua, loads=("/absent/ngx_http_lua_module.so",))
+    here.stages = Stages(dataclasses.replace(here.settings, lua=other))
+    cycle = here.serve(HOST, *pods(port, 2), *pods(port, 3, path="/other"))
+    assert cycle.held == ()
+    (refused,) = list_events(here, EndpointsRefused)
+    assert "/absent/ngx_http_lua_module.so" in str(refused)
+    assert find_pods(here, uri="/other") == {"3"}
+
+
+def test_names_that_pile_up(here: Router, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets of former releases go after WORKER_SHUTDOWN_TIMEOUT, even if some old worker always runs."""
+    here.nginx._pods._patience = 0.0
+    monkeypatch.setattr("reconciler.nginx.pods.find_leaving", lambda _: [1])
+    for step in range(5):
+        here.serve(HOST, *pods(port, 2, timeouts={"response": f"{step + 5}s"}))
+        here.serve(HOST, *pods(port, 2, 3, timeouts={"response": f"{step + 5}s"}))
+    (name,) = read_state(read_live(here, STATE_FILE))[1]
+    assert list(here.nginx._pods._sets or ()) == [name]
+    assert find_pods(here) == {"2", "3"}
 
 
 def test_full_dictionary(router: Start, nginx_binary: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +308,7 @@ def test_old_names_go(here: Router, port: int) -> None:
     """The Pods of paths that are gone leave nginx when no old worker is left."""
     here.serve(HOST, *pods(port, 2), *pods(port, 3, path="/other"))
     here.serve(HOST, *pods(port, 2))
-    wait_until(lambda: not here.nginx._pods._has_old_workers())
+    wait_until(lambda: not find_leaving(here.nginx.pid or 0))
     here.serve(HOST, *pods(port, 2, 3))
     (name,) = read_state(read_live(here, STATE_FILE))[1]
     assert list(here.nginx._pods._sets or ()) == [name]
@@ -246,10 +324,10 @@ def test_nobody_else_can_reach_the_socket(here: Router, port: int) -> None:
 def test_a_check_changes_nothing(here: Router, port: int) -> None:
     """A tree that is only tested leaves the Pods and the files of the release of its name as they are."""
     here.serve(HOST, *pods(port, 2))
-    before = read_live(here, STATE_FILE), read_live(here, ROUTES_FILE)
     assert here.last
     files = here.last.files
     here.serve(HOST, *pods(port, 3))
+    before = read_live(here, STATE_FILE), read_live(here, ROUTES_FILE)
     here.nginx.check(files)
     assert find_pods(here) == {"3"}
-    assert (read_live(here, STATE_FILE), read_live(here, ROUTES_FILE)) != before
+    assert (read_live(here, STATE_FILE), read_live(here, ROUTES_FILE)) == before

@@ -171,7 +171,8 @@ class Releases:
 
     def _read(self, release: Path) -> Files:
         carried = read_carried(release)
-        paths = (path for path in release.rglob("*") if path.is_file())
+        # A process that was killed while it replaced a file leaves the new one under a name that begins with a dot.
+        paths = (path for path in release.rglob("*") if path.is_file() and not path.name.startswith("."))
         found = {str(path.relative_to(release)): read_file(path) for path in paths}
         return {
             path: file for path, file in found.items() if file and not path.startswith(_OWN) and path not in carried

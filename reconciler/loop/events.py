@@ -155,10 +155,7 @@ class EndpointsChosen(Value, frozen=True):
 
 
 class EndpointsChanged(Value, frozen=True):
-    """nginx has other Pods for `paths` paths of the release that it serves, without a reload.
-
-    `phases` gives, in order, the name of each phase and its seconds.
-    """
+    """nginx has other Pods for `paths` paths, without a reload; `phases` are the name and seconds of each phase."""
 
     release: str
     paths: int
@@ -167,6 +164,12 @@ class EndpointsChanged(Value, frozen=True):
 
 class EndpointsRefused(Value, frozen=True):
     """nginx did not take other Pods without a reload because of `why`, so that reloads are used for some time."""
+
+    why: str
+
+
+class EndpointsAhead(Value, frozen=True):
+    """nginx has newer Pods than its release: it did not take the former ones back, because of `why`."""
 
     why: str
 
@@ -290,6 +293,6 @@ class HungUp(Value, frozen=True):
 Event = (
     Started | NginxSized | EndpointsChosen | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | StoodBy
     | Elected | Published | PublisherSeen | Answered | LeftOut | Reloaded | EndpointsChanged | EndpointsRefused
-    | RolledBack | Timed | NginxStarted | NginxSaid | NginxEnded | NginxFailed | FormerUnserved | MemoryShort | Recorded
-    | Reported | ShuttingDown | ShutDown | HungUp | RequestsCounted | LinesLost | LogReaderEnded
+    | EndpointsAhead | RolledBack | Timed | NginxStarted | NginxSaid | NginxEnded | NginxFailed | FormerUnserved
+    | MemoryShort | Recorded | Reported | ShuttingDown | ShutDown | HungUp | RequestsCounted | LinesLost | LogReaderEnded
 )  # fmt: skip

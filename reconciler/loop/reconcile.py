@@ -13,6 +13,7 @@ from reconciler.loop.stages import Stages
 from reconciler.loop.sudden_loss import is_sudden_loss
 from reconciler.objects.diff import Change, diff
 from reconciler.objects.snapshot import NOTHING, Snapshot
+from reconciler.rendering.endpoints import STATE_FILE
 from reconciler.routing.model import RoutingTable
 from reconciler.values.files import Files
 
@@ -130,19 +131,32 @@ def _apply(plan: Plan, draft: Draft, budgets: Budgets, stages: Stages, sink: Sin
 def _serve(plan: Plan, draft: Draft, stages: Stages, sink: Sink) -> tuple[Files, str]:
     """Render a draft and give it to the sink."""
     last, routes = plan.last, draft.table.routes
-    same = last is not None and stages.has_same_structure(last.table.routes, routes)
-    files = stages.render_endpoints(routes, last.files) if last and same else stages.render(routes)
+    if last and STATE_FILE in last.files and stages.has_same_structure(last.table.routes, routes):
+        files = stages.render_endpoints(routes, last.files)
+    else:
+        files = stages.render(routes)
     return _offer(files, draft, plan.now, stages, sink)
 
 
 def _offer(files: Files, draft: Draft, now: float, stages: Stages, sink: Sink) -> tuple[Files, str]:
-    """Give files to the sink. If Pods cannot come and go without a reload, use reloads for a while."""
+    """Give files to the sink. If it does not take them because Pods come and go by Lua, use reloads for a while.
+
+    Whether Lua is to blame, a tree without it shows: no tenant must be held for that.
+    """
     try:
         return files, sink.apply(files, draft.served)
-    except EndpointsError:
-        stages.use_reloads(now, _RELOADING)
+    except (EndpointsError, RefusedError) as error:
+        if not stages.uses_lua:
+            raise
+        stages.use_reloads(now, _RELOADING, str(error))
         files = stages.render(draft.table.routes)
-        return files, sink.apply(files, draft.served)
+        try:
+            return files, sink.apply(files, draft.served)
+        except RefusedError:
+            if isinstance(error, EndpointsError):
+                raise
+            stages.use_lua()
+            raise error from None
 
 
 def _isolate(plan: Plan, refusal: RefusedError, stages: Stages, sink: Sink) -> Draft:

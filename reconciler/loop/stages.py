@@ -5,7 +5,6 @@ from dataclasses import replace as replace_settings
 from msgspec.structs import replace
 
 from reconciler.objects.snapshot import Namespace, Snapshot
-from reconciler.rendering.endpoints import STATE_FILE
 from reconciler.rendering.structure import find_touched, has_same_structure
 from reconciler.rendering.tree import TreeRenderer
 from reconciler.routing.keeping import keep_last_good
@@ -27,6 +26,7 @@ class Stages:
         self._without_lua = TreeRenderer(replace_settings(settings, lua=None))
         self._reloading = (0.0, 0.0)  # from when until when, in seconds since the epoch
         self._reloads = settings.lua is None
+        self._why = ""
 
     def keep_last_good(self, served: Snapshot, snapshot: Snapshot, now: float) -> Snapshot:
         """Give a Snapshot as it is to be read, after `served` was; `now` is in seconds since the epoch."""
@@ -45,10 +45,27 @@ class Stages:
         """Build the routing table of a Snapshot; `now` is in seconds since the epoch."""
         return self._tables.build(snapshot, now)
 
-    def use_reloads(self, now: float, seconds: float) -> None:
+    def use_reloads(self, now: float, seconds: float, why: str) -> None:
         """Render trees whose Pods need a reload for some seconds from `now`, in seconds since the epoch."""
         self._reloading = (now, now + seconds)
         self._reloads = True
+        self._why = why
+
+    def take_refusal(self) -> str:
+        """Give why reloads are used in place of Lua, once each time that this begins; else an empty text."""
+        why, self._why = self._why, ""
+        return why
+
+    @property
+    def uses_lua(self) -> bool:
+        """Whether the trees that are rendered now let Pods come and go without a reload."""
+        return not self._reloads
+
+    def use_lua(self) -> None:
+        """Render trees whose Pods come and go without a reload again."""
+        self._reloading = (0.0, 0.0)
+        self._reloads = self.settings.lua is None
+        self._why = ""
 
     def begin(self, now: float) -> None:
         """Begin a cycle; `now` is in seconds since the epoch. If the clock was set back, the wait is over."""
@@ -69,4 +86,4 @@ class Stages:
 
     def render_endpoints(self, routes: Routes, files: Files) -> Files:
         """Render the tree of routes that have the structure of those whose tree is `files`."""
-        return self._trees.render_endpoints(routes, files) if STATE_FILE in files else self.render(routes)
+        return self._trees.render_endpoints(routes, files)

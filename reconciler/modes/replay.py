@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reconciler import __version__
 from reconciler.disk.recordings import STANDARD_INPUT, find_recordings
-from reconciler.loop.events import Applied, Event, Failed, Idle, NginxSaid, Started
+from reconciler.loop.events import Applied, EndpointsRefused, Event, Failed, Idle, NginxSaid, Started
 from reconciler.loop.ports import Sink, SinkError, Tell
 from reconciler.loop.reconcile import reconcile
 from reconciler.loop.stages import Stages
@@ -91,6 +91,8 @@ def _run(given: argparse.Namespace, paths: list[str], stages: Stages, sink: Sink
                     tell(Failed("sink", f"{_label(path)}: {error}"))
                 failed = True
                 continue
+            if why := stages.take_refusal():
+                tell(EndpointsRefused(why))
             with progress.aside():
                 told.tell_recording(_label(path), cycle, last)
             progress.step()

@@ -4,7 +4,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from socket import AF_INET, SHUT_RDWR, create_server, socket
@@ -46,7 +46,10 @@ def find_lua(settings: Settings, hidden: tuple[str, ...] = (), *, old_too: bool 
     if not library:
         raise LuaError(f"no resty/core.lua is in {_LIBRARIES[0]} (lua-resty-core)")
     # An old module has no pool of its own, and nginx would refuse the directive.
-    keeps = b"balancer_keepalive" in Path(paths[-1]).read_bytes()
+    try:
+        keeps = b"balancer_keepalive" in Path(paths[-1]).read_bytes()
+    except OSError as error:
+        raise LuaError(f"{paths[-1]} cannot be read: {error.strerror}") from None
     if not keeps and not old_too:
         raise LuaError("the Lua module is too old for ENDPOINTS=auto: it would double nginx's memory")
     module = LuaModule(paths, library, CURRENT, keeps)
@@ -101,6 +104,6 @@ def _answer(server: socket) -> None:
             connection, _ = server.accept()
         except OSError:  # the server was shut down
             return
-        with connection:
+        with connection, suppress(OSError):
             connection.recv(4096)
             connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n")

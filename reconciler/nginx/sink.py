@@ -5,14 +5,13 @@ import os
 import threading
 import time
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 from reconciler.disk.releases import CURRENT, Release
 from reconciler.disk.trees import keep_outside, remove_file, restore_files, write_files
 from reconciler.loop.events import (
+    EndpointsAhead,
     EndpointsChanged,
-    EndpointsRefused,
     FormerUnserved,
     NginxEnded,
     NginxFailed,
@@ -42,8 +41,6 @@ from reconciler.values.files import File, Files
 _BACK_OFF = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _STABLE = 60.0
 _POLL = 0.2
-# What the code in templates/lua says begins with this.
-_COMPLAINT = "endpoints: "
 
 
 class NginxSink:
@@ -65,7 +62,7 @@ class NginxSink:
         self._tell = tell
         self._process = Process(settings.nginx_binary, self._folder, CURRENT, tell, hidden)
         self._guard = MemoryGuard(self._process, cgroup, tell)
-        self._pods = Pods(self._folder, self._process)
+        self._pods = Pods(self._folder, self._process, find_patience(settings))
         self._turn = threading.RLock()
         self._over = threading.Event()
         self._ended = False
@@ -100,9 +97,6 @@ class NginxSink:
                     raise
                 self._releases.prune(self._releases.live, 0)  # a change is worth more than the fallbacks
                 self._serve(name, files, snapshot)
-            except EndpointsError as error:
-                self._tell(EndpointsRefused(str(error)))
-                raise
         return name
 
     def check(self, files: Files) -> None:
@@ -110,14 +104,15 @@ class NginxSink:
         name = self._releases.name(files)
         with self._turn, explaining(self._folder, name):
             if name == self._releases.live:  # nothing of it may change, and nginx does not test Pods
-                self._test(name)
+                self._tester.test(name, self._releases.path(name))
                 return
             replaced = self._stage(name, files, NOTHING)
             try:
-                self._test(name)
+                self._tester.test(name, self._releases.path(name))
             finally:
                 restore_files(replaced)
                 self._releases.remove(name)
+                self._tester.forget(name)
 
     def resume(self) -> Release | None:
         """Serve the last good release that a former process left, and give it; None if there is none.
@@ -168,7 +163,7 @@ class NginxSink:
         replaced = self._stage(name, files, snapshot)
         written = time.monotonic()
         try:
-            self._test(name)
+            self._tester.test(name, self._releases.path(name))
             self._releases.carry(name, find_patience(self._settings) + self._tester.find_timeout(name))
             if STATE_FILE in files:  # the Pods of new paths must be there before new workers are
                 files = {**files, STATE_FILE: self._pods.prepare(files[STATE_FILE])}
@@ -193,8 +188,11 @@ class NginxSink:
         started = time.monotonic()
         state, number = self._pods.change(files[STATE_FILE])
         posted = time.monotonic()
-        # From here on nginx has them. It would load this file if anybody started it again.
-        self._releases.change(name, {**files, STATE_FILE: state}, snapshot)
+        try:
+            self._releases.change(name, {**files, STATE_FILE: state}, snapshot)
+        except OSError:
+            self._give_back()  # nginx would load the former ones if anybody started it again
+            raise
         self._tell(EndpointsChanged(name, number, (("post", posted - started), ("write", time.monotonic() - posted))))
 
     def _clean_up(self, name: str, files: Files) -> None:
@@ -220,9 +218,6 @@ class NginxSink:
             raise
         return replaced
 
-    def _test(self, name: str) -> None:
-        self._tester.test(name, self._releases.path(name))
-
     def _load(self, name: str) -> None:
         """Make nginx serve the live release."""
         running = self._process.pid
@@ -230,8 +225,6 @@ class NginxSink:
         try:
             self._process.prove(name, old, self._tester.find_timeout(name))
         except NginxError as error:
-            if _COMPLAINT in str(error):
-                raise EndpointsError(str(error)) from None
             raise RefusedError(str(error), tested=False) from None
         self._pods.note(self._releases.read(name, STATE_FILE), fresh=not running)
         if not running:
@@ -244,20 +237,26 @@ class NginxSink:
         if swapped:
             self._releases.swap(before)
             self._tell(RolledBack(failed, before))
-        steps = [self._pods.undo] if self._process.pid else []
+        self._give_back()
         if before and (swapped or not self._process.pid):
-            steps.append(partial(self._load, before))
-        for step in steps:  # the failed release must not stay because nginx does not take its former Pods
             try:
-                step()
+                self._load(before)
             except SinkError as error:
-                self._tell(FormerUnserved(before or failed, str(error)))
+                self._tell(FormerUnserved(before, str(error)))
         if before != failed:
             self._releases.remove(failed)
 
+    def _give_back(self) -> None:
+        """Give nginx the Pods back that it had before."""
+        try:
+            if self._process.pid:
+                self._pods.undo()
+        except EndpointsError as error:
+            self._tell(EndpointsAhead(str(error)))
+
     def _resume(self, name: str) -> bool:
         try:
-            self._test(name)
+            self._tester.test(name, self._releases.path(name))
             self._releases.swap(name)
             self._load(name)
         except SinkError as error:

@@ -29,6 +29,10 @@ class Tester:
         """Give the seconds that a reload may take. A release that takes long to test may take as long to load."""
         return self._settings.reload_timeout + 2 * self._took.get(name, 0.0)
 
+    def forget(self, name: str) -> None:
+        """Forget a release that was only tested."""
+        self._took.pop(name, None)
+
     def forget_all_but(self, name: str) -> None:
         """Forget the releases that are gone."""
         self._took = {one: took for one, took in self._took.items() if one == name}

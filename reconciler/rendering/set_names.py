@@ -48,7 +48,10 @@ class SetNames:
 
 
 class _KeyNumbers:
-    """Numbers the API keys of each Namespace: a digest would tell something about them to who reads nginx.conf."""
+    """Numbers the API keys of each Namespace: a digest would tell something about them to who reads nginx.conf.
+
+    A Namespace that is gone keeps its numbers, because it may come back while old workers still know its first ones.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, dict[ApiKey, int]] = {}

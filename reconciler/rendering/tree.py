@@ -58,7 +58,10 @@ class TreeRenderer:
         self._sets = Memo(write_set)
 
     def render(self, routes: Routes) -> Files:
-        """Render the tree of a routing table's routes. Equal routes give equal bytes."""
+        """Render the tree of a routing table's routes. Equal routes give equal bytes.
+
+        With Lua, the names of sets also depend on the API keys that this renderer has seen.
+        """
         names = self._names.find(routes) if self._settings.lua else {}
         optioned = _list_optioned(routes)
         hosts_with_options = {host.name: host for host in routes.hosts if host.options}

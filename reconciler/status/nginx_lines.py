@@ -20,6 +20,8 @@ def list_nginx_lines(event: Event) -> Iterator[tuple[Level, str]]:
             yield "info", "memory is short: workers of former releases are ended, and their open requests fail"
         case events.EndpointsChosen() | events.EndpointsRefused():
             yield _tell_endpoints(event)
+        case events.EndpointsAhead():
+            yield "warning", f"nginx has newer Pods than its release, as it did not take the former ones: {event.why}"
         case events.LinesLost(over=True):
             yield "warning", f"{event.lines} lines of the access log were lost"
         case events.LinesLost():

@@ -17,7 +17,7 @@ from support.stages import normalise
 
 from reconciler.loop.budget import make_budgets
 from reconciler.loop.cycle import Cycle, recall
-from reconciler.loop.events import Event
+from reconciler.loop.events import EndpointsRefused, Event
 from reconciler.loop.reconcile import reconcile
 from reconciler.loop.stages import Stages
 from reconciler.nginx.lua_module import find_lua
@@ -94,7 +94,11 @@ class Router:
     def serve(self, *wanted: objects.Object, days: int = 0) -> Cycle:
         """Make nginx serve these objects, as the loop would do it in `days` from now."""
         snapshot = normalise(objects.listing(list(wanted)), self.settings)
-        self.last = reconcile(snapshot, self.stages, self.nginx, self.last, time.time() + days * 86400)
+        try:
+            self.last = reconcile(snapshot, self.stages, self.nginx, self.last, time.time() + days * 86400)
+        finally:
+            if why := self.stages.take_refusal():
+                self.events.append(EndpointsRefused(why))
         return self.last
 
     def restart(self) -> None:
