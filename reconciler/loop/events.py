@@ -294,5 +294,6 @@ Event = (
     Started | NginxSized | EndpointsChosen | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | StoodBy
     | Elected | Published | PublisherSeen | Answered | LeftOut | Reloaded | EndpointsChanged | EndpointsRefused
     | EndpointsAhead | RolledBack | Timed | NginxStarted | NginxSaid | NginxEnded | NginxFailed | FormerUnserved
-    | MemoryShort | Recorded | Reported | ShuttingDown | ShutDown | HungUp | RequestsCounted | LinesLost | LogReaderEnded
+    | MemoryShort | Recorded | Reported | ShuttingDown | ShutDown | HungUp | RequestsCounted | LinesLost
+    | LogReaderEnded
 )  # fmt: skip
