@@ -25,6 +25,7 @@ from reconciler.loop.events import (
 )
 from reconciler.loop.ports import SinkError
 from reconciler.nginx.endpoints import read_standing
+from reconciler.nginx.workers import find_leaving
 from reconciler.rendering.endpoints import STATE_FILE, read_state
 from reconciler.rendering.routes_file import ROUTES_FILE
 
@@ -92,7 +93,7 @@ def test_what_needs_a_reload(here: Router, port: int) -> None:
     for wanted in (
         [objects.namespace("a", {"a.test": {}, "b.test": {}}), *pods(port, 2)],
         [HOST, *pods(port, 2), *pods(port, 3, path="/other")],
-        [HOST, *pods(port, 2, timeouts={"response": "7s"})],
+        [HOST, *pods(port, 2, timeouts={"read": "7s"})],
         [HOST, *map(objects.unready, pods(port, 2))],
         [HOST, *pods(port, 2)],
     ):
@@ -230,7 +231,7 @@ def test_old_names_go(here: Router, port: int) -> None:
     """The Pods of paths that are gone leave nginx when no old worker is left."""
     here.serve(HOST, *pods(port, 2), *pods(port, 3, path="/other"))
     here.serve(HOST, *pods(port, 2))
-    wait_until(lambda: not here.nginx._pods._has_old_workers())
+    wait_until(lambda: not find_leaving(here.nginx.pid or 0))
     here.serve(HOST, *pods(port, 2, 3))
     (name,) = read_state(read_live(here, STATE_FILE))[1]
     assert list(here.nginx._pods._sets or ()) == [name]

@@ -1,19 +1,36 @@
 """The Pods that a running nginx has, where Lua chooses them: what it was given, and what it is to get."""
 
+from collections.abc import Collection
 from pathlib import Path
+
+import psutil
 
 from reconciler.loop.ports import EndpointsError
 from reconciler.nginx.endpoints import post_change, read_standing
 from reconciler.nginx.process import Process
-from reconciler.nginx.workers import find_leaving
+from reconciler.nginx.workers import find_children
 from reconciler.rendering.endpoints import Change, Sets, UnreadableError, find_change, read_state, write_state
 from reconciler.values.files import File
+from reconciler.values.value import Value
 
-_FIRST = 1  # the version of a state that no nginx has yet
+# A set takes some room while it is being removed. So not all are removed at once, and not when no room is left.
+_AT_ONCE = 100
+_RESERVE = 48 * 1024
+_SET_BYTES = 1024  # a set takes at most so much besides its Pods, whose text takes at most twice its length
+
+
+class _Leaving(Value, frozen=True):
+    """Workers that are to exit, and the sets that they may use until then."""
+
+    workers: frozenset[psutil.Process]
+    sets: frozenset[str]
 
 
 class Pods:
-    """Knows which Pods the nginx process that runs in `folder` has, and gives it others."""
+    """Knows which Pods the nginx process that runs in `folder` has, and gives it others.
+
+    It also knows which sets the workers of former releases may still use.
+    """
 
     def __init__(self, folder: Path, process: Process) -> None:
         self._folder = folder
@@ -21,17 +38,16 @@ class Pods:
         self._version = 0
         self._sets: Sets | None = None  # None: the running nginx knows nothing of this
         self._former: Sets | None = None
+        self._live = frozenset[str]()  # the sets of the live release, and of one that is about to be live
+        self._leaving: tuple[_Leaving, ...] = ()
 
     def change(self, state: File) -> tuple[File, int]:
         """Give nginx the Pods of a state, and give that with its version, and the number of sets that changed.
 
-        Sets of former releases go when none of their workers is left. After EndpointsError nginx has the Pods that it
-        had.
+        Sets that no worker needs any more go. After EndpointsError nginx has the Pods that it had.
         """
         wanted = _read(state)[1]
-        stale = (self._sets or {}).keys() - wanted.keys()
-        gone = tuple(sorted(stale)) if stale and not self._has_old_workers() else ()
-        number = self._bring(wanted, gone)
+        number = self._bring(wanted, self._find_stale(wanted, self._list_needed()))
         return self._write(wanted), number
 
     def prepare(self, state: File) -> File:
@@ -43,9 +59,10 @@ class Pods:
         wanted = _read(state)[1]
         if self._sets is None or not self._process.pid:
             return state
-        former = self._sets
-        self._bring(wanted, ())
+        former = {name: pods for name, pods in self._sets.items() if name in self._live}
+        self._bring(wanted, self._find_stale(wanted, self._list_needed()))
         self._former = former
+        self._live |= wanted.keys()
         return self._write(wanted)
 
     def undo(self) -> None:
@@ -54,17 +71,28 @@ class Pods:
         if former is not None and self._sets is not None:
             self._bring(former, ())
 
+    def leave(self, workers: Collection[psutil.Process]) -> None:
+        """Note that these workers are to exit. Until they have, they may use the sets of the live release."""
+        self._leaving += (_Leaving(frozenset(workers), self._live),)
+
     def note(self, state: File | None, *, fresh: bool) -> None:
         """Note that nginx has loaded a release with this state; None if it has none. A `fresh` nginx was started."""
         self._former = None
-        if state is None:
-            self._sets = None
-        elif fresh or self._sets is None:
-            self._version, self._sets = _read(state)
+        version, loaded = _read(state) if state else (0, None)
+        self._live = frozenset(loaded or ())
+        if loaded is None or fresh or self._sets is None:
+            self._version, self._sets, self._leaving = version, loaded, ()
 
-    def _has_old_workers(self) -> bool:
+    def _list_needed(self) -> frozenset[str]:
+        """Name the sets that workers of former releases may still use."""
         master = self._process.pid
-        return bool(master and find_leaving(master))
+        running = set(find_children(master)) if master else set()
+        self._leaving = tuple(one for one in self._leaving if one.workers & running)
+        return frozenset[str]().union(*(one.sets for one in self._leaving))
+
+    def _find_stale(self, wanted: Sets, needed: Collection[str] = ()) -> tuple[str, ...]:
+        known = (self._sets or {}).keys()
+        return tuple(sorted(known - wanted.keys() - self._live - set(needed)))
 
     def _write(self, wanted: Sets) -> File:
         return File(write_state(self._version, wanted).encode())
@@ -75,14 +103,33 @@ class Pods:
         if change.is_empty:
             return 0
         try:
-            version = post_change(self._folder, change, self._version)
+            if read_standing(self._folder).free < _measure(change):
+                self._make_room(wanted)
+            self._post(change, self._version)
         except EndpointsError:
             # Names that nginx has besides cost memory alone.
-            change, gone = find_change({}, wanted), ()
-            version = post_change(self._folder, change, read_standing(self._folder).version)
-        self._version = version
-        self._sets = {name: pods for name, pods in {**(self._sets or {}), **wanted}.items() if name not in gone}
-        return len(change.sets) + len(gone)
+            change = find_change({}, wanted)
+            self._post(change, read_standing(self._folder).version)
+        return len(change.sets) + len(change.gone)
+
+    def _make_room(self, wanted: Sets) -> None:
+        """Remove the sets that only workers of former releases can use.
+
+        They fail requests that ask for one later: those for paths whose rules have just changed, and no others.
+        """
+        stale = self._find_stale(wanted)
+        for place in range(0, len(stale), _AT_ONCE):
+            self._post(Change((), stale[place : place + _AT_ONCE]), read_standing(self._folder).version)
+
+    def _post(self, change: Change, base: int) -> None:
+        self._version = post_change(self._folder, change, base)
+        sets, gone = {**(self._sets or {}), **dict(change.sets)}, frozenset(change.gone)
+        self._sets = {name: pods for name, pods in sets.items() if name not in gone}
+
+
+def _measure(change: Change) -> int:
+    """Count the bytes that nginx may need for a change, with what the removal of sets needs after it."""
+    return _RESERVE + sum(_SET_BYTES + 2 * len(pods) for _, pods in change.sets)
 
 
 def _read(state: File) -> tuple[int, Sets]:

@@ -227,6 +227,7 @@ class NginxSink:
         """Make nginx serve the live release."""
         running = self._process.pid
         old = self._process.load()
+        self._pods.leave(old)
         try:
             self._process.prove(name, old, self._tester.find_timeout(name))
         except NginxError as error:
