@@ -2,7 +2,9 @@
 
 import errno
 import os
+import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,13 @@ from support.backends import Backends
 from support.lua_nginx import explain_missing
 from support.ports import free_port
 from support.router import Router
+from support.running_daemon import wait_until
 
 from reconciler.disk.trees import replace_file
-from reconciler.loop.events import EndpointsAhead, RolledBack
+from reconciler.loop.events import EndpointsAhead, EndpointsRefused, RolledBack
 from reconciler.loop.ports import EndpointsError, SinkError
 from reconciler.nginx.program import NginxError
+from reconciler.nginx.workers import find_leaving
 from reconciler.rendering.endpoints import STATE_FILE
 from reconciler.values.files import File
 
@@ -101,3 +105,59 @@ def _fail_once(prove: Callable[..., None]) -> Callable[..., None]:
             raise NginxError("it takes too long")
 
     return check
+
+
+@pytest.fixture
+def tight(router: Start, nginx_binary: str, monkeypatch: pytest.MonkeyPatch) -> Router:
+    """Give a router that uses Lua, with little room for Pods."""
+    if missing := explain_missing(nginx_binary):
+        pytest.skip(missing)
+    monkeypatch.setattr("reconciler.rendering.pods_conf._count_bytes", lambda _: 131_072)
+    return router(ENDPOINTS="lua")
+
+
+def _hold(here: Router) -> socket.socket:
+    """Begin a request that keeps its worker from ending."""
+    held = socket.create_connection(("127.0.0.1", here.port), timeout=20)
+    held.sendall(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+    assert held.recv(100).startswith(b"HTTP/1.1 100 ")
+    return held
+
+
+def test_what_runs_on_finds_its_pods(router: Start, nginx_binary: str, port: int) -> None:
+    """A request that began before its path got new rules gets a Pod, though rules and Pods change meanwhile."""
+    if missing := explain_missing(nginx_binary):
+        pytest.skip(missing)
+    here = router(ENDPOINTS="lua", NGINX_CLIENT_BODY_BUFFER_SIZE="64k")
+    here.serve(HOST, *pods(port, 2))
+    with _hold(here) as held:
+        for turn in range(1, 9):
+            here.serve(HOST, *pods(port, 2 + turn % 2, timeouts={"read": f"{turn // 2 + 1}s"}))
+        held.sendall(b"123456789")
+        assert held.recv(100).startswith(b"HTTP/1.1 200 ")
+    wait_until(lambda: not find_leaving(here.nginx.pid or 0))
+    here.serve(HOST, *pods(port, 3, timeouts={"read": "9s"}))
+    here.serve(HOST, *pods(port, 4, timeouts={"read": "9s"}))
+    assert len(here.nginx._pods._sets or ()) <= 2
+
+
+def _rename(port: int, turn: int) -> list[objects.Object]:
+    """Give a path with rules that no turn before had, and 250 Pods that nobody asks besides one."""
+    rules = {"timeouts": {"read": f"{turn + 1}s"}}
+    entry = [{"basePath": "/", "containerPort": port, **rules}]
+    ports = [{"containerPort": port, "protocol": "TCP"}]
+    idle = [objects.pod("a", f"p{n}", f"10.1.0.{n}", [{**entry[0], "backup": True}], ports) for n in range(250)]
+    return [HOST, *pods(port, 2, **rules), *idle]
+
+
+@pytest.mark.parametrize("often", [100, 1])
+def test_rules_that_change_all_the_time(tight: Router, port: int, often: int) -> None:
+    """New rules of a path, 40 times, while a request, or one of each release, runs on: nobody goes back to reloads."""
+    tight.serve(*_rename(port, 0))
+    with ExitStack() as held:
+        for turn in range(40):
+            if turn % often == 0:
+                held.enter_context(_hold(tight))
+            tight.serve(*_rename(port, turn + 1))
+        assert not [event for event in tight.events if isinstance(event, EndpointsRefused)]
+        assert find_pods(tight) == {"2"}

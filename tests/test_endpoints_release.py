@@ -31,7 +31,6 @@ from reconciler.loop.ports import EndpointsError, SinkError
 from reconciler.loop.stages import Stages
 from reconciler.nginx import pods as nginx_pods
 from reconciler.nginx.endpoints import read_standing
-from reconciler.nginx.workers import find_leaving
 from reconciler.rendering.endpoints import STATE_FILE, read_state
 from reconciler.rendering.routes_file import ROUTES_FILE
 from reconciler.values.files import Files
@@ -106,7 +105,7 @@ def test_what_needs_a_reload(here: Router, port: int) -> None:
     for wanted in (
         [objects.namespace("a", {"a.test": {}, "b.test": {}}), *pods(port, 2)],
         [HOST, *pods(port, 2), *pods(port, 3, path="/other")],
-        [HOST, *pods(port, 2, timeouts={"response": "7s"})],
+        [HOST, *pods(port, 2, timeouts={"read": "7s"})],
         [HOST, *map(objects.unready, pods(port, 2))],
         [HOST, *pods(port, 2)],
     ):
@@ -272,18 +271,6 @@ def test_module_that_is_replaced(here: Router, port: int, monkeypatch: pytest.Mo
     assert find_pods(here, uri="/other") == {"3"}
 
 
-def test_names_that_pile_up(here: Router, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sets of former releases go after WORKER_SHUTDOWN_TIMEOUT, even if some old worker always runs."""
-    here.nginx._pods._patience = 0.0
-    monkeypatch.setattr("reconciler.nginx.pods.find_leaving", lambda _: [1])
-    for step in range(5):
-        here.serve(HOST, *pods(port, 2, timeouts={"response": f"{step + 5}s"}))
-        here.serve(HOST, *pods(port, 2, 3, timeouts={"response": f"{step + 5}s"}))
-    (name,) = read_state(read_live(here, STATE_FILE))[1]
-    assert list(here.nginx._pods._sets or ()) == [name]
-    assert find_pods(here) == {"2", "3"}
-
-
 def test_full_dictionary(router: Start, nginx_binary: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """If nginx has no room for the Pods, a release that needs a reload for them serves them; later Lua is back."""
     if missing := explain_missing(nginx_binary):
@@ -308,7 +295,7 @@ def test_old_names_go(here: Router, port: int) -> None:
     """The Pods of paths that are gone leave nginx when no old worker is left."""
     here.serve(HOST, *pods(port, 2), *pods(port, 3, path="/other"))
     here.serve(HOST, *pods(port, 2))
-    wait_until(lambda: not find_leaving(here.nginx.pid or 0))
+    wait_until(lambda: not here.nginx._pods._list_needed())
     here.serve(HOST, *pods(port, 2, 3))
     (name,) = read_state(read_live(here, STATE_FILE))[1]
     assert list(here.nginx._pods._sets or ()) == [name]

@@ -62,7 +62,7 @@ class NginxSink:
         self._tell = tell
         self._process = Process(settings.nginx_binary, self._folder, CURRENT, tell, hidden)
         self._guard = MemoryGuard(self._process, cgroup, tell)
-        self._pods = Pods(self._folder, self._process, find_patience(settings))
+        self._pods = Pods(self._folder, self._process)
         self._turn = threading.RLock()
         self._over = threading.Event()
         self._ended = False
@@ -222,6 +222,7 @@ class NginxSink:
         """Make nginx serve the live release."""
         running = self._process.pid
         old = self._process.load()
+        self._pods.leave(old)
         try:
             self._process.prove(name, old, self._tester.find_timeout(name))
         except NginxError as error:
@@ -233,8 +234,7 @@ class NginxSink:
 
     def _roll_back(self, before: str | None, failed: str) -> None:
         """Serve the release `before` again, perhaps one of a former process, and remove the failed one."""
-        swapped = before != self._releases.live
-        if swapped:
+        if swapped := before != self._releases.live:
             self._releases.swap(before)
             self._tell(RolledBack(failed, before))
         self._give_back()
