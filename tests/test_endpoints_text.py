@@ -8,8 +8,10 @@ import reconciler.templates
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.nginx.endpoints import LOCATION
 from reconciler.rendering.endpoints import (
     LONGEST_PART,
+    STATE_FILE,
     Change,
     UnreadableError,
     UnwritableError,
@@ -19,6 +21,8 @@ from reconciler.rendering.endpoints import (
     write_set,
     write_state,
 )
+from reconciler.rendering.pods_conf import NO_PODS
+from reconciler.rendering.tree import render_release
 from reconciler.routing.model import Server
 
 CODE = Path(reconciler.templates.__path__[0], "lua")
@@ -156,3 +160,11 @@ def test_code() -> None:
     assert set(re.findall(r"require\W+([\w.]+)", code)) == {"ngx.balancer", "pods_store", "pods_text"}
     assert not re.findall(r"dict:(?:set|add|replace|lpush|rpush|incr\([^,]+,[^,)]+,)", code)
     assert "ngx" not in files["pods_text.lua"]
+
+
+def test_words_of_both_languages() -> None:
+    """What Python and Lua both name is the same: the socket for paths without Pods, and where changes are posted."""
+    assert f'"unix:{NO_PODS}"' in (CODE / "pods.lua").read_text()
+    server = render_release("a", "run/release.sock", lua=True).content.decode()
+    assert re.findall(r"location = (\S+) \{", server) == [LOCATION]
+    assert STATE_FILE.rpartition("/")[2] in (CODE / "pods.lua").read_text().replace("%.lua$", ".lua")

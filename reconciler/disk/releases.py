@@ -1,4 +1,4 @@
-"""Releases: a folder of trees that are named by their content. One of them is live.
+"""Releases: a folder of trees that are named by what of them stays while they serve. One of them is live.
 
 Every method raises OSError if a disk operation fails.
 """
