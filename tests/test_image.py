@@ -43,7 +43,10 @@ def ask(port: int, path: str, host: str = "") -> int:
 
 
 def test_daemon(server: ApiServer, port: int, authority: Authority, tmp_path: Path) -> None:
-    """The image follows the API server with the Pod's account, serves, becomes ready, and exits with 0 at SIGTERM."""
+    """The image follows the API server with the Pod's account, serves, becomes ready, and exits with 0 at SIGTERM.
+
+    A second Pod of the path needs no reload.
+    """
     account = tmp_path / "account"
     account.mkdir(mode=0o755)
     for name, content in {"token": TOKEN.encode(), "ca.crt": authority.pem, "namespace": b"dispatcher"}.items():
@@ -72,7 +75,10 @@ def test_daemon(server: ApiServer, port: int, authority: Authority, tmp_path: Pa
     try:
         wait_until(lambda: ask(health, "/readyz") == 200 and ask(http, "/", "a.dev") == 200)
         assert ask(health, "/healthz") == 200
-        server.delete("Pod", "a", "web-2")
+        server.put(web("a", port, 3))
+        wait_until(lambda: " without a reload: " in podman("logs", container))
+        for last in (2, 3):
+            server.delete("Pod", "a", f"web-{last}")
         wait_until(lambda: ask(http, "/", "a.dev") == 404)
         podman("stop", "--time", "40", container)
         assert podman("inspect", "--format", "{{.State.ExitCode}}", container) == "0"
