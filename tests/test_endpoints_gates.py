@@ -173,6 +173,21 @@ def test_others_are_not_charged(loop: Loop) -> None:
     assert "b" not in cycle.budgets.reloads.balances
 
 
+def test_who_shares_pays(loop: Loop) -> None:
+    """Who shares a host and takes it back all the time waits. Whose paths come and go by that is not charged."""
+    held: set[str] = set()
+    for now in range(20):
+        host: objects.Object = {"sharedWith": ["b"]} if now % 2 else {}
+        other = objects.namespace("b", {"a.test": {}, "b.test": {}}, "2026-11-24T00:00:00Z")
+        pods = [objects.web("b", 3000, last, "/b") for last in (2, 3 + now % 2)]
+        cycle = loop.run(float(now), *team("a", 9, **{"a.test": host}), other, *pods, *team("c", 6, 7 + now % 2))
+        served = {server.address for one in cycle.table.routes.upstreams for server in one.servers}
+        assert {f"127.0.0.{3 + now % 2}:3000", f"127.0.0.{7 + now % 2}:3000"} <= served
+        assert cycle.budgets.reloads.balances.keys() <= {"a"}
+        held |= {one.name for one in cycle.held}
+    assert held == {"a"}
+
+
 def test_pods_after_hosts(loop: Loop) -> None:
     """A Namespace that has used up its reloads still changes its Pods."""
     for now in range(10):

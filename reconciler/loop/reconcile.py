@@ -91,18 +91,18 @@ def _draft(snapshot: Snapshot, held: tuple[Held, ...], stages: Stages, now: floa
     table = stages.build_table(served, now)
     problems = sorted([*table.problems, *(one.problem for one in held)])
     until = min([table.good_until, *(one.until for one in held)])
-    return Draft(served, held, RoutingTable(table.routes, tuple(problems), until))
+    return Draft(served, held, msgspec.structs.replace(table, problems=tuple(problems), good_until=until))
 
 
 def _part(last: Cycle, draft: Draft, stages: Stages) -> tuple[tuple[Held, ...], tuple[Held, ...]]:
     """Part the Namespaces that changed: those because of which nginx has to reload, and those with other Pods alone.
 
-    If it has to reload because of nobody's own part, it counts as everybody's.
+    If it has to reload because of what nobody asks for, it counts as everybody's.
     """
     changed = find_changed(last.served, draft.served, "", math.inf)
     if stages.has_same_structure(last.table.routes, draft.table.routes):
         return (), changed
-    touched = stages.find_touched(last.table.routes, draft.table.routes)
+    touched = stages.find_touched(last.table, draft.table)
     reloading = tuple(one for one in changed if touched is None or one.name in touched) or changed
     return reloading, tuple(one for one in changed if one not in reloading)
 

@@ -76,7 +76,7 @@ class Stages:
         """Tell whether only Pods differ that come and go without a reload."""
         return not self._reloads and has_same_structure(old, new)
 
-    def find_touched(self, old: Routes, new: Routes) -> frozenset[str] | None:
+    def find_touched(self, old: RoutingTable, new: RoutingTable) -> frozenset[str] | None:
         """Name the Namespaces because of which a reload is needed; None stands for all that changed."""
         return None if self._reloads else find_touched(old, new)
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from msgspec.structs import replace
 
-from reconciler.routing.model import Routes, Upstream
+from reconciler.routing.model import Routes, RoutingTable, Tenant, Upstream
 from reconciler.routing.own_upstreams import find_own_upstreams
 
 
@@ -33,21 +33,27 @@ def _differ_in_pods(changed: Collection[tuple[Upstream, Upstream]], dynamic: Col
     )
 
 
-def find_touched(old: Routes, new: Routes) -> frozenset[str]:
-    """Name the Namespaces whose own part of the structure differs."""
-    dynamic = find_dynamic(old) & find_dynamic(new)
-    before, after = _list_parts(old, dynamic), _list_parts(new, dynamic)
-    return frozenset(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+def find_touched(old: RoutingTable, new: RoutingTable) -> frozenset[str]:
+    """Name the Namespaces that ask for another structure.
+
+    Whose paths come or go because another Namespace shares a host, or takes it back, asks for nothing else.
+    """
+    own = find_own_upstreams(old.routes).keys() | find_own_upstreams(new.routes).keys()
+    before, after = ({one.name: one for one in table.tenants} for table in (old, new))
+    pairs = ((name, before.get(name), after.get(name)) for name in before.keys() | after.keys())
+    return frozenset(
+        name for name, one, other in pairs if one != other and _list_asked(one, own) != _list_asked(other, own)
+    )
 
 
-def _list_parts(routes: Routes, dynamic: Collection[str]) -> dict[str, list[object]]:
-    parts: dict[str, list[object]] = {}
-    for host in routes.hosts:
-        parts.setdefault(host.namespace, []).append(replace(host, locations=()))
-        for location in host.locations:
-            parts.setdefault(location.namespace, []).append((host.name, location))
-    for one in routes.upstreams:
-        parts.setdefault(one.namespace, []).append(replace(one, servers=()) if one.name in dynamic else one)
-    for namespace, key in routes.api_keys:
-        parts.setdefault(namespace, []).append(key)
-    return parts
+def _list_asked(tenant: Tenant | None, own: Collection[str]) -> tuple[object, ...]:
+    """List what a Namespace asks for, but for Pods that come and go without a reload and what is told about it."""
+    if not tenant:
+        return ()
+    hosts = tuple(replace(host, problems=()) for host in tenant.hosts)
+    paths = tuple((path.target, bool(path.upstream.servers), _strip(path.upstream, own)) for path in tenant.paths)
+    return tenant.created, hosts, paths, tenant.api_key
+
+
+def _strip(upstream: Upstream, own: Collection[str]) -> Upstream:
+    return upstream if upstream.name in own else replace(upstream, servers=())
