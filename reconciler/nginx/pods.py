@@ -105,6 +105,7 @@ class Pods:
         try:
             if read_standing(self._folder).free < _measure(change):
                 self._make_room(wanted)
+                change = Change(change.sets)
             self._post(change, self._version)
         except EndpointsError:
             # Names that nginx has besides cost memory alone.
@@ -129,7 +130,7 @@ class Pods:
 
 def _measure(change: Change) -> int:
     """Count the bytes that nginx may need for a change, with what the removal of sets needs after it."""
-    return _RESERVE + sum(_SET_BYTES + 2 * len(pods) for _, pods in change.sets)
+    return _RESERVE + _SET_BYTES * len(change.gone) + sum(_SET_BYTES + 2 * len(pods) for _, pods in change.sets)
 
 
 def _read(state: File) -> tuple[int, Sets]:
