@@ -130,6 +130,7 @@ class Pods:
         """Post a change, and make room for it if that is needed."""
         if read_standing(self._folder).free < _measure(change):
             self._make_room(wanted)
+            change = Change(change.sets)  # what was to go is gone
         self._post_alone(change)
 
     def _make_room(self, wanted: Sets) -> None:
@@ -149,7 +150,7 @@ class Pods:
 
 def _measure(change: Change) -> int:
     """Count the bytes that nginx may need for a change, with what the removal of sets needs after it."""
-    return _RESERVE + sum(_SET_BYTES + 2 * len(pods) for _, pods in change.sets)
+    return _RESERVE + _SET_BYTES * len(change.gone) + sum(_SET_BYTES + 2 * len(pods) for _, pods in change.sets)
 
 
 def _read(state: File) -> tuple[int, Sets]:
