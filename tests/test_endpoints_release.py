@@ -27,13 +27,13 @@ from reconciler.loop.events import (
     Reloaded,
     RolledBack,
 )
-from reconciler.loop.ports import EndpointsError, SinkError
+from reconciler.loop.ports import EndpointsError, RefusedError, SinkError
 from reconciler.loop.stages import Stages
 from reconciler.nginx import pods as nginx_pods
 from reconciler.nginx.endpoints import read_standing
 from reconciler.rendering.endpoints import STATE_FILE, read_state
 from reconciler.rendering.routes_file import ROUTES_FILE
-from reconciler.values.files import Files
+from reconciler.values.files import File, Files
 
 Start = Callable[..., Router]
 HOST = objects.namespace("a", {"a.test": {}})
@@ -255,6 +255,17 @@ def test_files_that_cannot_be_written(here: Router, port: int, monkeypatch: pyte
             here.serve(HOST, *pods(port, 3))
     assert find_pods(here) == {"2"}
     here.serve(HOST, *pods(port, 3))
+    assert find_pods(here) == {"3"}
+
+
+def test_refused_release_leaves_pods(here: Router, port: int) -> None:
+    """A release that nginx's test refuses changes nothing about the Pods that came before it."""
+    here.serve(HOST, *pods(port, 2))
+    here.serve(HOST, *pods(port, 3))
+    other = build(here, HOST, *pods(port, 4), *pods(port, 5, path="/other"))
+    wrong = File(other["nginx.conf"].content + b"oops;")
+    with pytest.raises(RefusedError):
+        here.nginx.apply({**other, "nginx.conf": wrong})
     assert find_pods(here) == {"3"}
 
 

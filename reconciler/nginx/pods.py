@@ -77,6 +77,10 @@ class Pods:
         if former is not None and self._sets is not None:
             self._bring(former, ())
 
+    def settle(self) -> None:
+        """Note that what nginx has now stays: its release has the same Pods."""
+        self._former = None
+
     def leave(self, workers: Collection[psutil.Process]) -> None:
         """Note that these workers are to exit. Until they have, they may use the sets of the live release."""
         self._leaving += (_Leaving(frozenset(workers), self._live),)

@@ -158,8 +158,7 @@ class NginxSink:
             except EndpointsError:
                 if self._process.pid:
                     raise  # else nginx has ended, and is started below
-        before = self._releases.live
-        started = time.monotonic()
+        before, started = self._releases.live, time.monotonic()
         replaced = self._stage(name, files, snapshot)
         written = time.monotonic()
         try:
@@ -193,6 +192,7 @@ class NginxSink:
         except OSError:
             self._give_back()  # nginx would load the former ones if anybody started it again
             raise
+        self._pods.settle()
         self._tell(EndpointsChanged(name, number, (("post", posted - started), ("write", time.monotonic() - posted))))
 
     def _clean_up(self, name: str, files: Files) -> None:
