@@ -71,6 +71,10 @@ class Pods:
         self._live |= wanted.keys()
         return self._write(wanted)
 
+    def keep(self) -> None:
+        """Note that the Pods that nginx was given last stay: whatever fails later does not bring back others."""
+        self._former = None
+
     def undo(self) -> None:
         """Give nginx the Pods back that it had before, because a release or its files did not come about."""
         former, self._former = self._former, None

@@ -193,6 +193,7 @@ class NginxSink:
         except OSError:
             self._give_back()  # nginx would load the former ones if anybody started it again
             raise
+        self._pods.keep()
         self._tell(EndpointsChanged(name, number, (("post", posted - started), ("write", time.monotonic() - posted))))
 
     def _clean_up(self, name: str, files: Files) -> None:
