@@ -68,7 +68,7 @@ class Pods:
             if self._process.pid:
                 raise
             return state  # nginx has ended, and what is started reads the file
-        self._live |= wanted.keys()
+        self._live = self._live.union(wanted)
         return self._write(wanted)
 
     def keep(self) -> None:
