@@ -17,7 +17,7 @@ from support.running_daemon import wait_until
 
 from reconciler.disk.trees import replace_file
 from reconciler.loop.events import EndpointsAhead, EndpointsRefused, RolledBack
-from reconciler.loop.ports import EndpointsError, SinkError
+from reconciler.loop.ports import EndpointsError, RefusedError, SinkError
 from reconciler.nginx.program import NginxError
 from reconciler.nginx.workers import find_leaving
 from reconciler.rendering.endpoints import STATE_FILE
@@ -89,6 +89,22 @@ def test_pods_that_cannot_be_given_back(here: Router, port: int, monkeypatch: py
     assert [event for event in here.events if isinstance(event, RolledBack)]
     assert EndpointsAhead("no room") in here.events
     assert find_pods(here, uri="/other") == {"2"}
+
+
+def test_refused_tree_gives_nothing_back(here: Router, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a tree is refused after Pods have changed without a reload, nginx keeps the new Pods."""
+    other = here.serve(HOST, *pods(port, 2), *pods(port, 3, path="/other")).files
+    here.serve(HOST, *pods(port, 2))
+    here.serve(HOST, *pods(port, 4))
+
+    def refuse(*_: object) -> None:
+        raise RefusedError("no such thing", tested=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(here.nginx._tester, "test", refuse)
+        with pytest.raises(RefusedError):
+            here.nginx.apply(other)
+    assert find_pods(here) == {"4"}
 
 
 def _refuse() -> None:

@@ -68,7 +68,7 @@ class Pods:
             if self._process.pid:
                 raise
             return state  # nginx has ended, and what is started reads the file
-        self._live |= wanted.keys()
+        self._live = self._live.union(wanted)
         return self._write(wanted)
 
     def undo(self) -> None:
@@ -78,7 +78,7 @@ class Pods:
             self._bring(former, ())
 
     def settle(self) -> None:
-        """Note that what nginx has now stays: its release has the same Pods."""
+        """Note that the Pods that nginx was given last stay: whatever fails later does not bring back others."""
         self._former = None
 
     def leave(self, workers: Collection[psutil.Process]) -> None:
