@@ -3,13 +3,17 @@
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.lua_nginx import explain_missing, has_pool
+from support.lua_nginx import explain_missing, has_pool, load_modules
+from support.objects import namespace
 from support.ports import free_port
+from support.router import Router
 
 from reconciler.loop.events import EndpointsChosen, Event
+from reconciler.loop.stages import Stages
 from reconciler.modes.sinks import prepare_serving
 from reconciler.nginx.program import NginxError
 from reconciler.settings import read_settings
@@ -21,11 +25,11 @@ Choose = Callable[..., EndpointsChosen]
 def choose(tmp_path: Path, nginx_binary: str) -> Choose:
     """Prepare to serve with some settings, and give what was chosen."""
 
-    def run(**environment: str) -> EndpointsChosen:
+    def run(folder: Path = tmp_path, **environment: str) -> EndpointsChosen:
         ports = {"PORT": str(free_port()), "SSL_PORT": str(free_port()), "LISTEN_ADDRESSES": "127.0.0.1"}
         told: list[Event] = []
         settings = read_settings({**ports, "NGINX_BINARY": nginx_binary, **environment})
-        settings, sink = prepare_serving(tmp_path / "router", settings, told.append)
+        settings, sink = prepare_serving(folder / "router", settings, told.append)
         sink.stop()
         (chosen,) = [event for event in told if isinstance(event, EndpointsChosen)]
         assert (settings.lua is not None) == (chosen.by == "lua")
@@ -99,3 +103,34 @@ def test_code_that_fails(choose: Choose, monkeypatch: pytest.MonkeyPatch, nginx_
         with pytest.raises(NginxError, match="ENDPOINTS=lua cannot be used: ") as refused:
             choose(ENDPOINTS="lua")
         assert "\n" not in str(refused.value)
+
+
+def test_folder_that_lua_cannot_search(choose: Choose, tmp_path: Path, nginx_binary: str) -> None:
+    """A folder with a character that has a meaning in Lua's search path is served without Lua, and it is said."""
+    if missing := explain_missing(nginx_binary):
+        pytest.skip(missing)
+    folder = tmp_path / "a;b"
+    folder.mkdir()
+    with pytest.raises(NginxError, match="a;b/router has a character to which Lua's search path gives a meaning"):
+        choose(folder, ENDPOINTS="lua")
+
+
+def test_module_that_is_gone(router: Callable[..., Router], tmp_path: Path, nginx_binary: str) -> None:
+    """A release of a former process whose module is gone is not served; what comes next is, without Lua."""
+    if missing := explain_missing(nginx_binary):
+        pytest.skip(missing)
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    for path in re.findall(r"load_module (\S+);", load_modules(nginx_binary)):
+        shutil.copy(path, modules)
+    binary = wrap(tmp_path, nginx_binary, f"s,--modules-path=[^ ]*,--modules-path={modules},")
+    here = router(ENDPOINTS="lua", NGINX_BINARY=binary)
+    here.serve(namespace("a", {"a.test": {}}))
+    here.nginx.stop()
+    shutil.rmtree(modules)
+    here.settings = replace(here.settings, lua=None)
+    here.stages, here.nginx, here.last = Stages(here.settings), here.start_sink(), None
+    with pytest.raises(NginxError, match="no former release can be served"):
+        here.nginx.resume()
+    here.serve(namespace("a", {"a.test": {}}))
+    assert here.ask("a.test", "/").status == 404

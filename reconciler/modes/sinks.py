@@ -78,18 +78,20 @@ def prepare_serving(
     wanted, descriptors = settings.worker_connections, raise_descriptors(settings.worker_connections)
     settings = _know_machine(settings, descriptors)
     workers, connections = settings.worker_processes, settings.worker_connections
-    settings, chosen = _choose_endpoints(settings, hidden)
+    settings, chosen = _choose_endpoints(folder, settings, hidden)
     sink = NginxSink(folder, settings, tell, hidden)
     tell(NginxSized(workers, connections, wanted, count_room(connections), descriptors))
     tell(chosen)
     return settings, sink
 
 
-def _choose_endpoints(settings: Settings, hidden: tuple[str, ...]) -> tuple[Settings, EndpointsChosen]:
+def _choose_endpoints(folder: Path, settings: Settings, hidden: tuple[str, ...]) -> tuple[Settings, EndpointsChosen]:
     """Choose how Pods come and go in nginx. NginxError if a person chose Lua, and it does not work here."""
     if settings.endpoints == "reload":
         return settings, EndpointsChosen("reload")
     try:
+        if {*str(folder.resolve())} & {";", "?"}:
+            raise LuaError(f"{folder} has a character to which Lua's search path gives a meaning: ; or ?")
         lua = find_lua(settings, hidden, old_too=settings.endpoints == "lua")
     except LuaError as error:
         if settings.endpoints == "lua":
