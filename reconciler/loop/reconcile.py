@@ -148,7 +148,8 @@ def _offer(files: Files, draft: Draft, now: float, stages: Stages, sink: Sink) -
     except (EndpointsError, RefusedError) as error:
         if not stages.uses_lua:
             raise
-        stages.use_reloads(now, _RELOADING, str(error))
+        # What the sink cannot do with Pods it has told itself.
+        stages.use_reloads(now, _RELOADING, "" if isinstance(error, EndpointsError) else str(error))
         files = stages.render(draft.table.routes)
         try:
             return files, sink.apply(files, draft.served)

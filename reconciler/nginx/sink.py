@@ -89,7 +89,7 @@ class NginxSink:
     def apply(self, files: Files, snapshot: Snapshot = NOTHING) -> str:
         """Serve a tree, and give the release's name. After SinkError the last release is still live."""
         name = self._releases.name(files)
-        with self._turn, explaining(self._folder, name):
+        with self._turn, explaining(self._folder, name, self._tell):
             try:
                 self._serve(name, files, snapshot)
             except OSError as error:
@@ -102,7 +102,7 @@ class NginxSink:
     def check(self, files: Files) -> None:
         """Test a tree without serving it. RefusedError if nginx refuses it."""
         name = self._releases.name(files)
-        with self._turn, explaining(self._folder, name):
+        with self._turn, explaining(self._folder, name, self._tell):
             if name == self._releases.live:  # nothing of it may change, and nginx does not test Pods
                 self._tester.test(name, self._releases.path(name))
                 return
