@@ -1,4 +1,5 @@
-# The image. By default nothing is compiled. These arguments make the build compile nginx, for active health checks:
+# The image. By default nothing is compiled. These arguments make the build compile nginx, for active health checks, and
+# leave out Debian's Lua module, which such an nginx cannot load:
 #   --build-arg NGINX_SOURCE=FOLDER          nginx's unpacked source, a folder of the build context
 #   --build-arg UPSTREAM_CHECK_SOURCE=FOLDER the same for nginx_upstream_check_module
 #   --build-arg UPSTREAM_CHECK_PATCH=FILE    the module's patch for this nginx, a file in the module's folder
@@ -26,9 +27,11 @@ RUN /opt/dispatcher/bin/pip install --quiet --no-compile --no-deps --no-index --
     && find /opt/dispatcher -name __pycache__ -prune -exec rm -r {} + \
     && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/dispatcher
 
+# Debian's nginx, and its Lua module with the library that this needs. They load only into the nginx of their own build.
 FROM ${BASE} AS nginx
 RUN apt-get update -qq \
-    && DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends libcap2-bin nginx-light python3 >/dev/null
+    && DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends \
+        libcap2-bin libnginx-mod-http-lua lua-resty-core nginx-light python3 >/dev/null
 
 FROM ${BASE} AS compiled
 RUN apt-get update -qq \

@@ -11,7 +11,7 @@ endif
 BIN := $(VENV)/bin
 # Programs that some tests are run against, most of them large: a browser, Helm, CEL, promtool, curl.
 PEERS := $(if $(NEWEST)$(OLDEST),,$(VENV)/.peers promtool chromium curl)
-SOURCES := $(shell find reconciler templates -name '*.py' -o -name '*.j2' -o -name py.typed -o -name '*.html') setup.cfg pyproject.toml README.md
+SOURCES := $(shell find reconciler templates -name '*.py' -o -name '*.j2' -o -name '*.lua' -o -name py.typed -o -name '*.html') setup.cfg pyproject.toml README.md
 
 # Debian installs nginx in a folder that is not on a plain user's PATH.
 export PATH := $(PATH):/usr/sbin:/usr/local/sbin
@@ -23,7 +23,7 @@ demo: $(VENV)/.wheel nginx ## Replay a recorded cluster through a real nginx and
 	@PYTHONPATH=tests $(BIN)/python -P tests/support/demo.py $(if $(KEEP),--keep)
 
 test: $(VENV)/.wheel nginx $(PEERS) ## Run all tests against the built wheel. ARGS= goes to pytest; PEERS= leaves out what needs large programs.
-	$(BIN)/pytest -n 4 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 versions: ## Run all tests with the newest packages that setup.cfg allows, then with the oldest.
 	$(MAKE) --no-print-directory test NEWEST=1
@@ -46,7 +46,7 @@ docs: $(VENV)/.wheel ## Build the documentation in site/, and check its links; s
 
 fuzz: $(VENV)/.fuzz ## Look for inputs that break readers of outside text, FUZZ_SECONDS= (60) each; they are in .fuzz/.
 	@mkdir -p .fuzz
-	@for target in annotations certificates cluster published recording; do \
+	@for target in annotations certificates cluster endpoints published recording; do \
 		PYTHONPATH=tests:tests/fuzz $(BIN)/python tests/fuzz/harness.py $$target -max_total_time=$(or $(FUZZ_SECONDS),60) \
 			>.fuzz/$$target.log 2>&1 || { tail -40 .fuzz/$$target.log; exit 1; }; \
 		sed -n "s/^stat::number_of_executed_units: */$$target: nothing broke, of inputs: /p" .fuzz/$$target.log; \

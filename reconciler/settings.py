@@ -33,6 +33,7 @@ from reconciler.values.parsers import (
 )
 from reconciler.values.patterns import Pattern
 from reconciler.values.selector import Selector, parse_selector
+from reconciler.values.value import Value
 
 # Mozilla's "intermediate" list without DHE, which needs parameters of its own: https://wiki.mozilla.org/Security/Server_Side_TLS
 _CIPHERS = ":".join(
@@ -69,6 +70,19 @@ class Variable:
     default: str
     parse: Callable[[str], Any]
     allowed: str
+
+
+class LuaModule(Value, frozen=True):
+    """The nginx module with which Pods come and go without a reload.
+
+    `loads` are the files of modules to load, `library` is the folder of lua-resty-core, and `tree` the folder of the
+    tree that serves, below nginx's. If it `keeps` connections, nginx's own pool is not needed.
+    """
+
+    loads: tuple[str, ...]
+    library: str
+    tree: str
+    keeps: bool
 
 
 def _variable(names: str, default: str, parse: Callable[[str], Any] | Pattern, allowed: str = "") -> Any:
@@ -166,12 +180,16 @@ class Settings:
     max_locations: int = _variable("MAX_LOCATIONS_PER_NAMESPACE", "4000", parse_number(2, 100_000), "2-100000")
     max_certificates: int = _variable("MAX_CERTIFICATES_PER_NAMESPACE", "2000", parse_number(1, 100_000), "1-100000")
     max_changes: int = _variable("MAX_CHANGES_PER_NAMESPACE", "12", parse_number(0, 3600), "0-3600 a minute, 0 for any")
+    max_endpoint_changes: int = _variable(
+        "MAX_ENDPOINT_CHANGES_PER_NAMESPACE", "30", parse_number(0, 3600), "0-3600 a minute, 0 for any"
+    )
     max_zones: int = _variable("MAX_ZONES_PER_NAMESPACE", "20", parse_number(0, 1000), "0-1000")
     max_ranges: int = _variable("MAX_RANGES_PER_NAMESPACE", "500", parse_number(0, 100_000), "0-100000")
     max_timeout: int = _variable("MAX_TIMEOUT", "24h", parse_duration(86400 * 7), "1s-168h, such as 90s, 30m or 24h")
     denied_options: tuple[str, ...] = _variable(
         "DENIED_OPTIONS", "", parse_option_names, "names of options such as timeouts,access.basicAuth, each once"
     )
+    endpoints: str = _variable("ENDPOINTS", "auto", parse_choice("auto", "reload", "lua"), "auto, reload or lua")
     worker_processes: int = _variable("NGINX_WORKER_PROCESSES", "auto", parse_workers, "auto, or 1-512")
     worker_connections: int = _variable("NGINX_WORKER_CONNECTIONS", "16384", parse_number(64, 1_000_000), "64-1000000")
     worker_shutdown_timeout: str = _variable("WORKER_SHUTDOWN_TIMEOUT", "240s", patterns.NGINX_TIME)
@@ -208,9 +226,10 @@ class Settings:
         "NGINX_BINARY", "nginx", Pattern(r"[A-Za-z0-9._~@+:=,/-]+", "nginx's file, or its name on the PATH", 1024)
     )
     nginx_version: tuple[int, ...] = _variable("NGINX_VERSION", "", parse_version, patterns.NGINX_VERSION.allowed)
+    lua: LuaModule | None = None  # no variable: whoever serves sets it, and artefacts never use it
 
 
-VARIABLES = {item.name: item.metadata["variable"] for item in fields(Settings)}
+VARIABLES = {item.name: item.metadata["variable"] for item in fields(Settings) if item.metadata}
 
 
 def believes_proxies(settings: Settings) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from support.apiserver import TOKEN, ApiServer
 from support.authority import Authority
 from support.backends import Backends
+from support.lua_nginx import LuaNginx, explain_missing
 from support.pods import listen
 from support.ports import free_port
 from support.publishers import HOME, TEAMS, Site
@@ -14,11 +15,25 @@ from support.router import Router
 from support.running_daemon import RunningDaemon
 
 from reconciler.nginx.program import find_binary
+from reconciler.routing.model import Server
+
+# Files that take longest. They begin first: one of them alone at the end would leave processors without work.
+LONGEST = (
+    "faults", "canary", "connections", "cli", "k8s", "kills", "daemon", "page", "explain", "published_routers",
+    "properties", "snapshot_packer", "publishing_faults", "access_log", "isolation", "explain_admin", "requests",
+    "nginx_logs", "default_pair", "matching",
+)  # fmt: skip
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite", action="store_true", help="write the fixtures' expectations anew")
     parser.addoption("--batches", type=int, default=25, help="how many batches of hostile tenants nginx meets")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the longest files first."""
+    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +65,30 @@ def router(
 
     def start(folder: Path = tmp_path, **environment: str) -> Router:
         started.append(Router(folder / f"router-{len(started)}", nginx_binary, authority, environment))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture(scope="session")
+def has_lua(nginx_binary: str) -> None:
+    """Skip what needs nginx's Lua module where that is missing."""
+    if missing := explain_missing(nginx_binary):
+        pytest.skip(missing)
+
+
+@pytest.fixture
+def lua(tmp_path: Path, nginx_binary: str) -> Iterator[Callable[..., LuaNginx]]:
+    """Start an nginx whose Pods change without a reload; it ends with the test."""
+    if missing := explain_missing(nginx_binary):
+        pytest.skip(missing)
+    started: list[LuaNginx] = []
+
+    def start(sets: dict[str, tuple[Server, ...]], **given: object) -> LuaNginx:
+        started.append(LuaNginx(tmp_path / f"lua-{len(started)}", nginx_binary, sets, **given))
+        started[-1].load()
         return started[-1]
 
     yield start

@@ -419,7 +419,7 @@ def test_killed_and_resumed(scene: Scene, server: ApiServer, serving: Launch) ->
 
 @pytest.mark.parametrize(
     "place", ["objects.normaliser.Normaliser.normalise", "routing.table.TableBuilder.build", "loop.reconcile.diff",
-              "rendering.tree.TreeRenderer.render", "rendering.tree.quoting.render", "nginx.sink.run_test",
+              "rendering.tree.TreeRenderer.render", "rendering.tree.quoting.render", "nginx.tester.run_test",
               "modes.once.Connection", "routing.tenant.read_pair", "status.log.compare",
               "cluster.source.ClusterSource.read", "cluster.credentials._authorize",
               "rendering.comparison._explain_items"],

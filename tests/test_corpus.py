@@ -7,6 +7,7 @@ from typing import Any
 import fuzz_annotations
 import fuzz_certificates
 import fuzz_cluster
+import fuzz_endpoints
 import fuzz_published
 import fuzz_recording
 import pytest
@@ -21,6 +22,7 @@ TARGETS = {
     "annotations": fuzz_annotations,
     "certificates": fuzz_certificates,
     "cluster": fuzz_cluster,
+    "endpoints": fuzz_endpoints,
     "published": fuzz_published,
     "recording": fuzz_recording,
 }

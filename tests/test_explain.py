@@ -98,6 +98,25 @@ def test_api_key_and_target() -> None:
     assert {one["weight"] for one in record["pods"]} == {3}
 
 
+def test_changes_of_pods_that_need_a_reload() -> None:
+    """Explain says what of a path makes each change of its Pods need a reload, and nothing of other paths."""
+    paths: list[tuple[str, Object]] = [
+        ("/plain", {}), ("/least", {"loadBalancing": "least_conn"}), ("/auth", {}),
+        ("/kept", {"sessionPersistence": {"type": "Cookie"}, "protocol": "grpc"}),
+        ("/asks", {"access": {"externalAuth": {"path": "/auth"}}}),
+    ]  # fmt: skip
+    pods = [objects.web("shop", 3000, last, path, **options) for last, (path, options) in enumerate(paths, 2)]
+    asked = {path: ask(f"shop.example.com{path}", SHOP, *pods, code=0, DENY_POD_CIDRS="none") for path, _ in paths}
+    told = {path: record["path"]["reload"] for path, record in asked.items()}
+    assert told == {
+        "/plain": "", "/asks": "", "/least": "loadBalancing", "/kept": "sessionPersistence, protocol",
+        "/auth": "another path's access.externalAuth asks it",
+    }  # fmt: skip
+    content = json.dumps({"kind": "List", "apiVersion": "v1", "items": [SHOP, *pods]}).encode()
+    shown = run("explain", "shop.example.com/least", "--snapshot", "-", stdin=content, DENY_POD_CIDRS="none").stdout
+    assert "\nreload     each change of its Pods needs one: loadBalancing\n" in shown
+
+
 def test_tls() -> None:
     """Explain says until when the certificate is valid, and whether clients need one."""
     record = ask_step("secure.dev", "012")

@@ -53,7 +53,7 @@ STATUS: dict[str, Any] = {
     "hosts": [
         {"host": "shop.example.com", "namespace": "shop", "tls": None, "paths": [
             path("/api", access="with API key", target="/v1/"), path("=/api", target="/exact"), path("/down", "503"),
-            path("/shut", "403", access="closed"), path("~^/r[0-9]+$"), path("/caf%C3%A9")]},
+            path("/shut", "403", access="closed"), path("~^/r[0-9]+$", reload="tls"), path("/caf%C3%A9")]},
         {"host": "*.secure.dev", "namespace": "shop", "tls": {"not_after": "2027-01-01T00:00:00Z", "client": True},
          "paths": [path("/")]},
     ],
@@ -134,6 +134,7 @@ def test_what_is_told(ask: Callable[[str], dict[str, Any]]) -> None:
     assert [one["namespace"] for one in record["others"]] == ["late"]
     assert any("nothing of" in one for one in record["unknown"])
     assert "the router says: serves what it read 90 seconds ago" in record["unknown"]
+    assert [ask(f"shop.example.com/{uri}")["path"]["reload"] for uri in ("api", "r17")] == ["", "tls"]
     tls = ask("a.secure.dev")["host"]["tls"]
     assert (tls["not_after"], tls["client"]) == ("2027-01-01T00:00:00Z", True)
 

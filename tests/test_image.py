@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -19,6 +20,11 @@ from test_supply import PINS
 IMAGE = os.environ.get("DISPATCHER_IMAGE", "")
 pytestmark = pytest.mark.skipif(not IMAGE, reason="DISPATCHER_IMAGE names no image to run")
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_TIGHT = ("--read-only", "--read-only-tmpfs=false", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+# Debian has two packages of LuaJIT, and the Lua module takes either one.
+_LUA = re.compile("libnginx-mod-http-(?:lua|ndk)|lua-resty-(?:core|lrucache)|libluajit2?-5[.]1-2")
+# Expat and MIT/X are names that Debian gives to the MIT licence, and PD is the public domain.
+_LICENCES_OF_LUA = re.compile("(?:BSD-[23]-clause|Expat|MIT/X|PD|public-domain|SSLeay| and )+")
 
 
 def podman(*arguments: str) -> str:
@@ -37,7 +43,10 @@ def ask(port: int, path: str, host: str = "") -> int:
 
 
 def test_daemon(server: ApiServer, port: int, authority: Authority, tmp_path: Path) -> None:
-    """The image follows the API server with the Pod's account, serves, becomes ready, and exits with 0 at SIGTERM."""
+    """The image follows the API server with the Pod's account, serves, becomes ready, and exits with 0 at SIGTERM.
+
+    A second Pod of the path needs no reload.
+    """
     account = tmp_path / "account"
     account.mkdir(mode=0o755)
     for name, content in {"token": TOKEN.encode(), "ca.crt": authority.pem, "namespace": b"dispatcher"}.items():
@@ -50,14 +59,13 @@ def test_daemon(server: ApiServer, port: int, authority: Authority, tmp_path: Pa
         "NGINX_WORKER_CONNECTIONS": "256", "DENY_POD_CIDRS": "none",
     }  # fmt: skip
     variables = [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
-    tight = ["--read-only", "--read-only-tmpfs=false", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
     folders = [part for folder in ("/etc/nginx", "/tmp") for part in ("--tmpfs", f"{folder}:mode=1777")]
     container = podman(
         "run",
         "--detach",
         "--network",
         "host",
-        *tight,
+        *_TIGHT,
         *folders,
         *variables,
         "--volume",
@@ -67,7 +75,10 @@ def test_daemon(server: ApiServer, port: int, authority: Authority, tmp_path: Pa
     try:
         wait_until(lambda: ask(health, "/readyz") == 200 and ask(http, "/", "a.dev") == 200)
         assert ask(health, "/healthz") == 200
-        server.delete("Pod", "a", "web-2")
+        server.put(web("a", port, 3))
+        wait_until(lambda: " without a reload: " in podman("logs", container))
+        for last in (2, 3):
+            server.delete("Pod", "a", f"web-{last}")
         wait_until(lambda: ask(http, "/", "a.dev") == 404)
         podman("stop", "--time", "40", container)
         assert podman("inspect", "--format", "{{.State.ExitCode}}", container) == "0"
@@ -95,6 +106,84 @@ def test_bill_of_materials() -> None:
     assert {part["name"] for part in parts if part["purl"].startswith("pkg:deb/")} == installed
     assert "nginx" in {part["name"] for part in parts}
     assert all(part["licenses"] for part in parts)
+
+
+SANDBOX = "/opt/dispatcher/bin/python3 -I -S /opt/dispatcher/lib/python3*/site-packages/reconciler/nginx/sandbox.py"
+LUA_CONF = """
+load_module /usr/lib/nginx/modules/ndk_http_module.so;
+load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;
+daemon off;
+pid /tmp/nginx.pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path /tmp/1;
+    proxy_temp_path /tmp/2;
+    fastcgi_temp_path /tmp/3;
+    uwsgi_temp_path /tmp/4;
+    scgi_temp_path /tmp/5;
+    lua_package_path /usr/share/lua/5.1/?.lua;
+    lua_package_cpath "";
+    init_by_lua_block {{
+        require("resty.core")
+        require("ngx.balancer")
+    }}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            content_by_lua_block {{
+                local total = 0
+                for number = 1, 100000 do
+                    total = total + number
+                end
+                local on = jit.status()
+                ngx.say(string.format("%s %d", on, total))
+            }}
+        }}
+    }}
+}}
+"""
+
+
+@pytest.mark.parametrize("hidden", [(), ("/media",)], ids=["plain", "Landlock"])
+def test_lua(tmp_path: Path, hidden: tuple[str, ...]) -> None:
+    """The image's nginx loads its Lua module and runs code, read-only, as the image's user, also under Landlock.
+
+    The loop is long enough for LuaJIT to compile it, which needs memory that can be executed.
+    """
+    if not is_package("nginx"):
+        pytest.skip("this image's nginx was compiled with it, and has no Lua module")
+    number = free_port()
+    conf = tmp_path / "nginx.conf"
+    conf.write_text(LUA_CONF.format(port=number))
+    conf.chmod(0o644)
+    program = f"{SANDBOX} {' '.join(hidden)} -- " if hidden else ""
+    container = podman(
+        "run", "--detach", "--network", "host", *_TIGHT, "--tmpfs", "/tmp:mode=1777",
+        "--volume", f"{conf}:/nginx.conf:ro", "--entrypoint", "sh", IMAGE,
+        "-c", f"exec {program}/usr/local/sbin/nginx -e stderr -c /nginx.conf",
+    )  # fmt: skip
+    try:
+        wait_until(lambda: ask(number, "/") == 200, lambda: podman("logs", container))
+        assert httpx.get(f"http://127.0.0.1:{number}/").text == "true 5000050000\n"
+        assert podman("exec", container, "stat", "-c", "%u", "/proc/1") == "10001"
+    finally:
+        podman("rm", "--force", container)
+
+
+def test_lua_in_the_bill() -> None:
+    """The bill of materials names the packages of the Lua module with their licences, if the image has the module."""
+    parts = [part for part in json.loads(read_document("sbom.cdx.json"))["components"] if _LUA.fullmatch(part["name"])]
+    assert len(parts) == (5 if is_package("nginx") else 0), parts
+    licences = {one["license"]["name"] for part in parts for one in part["licenses"]}
+    assert [one for one in licences if not _LICENCES_OF_LUA.fullmatch(one)] == []
+
+
+def is_package(name: str) -> bool:
+    """Tell whether the image has this package of Debian."""
+    listed = podman("run", "--rm", "--entrypoint", "dpkg-query", IMAGE, "-Wf", "${Package}\n")
+    return name in listed.splitlines()
 
 
 def test_licences() -> None:

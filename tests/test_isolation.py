@@ -13,6 +13,7 @@ from support.router import Router
 from support.running_daemon import RunningDaemon
 from support.stages import normalise
 
+from reconciler.loop.budget import Budgets
 from reconciler.loop.cycle import recall
 from reconciler.loop.isolation import Held, find_offenders, find_suspects
 from reconciler.loop.ports import RefusedError
@@ -193,7 +194,7 @@ def test_former_state_is_refused_too(judged: Start, judge: Callable[[], str]) ->
     here.serve(*team("a", "a.dev"), *team("b", "b.dev"))
     assert here.last
     served = normalise(listing([*team("a", "a.dev"), *team("b", "refused.dev")]), here.settings)
-    here.last = recall(served, here.last.files, 0)
+    here.last = recall(served, here.last.files, Budgets())
     here.serve(*team("a", "a2.dev"), *team("b", "refused2.dev"))
     assert hosts(here) == ["a2.dev"]
     assert "none of it is served" in problems(here)[0]

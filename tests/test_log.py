@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 from support.apiserver import ApiServer
@@ -49,6 +50,12 @@ LINES: dict[Event, str] = {
     events.LogReaderEnded(): "dispatcher: warning: the process that reads nginx's logs has ended; it is started again",
     events.FormerUnserved("abc", "too old"): "the former release abc cannot be served: too old",
     events.MemoryShort(): "memory is short: workers of former releases are ended, and their open requests fail",
+    events.EndpointsChosen("lua"): "Pods come and go without a reload of nginx",
+    events.EndpointsChosen("reload"): "each change of Pods reloads nginx",
+    events.EndpointsChosen("reload", "no module"): "each change of Pods reloads nginx: no module",
+    events.EndpointsRefused(
+        "it is full"
+    ): "dispatcher: warning: nginx does not take Pods without a reload, so it is reloaded for them: it is full",
     events.Recorded("a/0001.json"): "recorded a/0001.json",
     events.LeftOut(("list pods: x",)): "dispatcher: warning: list pods: x",
     events.NginxSaid("warn", "a request is buffered"): "nginx: a request is buffered",
@@ -125,6 +132,25 @@ def make_cycle(*problems: Problem) -> Cycle:
     """Make a cycle in which only these problems came out."""
     table = RoutingTable(NO_ROUTES, problems, 0.0)
     return Cycle(NOTHING, (), table, {}, "abc", applied=False, size=Size(0, 0))
+
+
+def test_changes_without_a_reload() -> None:
+    """A change of Pods without a reload has one line, which says so, in a replay too; another release says nothing."""
+    before = msgspec.structs.replace(make_cycle(), applied=True)
+    other = msgspec.structs.replace(before, release="def")
+    changed = events.EndpointsChanged("abc", 1, (("post", 0.001), ("write", 0.001)))
+    told = (events.Applied(before, None), changed, events.Applied(before, before), events.Applied(other, before))
+    assert write(*told) == [
+        "applied abc: 0 hosts, 0 Pods",
+        "applied abc without a reload: 0 hosts, 0 Pods",
+        "applied def: 0 hosts, 0 Pods",
+    ]
+    records = [json.loads(line) for line in write(*told, log_format="json")]
+    assert [record["without_reload"] for record in records] == [False, True, False]
+    for log_format, expected in (("text", "x.json: applied abc without a reload"), ("json", '"without_reload": true')):
+        stream = io.StringIO()
+        Log(stream, log_format).tell_recording("x.json", before, before)
+        assert expected in stream.getvalue()
 
 
 def test_standing_problems() -> None:

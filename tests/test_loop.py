@@ -6,6 +6,7 @@ import pytest
 from support.objects import Object, listing, namespace, web
 from support.stages import normalise
 
+from reconciler.loop.budget import Budgets
 from reconciler.loop.cycle import recall
 from reconciler.loop.events import Applied, Event, Failed, Idle, LeftOut, Recovered, Refused
 from reconciler.loop.loop import Loop
@@ -206,7 +207,7 @@ def test_former_process(scene: Scene) -> None:
     scene.cluster.hold(A, B, C)
     first = scene.turn()
     assert isinstance(first, Applied)
-    former = recall(first.cycle.snapshot, first.cycle.files, 0)
+    former = recall(first.cycle.snapshot, first.cycle.files, Budgets())
     assert former
     assert former.size == first.cycle.size
     again = Scene()
@@ -218,7 +219,7 @@ def test_former_process(scene: Scene) -> None:
 
 def test_former_process_of_another_version() -> None:
     """The loop does not continue from a tree whose lines this version cannot read."""
-    assert recall(NOTHING, {"routes.jsonl": File(b'{"host": 1}\n')}, 0) is None
+    assert recall(NOTHING, {"routes.jsonl": File(b'{"host": 1}\n')}, Budgets()) is None
 
 
 def test_a_bug_is_no_failure(scene: Scene) -> None:

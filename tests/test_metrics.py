@@ -1,22 +1,34 @@
 """Metrics: what is exported is what docs/metrics.md lists, and it is true of a running router."""
 
+import os
+import signal
 from collections.abc import Callable
 
 import httpx
+import msgspec
+import pytest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families as parse
 from support import faults
 from support.apiserver import ApiServer
 from support.authority import Authority
+from support.lua_nginx import explain_missing
 from support.metrics_table import read_table
 from support.objects import namespace, secret, tls, web
+from support.router import Router
 from support.running_daemon import RunningDaemon
 
 from reconciler.loop import events
+from reconciler.loop.cycle import Cycle
 from reconciler.loop.events import Event
-from reconciler.status.figures import Connections, Figures
+from reconciler.objects.snapshot import NOTHING
+from reconciler.rendering.endpoints import STATE_FILE
+from reconciler.routing.model import NO_ROUTES, RoutingTable, Size
+from reconciler.status.figures import Connections, Figures, Standing
 from reconciler.status.metrics import Gauges, Metrics
 from reconciler.status.state import State
+from reconciler.values.files import File
 
 Start = Callable[..., RunningDaemon]
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -43,15 +55,15 @@ def one(samples: Samples, name: str, **labels: str) -> float:
     return samples.get((f"dispatcher_{name}", frozenset(labels.items())), 0.0)
 
 
-def describe(text: str) -> dict[str, tuple[str, frozenset[str]]]:
+def describe(families: list[Metric]) -> dict[str, tuple[str, frozenset[str]]]:
     """Give the type and the labels of each metric."""
-    exported = {}
-    for family in parse(text):
+    exported: dict[str, tuple[str, frozenset[str]]] = {}
+    for family in families:
         if not family.name.startswith("dispatcher_") or family.name.endswith("_created"):
             continue
         name = f"{family.name}_total" if family.type == "counter" else family.name
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
-        exported[name] = (family.type, frozenset(labels))
+        exported[name] = (family.type, frozenset(labels) | exported.get(name, ("", frozenset()))[1])
     return exported
 
 
@@ -69,9 +81,11 @@ def test_table(server: ApiServer, launch: Start, authority: Authority, port: int
     answer = httpx.get(f"http://127.0.0.1:{daemon.admin_port}/metrics")
     seen = events.PublisherSeen(5.0, 5.0, old=False)
     publishing = write(seen, events.Elected(), events.Published("ab", 3, 1, 10, 30))
-    exported = describe(publishing) | describe(answer.text)
+    changed = events.EndpointsChanged("a", 1, (("post", 0.1),))  # the daemon's nginx may have no Lua
+    moving = write(RUNS, events.EndpointsChosen("lua"), changed, look=lambda: FIGURES)
+    families = [family for text in (publishing, moving, answer.text) for family in parse(text)]
+    exported = describe(families)
     assert exported == read_table()
-    families = [*parse(answer.text), *parse(publishing)]
     assert all(family.documentation.endswith(".") for family in families if family.name in exported)
 
 
@@ -122,7 +136,89 @@ def test_formats(server: ApiServer, launch: Start) -> None:
     assert httpx.get(url).headers["Content-Type"].startswith("text/plain")
 
 
-FIGURES = Figures(2, 1, 5, Connections(6, 1, 2, 3))
+RUNS = events.NginxStarted("a", again=False)
+FIGURES = Figures(2, 1, 5, Connections(6, 1, 2, 3), Standing(7, 8, unknown=3, empty=2, errors=1, free=4096))
+
+
+@pytest.fixture
+def _needs_lua(nginx_binary: str) -> None:
+    if missing := explain_missing(nginx_binary):
+        pytest.skip(missing)
+
+
+@pytest.mark.usefixtures("_needs_lua")
+def test_pods_without_a_reload(server: ApiServer, launch: Start, port: int) -> None:
+    """A change of Pods without a reload is no release and no reload; nginx tells its version, room and failures."""
+    server.load([namespace("a", {"a.dev": {}}), web("a", port)])
+    server.put(web("a", port, 4, "/hash", loadBalancing="least_conn"))
+    daemon = launch(ENDPOINTS="lua")
+    daemon.wait_for(lambda: one(scrape(daemon), "pods") == 2)
+    before = scrape(daemon)
+    assert (one(before, "endpoints_without_reload"), one(before, "endpoints_changes_total")) == (1, 0)
+    assert [one(before, "endpoints_paths", by=by) for by in ("lua", "reload")] == [1, 1]
+    server.put(web("a", port, 3))
+    daemon.wait_for(lambda: one(scrape(daemon), "pods") == 3)
+    after = scrape(daemon)
+    assert (one(after, "endpoints_changes_total"), one(after, "ticks_total", outcome="applied")) == (1, 2)
+    for name in ("releases_total", "reloads_total"):
+        assert one(after, name) == one(before, name), name
+    for phase in ("post", "write"):
+        assert one(after, "endpoints_change_phase_duration_seconds_count", phase=phase) == 1
+    # What nginx says is up to a second old.
+    daemon.wait_for(lambda: one(scrape(daemon), "endpoints_version") > one(before, "endpoints_version"))
+    assert one(after, "endpoints_free_bytes") > 1_000_000
+    failed = {labels: value for (name, labels), value in after.items() if "failed_requests_total" in name}
+    assert (len(failed), sum(failed.values())) == (3, 0)
+    assert daemon.end() == 0
+
+
+@pytest.mark.usefixtures("_needs_lua")
+def test_an_nginx_that_hangs(router: Callable[..., Router], port: int) -> None:
+    """An nginx that does not answer tells neither its connections nor its Pods; who asks gets the other figures."""
+    serving = router(ENDPOINTS="lua")
+    serving.serve(namespace("a", {"a.dev": {}}), web("a", port))
+    assert serving.nginx.read_figures().standing
+    workers = serving.workers()
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    try:
+        figures = serving.nginx.read_figures()
+    finally:
+        for worker in workers:
+            os.kill(worker, signal.SIGCONT)
+    assert (figures.serving, figures.connections, figures.standing) == (len(workers), None, None)
+
+
+def test_pods_with_a_reload(router: Callable[..., Router], port: int) -> None:
+    """Where each change of Pods reloads nginx, it tells nothing of Pods, and all paths are with a reload."""
+    serving = router(ENDPOINTS="reload")
+    cycle = serving.serve(namespace("a", {"a.dev": {}}), web("a", port))
+    figures = serving.nginx.read_figures()
+    assert figures.standing is None
+    told = (events.EndpointsChosen("reload", "no module"), RUNS, events.Applied(cycle, None))
+    samples = read_samples(write(*told, look=lambda: figures))
+    assert ("dispatcher_endpoints_version", frozenset()) not in samples
+    assert one(samples, "endpoints_without_reload") == 0
+    assert [one(samples, "endpoints_paths", by=by) for by in ("lua", "reload")] == [0, 1]
+
+
+def test_how_pods_come_and_go() -> None:
+    """It is told what is served: after nginx did not take Pods, a reload, until a release with Lua is served again."""
+    lua = events.EndpointsChosen("lua")
+    static = Cycle(NOTHING, (), RoutingTable(NO_ROUTES, (), 0.0), {}, "b", applied=True, size=Size(0, 0))
+    moving = msgspec.structs.replace(static, files={STATE_FILE: File(b"")}, release="a")
+    told = [lua, RUNS, events.Applied(moving, None)]
+    samples = count(*told)
+    assert one(samples, "endpoints_without_reload") == 1
+    failed = [one(samples, "endpoints_failed_requests_total", why=why) for why in ("unknown", "empty", "error")]
+    assert failed == [3, 2, 1]
+    assert (one(samples, "endpoints_version"), one(samples, "endpoints_free_bytes")) == (7, 4096)
+    told += [events.EndpointsRefused("it is full"), events.Applied(static, moving)]
+    samples = count(*told)
+    assert (one(samples, "endpoints_without_reload"), one(samples, "endpoints_refused_total")) == (0, 1)
+    assert one(samples, "releases_total") == 2
+    assert one(count(*told, events.Applied(moving, static)), "endpoints_without_reload") == 1
+    assert not any("endpoints_without" in name for name, _ in read_samples(write()))
 
 
 def write(*told: Event, look: Callable[[], Figures] | None = None) -> str:

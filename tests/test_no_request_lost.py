@@ -79,7 +79,7 @@ def test_no_request_is_lost(router: Start, pods: list[Object], backends: Backend
 
 def test_websocket_ends_with_its_worker(router: Start, pods: list[Object], backends: Backends) -> None:
     """A WebSocket stays open after a reload for WORKER_SHUTDOWN_TIMEOUT; then nginx closes it."""
-    here = router(WORKER_SHUTDOWN_TIMEOUT="2s")
+    here = router(WORKER_SHUTDOWN_TIMEOUT="2s", ENDPOINTS="reload")
     here.serve(namespace("a", {"plain.dev": {}}), *pods)
     with connect("ws://plain.dev/", sock=socket.create_connection(("127.0.0.1", here.port))) as websocket:
         websocket.send("before")

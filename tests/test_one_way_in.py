@@ -83,7 +83,7 @@ MODULES = {
 # The modules that write an nginx configuration, and therefore use quoting.py.
 RENDERING = (
     "tree", "nginx_conf", "host_conf", "upstreams_conf", "listens", "certificate_files", "access_log", "option_parts",
-    "header_families", "external_checks", "key_checks",
+    "header_families", "external_checks", "key_checks", "pods_conf", "lua_trial",
 )  # fmt: skip
 ENVIRONMENT = quoting._ENVIRONMENT
 TEMPLATES = {name: ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0] for name in ENVIRONMENT.list_templates(["j2"])}
@@ -332,7 +332,9 @@ def test_what_is_written_beside_templates() -> None:
     ]
     assert sorted(ast.unparse(call.args[0]) for call in found) == sorted(
         [
-            "_encode(main)", "_encode(keys)", "self._routes.write(routes)",
+            "_encode(main)", "_encode(keys)", "self._routes.write(routes)", "main.encode()",
+            # Our own code, and Pods as lines that rendering/endpoints.py checks.
+            "quoting.read(name).encode()", "write_state(1, sets).encode()", "write_state(1, {SET: ''}).encode()",
             "default.chain.pem if default else settings.ssl_cert", "default.key if default else settings.ssl_key",
             "host.tls.chain.pem", "host.tls.key", "host.tls.client.pem", "tls.chain.pem",
             "_encode(quoting.render('release.conf.j2', **given))", "content",
@@ -343,9 +345,13 @@ def test_what_is_written_beside_templates() -> None:
     assert "keys = quoting.render('api-keys.conf.j2'" in tokens
     others = {name for name, tree in MODULES.items() if find_calls(tree, "File")}
     assert others == {
-        "rendering.tree", "rendering.certificate_files", "rendering.option_files", "disk.carried", "disk.releases",
-        "disk.recorder", "disk.trees",
+        "rendering.tree", "rendering.certificate_files", "rendering.option_files", "rendering.pods_conf",
+        "rendering.lua_trial", "disk.carried", "disk.endpoint_files", "disk.releases", "disk.recorder", "disk.trees",
+        "nginx.pods",
     }  # fmt: skip
+    assert [ast.unparse(call.args[0]) for call in find_calls(MODULES["nginx.pods"], "File")] == [
+        "write_state(self._version, wanted).encode()"
+    ]
     own = {ast.unparse(call.args[0]) for call in find_calls(MODULES["disk.releases"], "File")}
     assert own == {  # nginx reads none of these
         "self.name(tree).encode()", "os.urandom(16)", "msgspec.msgpack.encode(snapshot)",
@@ -601,6 +607,7 @@ SETTINGS = sorted(
         for node in ast.walk(MODULES[f"rendering.{module}"])
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "settings"
     }
+    - {"lua"}  # no variable: it names files that are there, and is quoted like everything else
 )
 
 

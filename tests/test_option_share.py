@@ -101,7 +101,7 @@ def test_zero_and_a_hundred(router: Start, ips: list[str]) -> None:
 
 def test_revisions_that_are_not_ready(router: Start, ips: list[str]) -> None:
     """A share stays as it is while Pods of another share are not ready; if no other Pod is ready, it is everything."""
-    here = router()
+    here = router(ENDPOINTS="reload")
     first, second, rest = web(ips[0], "2", share=20), web(ips[1], "3", share=30), web(ips[2], "1")
     assert weights(serve(here, first, second, rest)) == {ips[0]: 2, ips[1]: 3, ips[2]: 5}
     assert weights(serve(here, first, unready(second), rest)) == {ips[0]: 1, ips[2]: 4}
@@ -197,7 +197,7 @@ def test_bad_shares_leave_the_entry_out(router: Start, ips: list[str], wanted: o
 
 def test_backups_wait(router: Start, ips: list[str]) -> None:
     """A backup serves while the others are not ready or do not answer; backups alone serve."""
-    here = router()
+    here = router(ENDPOINTS="reload")
     first, other = web(ips[0], "1"), web(ips[1], "1", 1, backup=True)
     config = serve(here, first, other)
     assert f"server {ips[1]}:{PORT} max_fails=0 backup;" in config
@@ -222,7 +222,7 @@ def test_a_backup_of_a_dead_pod(router: Start, ips: list[str]) -> None:
 @pytest.mark.parametrize("more", [{"sessionPersistence": {"type": "Cookie"}}, {"share": 50}])
 def test_backups_of_other_methods(router: Start, ips: list[str], more: dict[str, object]) -> None:
     """Where nginx knows no backups, they get no request while another Pod is ready."""
-    here = router()
+    here = router(ENDPOINTS="reload")
     first, other = web(ips[0], "1", **more), web(ips[1], "1", 1, backup=True, **more)
     assert weights(serve(here, first, other)).keys() == {ips[0]}
     assert count(here, 12).keys() == {ips[0]}

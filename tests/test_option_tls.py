@@ -33,13 +33,13 @@ SKIPPED = {"insecureSkipVerify": True, "hostname": NAME}
 
 
 @pytest.fixture(scope="module")
-def secure(authority: Authority) -> Iterator[dict[str, str]]:
+def secure(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Run Pods with TLS: give the addresses of one with a good certificate, and of others with bad ones."""
     days = {"expired": range(-3, -1), "future": range(2, 4)}
     addresses = {}
     with Backends() as running:
         for number, kind in enumerate(("good", "other name", "expired", "future", "stranger")):
-            issuer = Authority(authority.folder, "Stranger") if kind == "stranger" else authority
+            issuer = Authority(tmp_path_factory.mktemp(kind), "Stranger") if kind == "stranger" else authority
             name = "other.internal" if kind == "other name" else NAME
             pair = issuer.issue(name, days.get(kind, range(-1, 30)))
             addresses[kind] = loopback(f"10.244.7.{number + 1}")
@@ -163,13 +163,15 @@ def test_grpc(router: Start, authority: Authority) -> None:
                     assert json.loads(client.call("Tell")[0])[0] == "pod-2"
 
 
-def test_new_certificates(router: Start, authority: Authority, secure: dict[str, str]) -> None:
+def test_new_certificates(
+    router: Start, authority: Authority, secure: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """New certificates in the Secret count from the next release on; paths with equal ones share a file."""
     here = router()
     more = secured(secure["stranger"], "tls-1", "/more")
     cycle = here.serve(*owner(authority), secured(secure["good"]), more)
     assert len([name for name in cycle.files if name.startswith("ssl/_pods/")]) == 1
-    other = Authority(authority.folder, "Next")
+    other = Authority(tmp_path_factory.mktemp("next"), "Next")
     assert here.ask(HOST, "/").status == 200
     here.serve(*owner(authority, ca_crt=other.pem), secured(secure["good"]), more)
     assert here.ask(HOST, "/").status == 502
@@ -324,7 +326,9 @@ def test_lint_without_the_secret(tmp_path: Path, authority: Authority) -> None:
     assert told == {"alone": [], "beside": ["github.com/30x.dispatcher.paths '/' tls.caCertificate"]}
 
 
-def test_expiry_of_the_authority(router: Start, authority: Authority, secure: dict[str, str]) -> None:
+def test_expiry_of_the_authority(
+    router: Start, authority: Authority, secure: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """It is told when the certificates that verify Pods end, and no Pod gets a request any more."""
     here = router()
     objects = [*owner(authority), secured(secure["good"])]
@@ -334,7 +338,7 @@ def test_expiry_of_the_authority(router: Start, authority: Authority, secure: di
     assert "Namespace a: path '/' tls.caCertificate ends at 20" in told(here)
     here.serve(*objects, days=40)
     assert "path '/' tls.caCertificate has expired: no Pod is verified by it" in told(here)
-    old = Authority(authority.folder, "Old", range(-9, -1))
+    old = Authority(tmp_path_factory.mktemp("old"), "Old", range(-9, -1))
     with Backends() as backends:
         ip = loopback("10.244.7.9")
         backends.listen(ip, TLS_PORT, authority.write("old", *old.issue(NAME)))

@@ -19,8 +19,12 @@ def test_templates_are_in_the_wheel() -> None:
     """The wheel holds the templates, and py.typed for programs that import it."""
     files = {str(path) for path in distribution("dispatcher").files or ()}
     folder = TOP / "templates"
-    shipped = {f"reconciler/templates/{path.relative_to(folder)}" for path in folder.rglob("*.j2")}
-    assert len(shipped) > 6
+    shipped = {
+        f"reconciler/templates/{path.relative_to(folder)}"
+        for path in folder.rglob("*.*")
+        if path.suffix in (".j2", ".lua")
+    }
+    assert len(shipped) > 7
     assert shipped | {"reconciler/py.typed"} <= files
 
 

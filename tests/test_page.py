@@ -114,6 +114,7 @@ def test_what_one_sees_first(visit: Visit) -> None:
     assert facts["Comes from"] == "live cluster\nthe cluster at https://10.96.0.1:443"
     assert facts["Problems"] == "▲ 2\n1 Namespace held back"
     assert facts["Certificates"] == "✕ 1 expired\nnext in ▲ 7 days: soon.example.com"
+    assert facts["nginx"].endswith("36 MB\nPods change without a reload")
     assert facts["Release"] == "4d14143516aeda27c8c5630dbb22eaf2"
     assert page.title() == "✓ Serving · 2 problems · dispatcher"
 
@@ -126,6 +127,23 @@ def test_from_disk(visit: Visit, site: PageServer) -> None:
     assert text_of(page, "#state").startswith("▲ Serving an old state")
     assert "disk\nA former process served it." in text_of(page, "#facts")
     assert "▲ 1 h\nit answers 503" in text_of(page, "#facts")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "why", "told"),
+    [
+        ("lua", "it is full", "\n▲ each change of Pods reloads it: it is full"),
+        ("reload", "no module", "\neach change of Pods reloads it: no module"),
+        ("reload", None, "\neach change of Pods reloads it"),
+        (None, None, " 36 MB"),
+    ],
+)
+def test_how_pods_come_and_go(visit: Visit, site: PageServer, chosen: str | None, why: str | None, told: str) -> None:
+    """If a change of Pods reloads nginx, the page says so and why, unless a person chose that."""
+    without = False if chosen else None
+    site.report["nginx"]["endpoints"] = {"chosen": chosen, "without_reload": without, "why": why, "version": None}
+    fact = visit().locator("#facts dl > div").filter(has_text="running")
+    assert fact.locator("dd").inner_text().endswith(told)
 
 
 def test_every_part_is_told(visit: Visit) -> None:
@@ -142,6 +160,8 @@ def test_every_part_is_told(visit: Visit) -> None:
     assert "503: no Pod is ready" in text_of(page, "#routes")
     assert "TLS until 2026-03-10 00:00, clients need a certificate" in text_of(page, "#routes")
     assert "path shop.example.com/api (namespace shop, access open)" in text_of(page, "#changes")
+    lines = page.locator("#changes ol > li > p:first-child").all_inner_texts()
+    assert [line.endswith("without a reload") for line in lines[:3]] == [False, True, False]
     chart = page.locator("#reloads svg.chart").first
     assert chart.get_attribute("aria-label") == "write 10 ms, test 240 ms, load 80 ms"
     assert chart.locator("rect").count() == 3

@@ -234,7 +234,7 @@ def test_short_memory_ends_workers_that_leave(router: Start, tmp_path: Path) -> 
     wait_until(lambda: here.workers() == serving)
     assert answers(here, "three.dev")
     (tmp_path / "memory.stat").write_text("inactive_file 101\n")
-    wait_until(lambda: not here.nginx._short)
+    wait_until(lambda: not here.nginx._guard._short)
     with leave(here, "four.dev")[0] as third:
         third.settimeout(60)
         (tmp_path / "memory.stat").write_text("inactive_file 99\n")

@@ -106,6 +106,8 @@ def refuse(environment):
         ("MAX_LOCATIONS_PER_NAMESPACE", 4000),
         ("MAX_CERTIFICATES_PER_NAMESPACE", 2000),
         ("MAX_CHANGES_PER_NAMESPACE", 12),
+        ("MAX_ENDPOINT_CHANGES_PER_NAMESPACE", 30),
+        ("ENDPOINTS", "auto"),
         ("MAX_ZONES_PER_NAMESPACE", 20),
         ("MAX_RANGES_PER_NAMESPACE", 500),
         ("MAX_TIMEOUT", 86400),
@@ -195,6 +197,8 @@ def test_default_ciphers():
         ("MAX_LOCATIONS_PER_NAMESPACE", "100000", 100_000),
         ("MAX_CERTIFICATES_PER_NAMESPACE", "1", 1),
         ("MAX_CHANGES_PER_NAMESPACE", "0", 0),
+        ("MAX_ENDPOINT_CHANGES_PER_NAMESPACE", "3600", 3600),
+        ("ENDPOINTS", "lua", "lua"),
         ("MAX_ZONES_PER_NAMESPACE", "0", 0),
         ("MAX_RANGES_PER_NAMESPACE", "100000", 100_000),
         ("MAX_TIMEOUT", "90", 90),
@@ -357,7 +361,12 @@ REFUSALS = [
     *[("MAX_LOCATIONS", text, "", "2-1000000") for text in ("1", "1000001", "all")],
     *[("MAX_LOCATIONS_PER_NAMESPACE", text, "", "2-100000") for text in ("1", "100001", "1e3")],
     *[("MAX_CERTIFICATES_PER_NAMESPACE", text, "", "1-100000") for text in ("0", "100001", "-1")],
-    *[("MAX_CHANGES_PER_NAMESPACE", text, "", "0-3600 a minute, 0 for any") for text in ("3601", "-1", "any")],
+    *[
+        (f"MAX_{what}CHANGES_PER_NAMESPACE", text, "", "0-3600 a minute, 0 for any")
+        for what in ("", "ENDPOINT_")
+        for text in ("3601", "-1", "any")
+    ],
+    ("ENDPOINTS", "njs", "", "auto, reload or lua"),
     *[("MAX_ZONES_PER_NAMESPACE", text, "", "0-1000") for text in ("1001", "-1", "all")],
     *[("MAX_RANGES_PER_NAMESPACE", text, "", "0-100000") for text in ("100001", "-1", "1e3")],
     *[("MAX_TIMEOUT", text, "", TIMES) for text in ("0", "169h", "500ms", "1d", "1 h", "-1s", "1h30m", "1s\n")],

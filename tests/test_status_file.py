@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 from support.objects import FIXTURES
@@ -12,11 +13,14 @@ from test_fixtures import SCENARIOS, read_scenario_settings, replay
 from reconciler.loop import events
 from reconciler.loop.cycle import Cycle
 from reconciler.loop.events import Event
+from reconciler.rendering.endpoints import STATE_FILE
+from reconciler.rendering.routes_file import ROUTES_FILE
 from reconciler.routing.model import Size
 from reconciler.settings import VARIABLES, read_settings
 from reconciler.status.figures import Figures
 from reconciler.status.state import State
 from reconciler.status.status_file import StatusFile
+from reconciler.values.files import File
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "status.schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA)
@@ -91,6 +95,39 @@ def test_only_the_newest_are_kept() -> None:
     assert document["reloads"][0]["release"] == "59"
     assert [len(one["changes"]) for one in document["changes"][:2]] == [20, 20]
     assert document["changes"][0]["more"] > 0
+
+
+def test_pods_without_a_reload() -> None:
+    """The newest change tells whether only Pods changed without a reload; nginx's part says how they come and go."""
+    (*_, cycle) = [cycle for *_, cycle in replay(FIXTURES / "walkthrough") if cycle.applied]
+    files = {path: file for path, file in cycle.files.items() if path != ROUTES_FILE}
+    lua = msgspec.structs.replace(cycle, files=cycle.files | {STATE_FILE: File(b"")})
+    before = msgspec.structs.replace(lua, files=files | {STATE_FILE: File(b"")})
+    state = observe(RUNS, events.EndpointsChosen("lua"))
+    told = {"chosen": "lua", "without_reload": True, "why": None, "version": None}
+    assert read(state)["nginx"]["endpoints"] == told
+    state.observe(events.Applied(lua, before))
+    assert read(state)["changes"][0]["without_reload"]
+    state.observe(events.EndpointsRefused("it is full"))
+    state.observe(events.Applied(msgspec.structs.replace(cycle, release="b"), before))
+    assert not read(state)["changes"][0]["without_reload"]
+    assert read(state)["nginx"]["endpoints"] == told | {"without_reload": False, "why": "it is full"}
+    state.observe(events.Applied(lua, cycle))
+    assert read(state)["nginx"]["endpoints"] == told
+    other = read(observe(RUNS, events.EndpointsChosen("reload", "no module")))["nginx"]["endpoints"]
+    assert other == {"chosen": "reload", "without_reload": False, "why": "no module", "version": None}
+
+
+def test_paths_that_need_a_reload() -> None:
+    """A path tells what of it makes each change of its Pods need a reload."""
+    reasons = {}
+    for recording, _, cycle in replay(FIXTURES / "options-balance"):
+        hosts = read(observe(events.Applied(cycle, None)))["hosts"]
+        reasons[recording.name[4:-5]] = {path["reload"] for host in hosts for path in host["paths"]}
+    assert reasons == {
+        "load-balancing": {"", "loadBalancing"}, "session-persistence": {"", "sessionPersistence"}, "retry": {""},
+        "share": {"", "share", "sessionPersistence"}, "backup": {"", "sessionPersistence"}, "redirect": {""},
+    }  # fmt: skip
 
 
 RUNS, RESUMED = events.NginxStarted("a", again=False), events.Resumed("a", Size(2, 3))

@@ -24,7 +24,7 @@ def test_story(router: Callable[..., Router], backends: Backends) -> None:
 
 def test_idle_steps_do_not_reload(router: Callable[..., Router], backends: Backends) -> None:
     """A step that changes no route leaves nginx's workers as they are."""
-    here, stage = router(), Stage(backends)
+    here, stage = router(ENDPOINTS="reload"), Stage(backends)
     here.serve(*stage.read("005"))
     before = here.workers()
     here.serve(*stage.read("006"))

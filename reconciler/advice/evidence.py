@@ -6,6 +6,7 @@ from reconciler.objects.listing import Listing
 from reconciler.objects.snapshot import Snapshot
 from reconciler.objects.workloads import Workload
 from reconciler.routing.model import Host, RoutingTable, Upstream
+from reconciler.routing.own_upstreams import find_own_upstreams
 from reconciler.routing.sharing import Contest
 from reconciler.routing.table import TableBuilder
 from reconciler.settings import Settings
@@ -25,6 +26,7 @@ class Evidence(Value, frozen=True):
 
     A running router does not tell these: `contests` is None, and `listing` is empty. Only a router knows who is `held`.
     `gaps` are sentences that say what could not be looked at. If not `has_secrets`, nothing is known of Secrets.
+    `own_upstreams` names the upstreams whose Pods come and go with a reload, each with what needs it.
     """
 
     table: RoutingTable
@@ -34,6 +36,7 @@ class Evidence(Value, frozen=True):
     held: tuple[HeldNamespace, ...] = ()
     gaps: tuple[str, ...] = ()
     has_secrets: bool = True
+    own_upstreams: Mapping[str, str] = {}
 
     def find_upstream(self, name: str) -> Upstream | None:
         """Find an upstream by its name."""
@@ -57,4 +60,6 @@ def gather(
     `now` is in seconds since the epoch.
     """
     tables = TableBuilder(settings, PemCache())
-    return Evidence(tables.build(snapshot, now), tables.settle(snapshot), listing, gaps=gaps)
+    table = tables.build(snapshot, now)
+    own = find_own_upstreams(table.routes)
+    return Evidence(table, tables.settle(snapshot), listing, gaps=gaps, own_upstreams=own)

@@ -89,7 +89,7 @@ class FoundPath(Value, frozen=True):
 
     `sent` is the URI that a Pod gets; it is empty if none gets it. `upstream` is empty if the path is kept for the
     host's owner. `api_key` is None if it is not known whether one is needed; `keys` counts the valid ones. `redirect`
-    is a status and a path.
+    is a status and a path. `reload` says what of the path makes each change of its Pods need a reload of nginx.
     """
 
     match: Match
@@ -103,6 +103,7 @@ class FoundPath(Value, frozen=True):
     keys: int
     options: Options = ()
     redirect: str | None = None
+    reload: str = ""
 
 
 class Explanation(Value, frozen=True):
@@ -189,6 +190,7 @@ def _view_path(location: Location, host: Host, question: Question, evidence: Evi
         keys=location.more_keys + 1 if location.api_key else 0,
         options=location.options,
         redirect=_show_redirect(location) if redirects else None,
+        reload="" if redirects else evidence.own_upstreams.get(location.upstream, ""),
     )
 
 

@@ -1,4 +1,4 @@
-"""Releases: a folder of trees that are named by their content. One of them is live.
+"""Releases: a folder of trees that are named by what of them stays while they serve. One of them is live.
 
 Every method raises OSError if a disk operation fails.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from reconciler.disk.carried import carry, read_carried
+from reconciler.disk.endpoint_files import NOTED, are_whole, find_lasting, note, rewrite
 from reconciler.disk.trees import read_file, replace_file, try_lock, write_files
 from reconciler.objects.snapshot import NOTHING, Snapshot
 from reconciler.values.files import PASSWORDS, SECRET, File, Files, name_release
@@ -46,6 +47,8 @@ class Releases:
         self._folder = folder
         self._reader = reader
         (folder / "run").mkdir(parents=True, exist_ok=True)
+        # nginx lets everyone connect to its unix sockets, and who can connect to the one in here has all traffic.
+        (folder / "run").chmod(0o700)
         self._lock = os.open(folder / "run", os.O_RDONLY | os.O_DIRECTORY)
         self.mine = try_lock(self._lock)
         self._salt = self._read_salt()
@@ -57,22 +60,18 @@ class Releases:
         self.mine = False
 
     def name(self, files: Files) -> str:
-        """Name a tree by its content."""
-        return name_release(files, self._salt)
+        """Name a tree by its content, but for what can change while it serves."""
+        return name_release(find_lasting(files), self._salt)
 
     def path(self, name: str) -> Path:
         """Give the folder of a release."""
         return self._folder / "releases" / name
 
     def stage(self, name: str, files: Files, snapshot: Snapshot) -> None:
-        """Write a release: its folder is complete when it appears. Of one that is there, only the Snapshot is replaced.
-
-        Different Snapshots can give the same tree.
-        """
+        """Write a release: its folder is complete when it appears. One that is there is changed, as `change` does."""
         release = self.path(name)
-        kept = File(msgspec.msgpack.encode(snapshot), SECRET)
         if self._is_whole(release):
-            replace_file(release / _SNAPSHOT, kept)
+            self.change(name, files, snapshot)
             os.utime(release)  # it is the newest again: releases are pruned by age
             return
         shutil.rmtree(release, ignore_errors=True)
@@ -81,7 +80,7 @@ class Releases:
         try:
             inside = {path: file for path, file in files.items() if not path.startswith("/")}
             tree = {path: file for path, file in inside.items() if not path.startswith(_OWN)}
-            own = {_DIGEST: File(self.name(tree).encode()), _SNAPSHOT: kept}
+            own = {_DIGEST: File(self.name(tree).encode()), _SNAPSHOT: _pack(snapshot), NOTED: note(tree)}
             write_files(inside | own, staged)
             if self._reader is not None:
                 for path in (staged / PASSWORDS).glob("*"):
@@ -90,6 +89,18 @@ class Releases:
             os.rename(staged, release)
         finally:
             shutil.rmtree(staged, ignore_errors=True)  # does nothing after the move
+
+    def change(self, name: str, files: Files, snapshot: Snapshot) -> None:
+        """Change a release to what another tree of the same name has, and the Snapshot from which that was made.
+
+        Different Snapshots can give the same tree.
+        """
+        rewrite(self.path(name), files)
+        replace_file(self.path(name) / _SNAPSHOT, _pack(snapshot))
+
+    def read(self, name: str, path: str) -> File | None:
+        """Read a file of a release; None if it has no such file."""
+        return read_file(self.path(name) / path)
 
     def carry(self, name: str, seconds: float) -> None:
         """Give a release what workers of the live one may still read within `seconds` after it."""
@@ -154,13 +165,14 @@ class Releases:
 
     def _is_whole(self, release: Path) -> bool:
         with suppress(OSError):  # a release that cannot be read is skipped
-            digest = read_file(release / _DIGEST)
-            return digest is not None and self.name(self._read(release)).encode() == digest.content
+            digest, files = read_file(release / _DIGEST), self._read(release)
+            return digest is not None and self.name(files).encode() == digest.content and are_whole(release, files)
         return False
 
     def _read(self, release: Path) -> Files:
         carried = read_carried(release)
-        paths = (path for path in release.rglob("*") if path.is_file())
+        # A process that was killed while it replaced a file leaves the new one under a name that begins with a dot.
+        paths = (path for path in release.rglob("*") if path.is_file() and not path.name.startswith("."))
         found = {str(path.relative_to(release)): read_file(path) for path in paths}
         return {
             path: file for path, file in found.items() if file and not path.startswith(_OWN) and path not in carried
@@ -178,3 +190,7 @@ class Releases:
         if not salt.is_file() or salt.stat().st_size == 0:
             replace_file(salt, File(os.urandom(16), SECRET))
         return salt.read_bytes()
+
+
+def _pack(snapshot: Snapshot) -> File:
+    return File(msgspec.msgpack.encode(snapshot), SECRET)

@@ -4,7 +4,7 @@ import math
 
 import msgspec
 
-from reconciler.loop.budget import Budget
+from reconciler.loop.budget import Budgets
 from reconciler.loop.isolation import Held, hold
 from reconciler.objects.diff import Change
 from reconciler.objects.snapshot import Snapshot
@@ -32,13 +32,17 @@ class Cycle(Value, frozen=True):
     applied: bool
     size: Size
     held: tuple[Held, ...] = ()
-    budget: Budget = Budget(0)
+    budgets: Budgets = Budgets()
     refusal: str = ""
 
     @property
     def served(self) -> Snapshot:
         """The Snapshot that is served: each held Namespace is in its last good state."""
         return hold(self.snapshot, self.held)
+
+    def is_without_reload(self, last: "Cycle | None") -> bool:
+        """Tell whether nginx took what this cycle applied without a reload: it still serves the last one's release."""
+        return self.applied and last is not None and self.release == last.release
 
     def stands_for(self, snapshot: Snapshot, now: float) -> bool:
         """Tell whether a cycle over a Snapshot would come to the same result; `now` is in seconds since the epoch."""
@@ -49,7 +53,7 @@ class Cycle(Value, frozen=True):
         return msgspec.structs.replace(self, changes=(), applied=False, refusal="")
 
 
-def recall(snapshot: Snapshot, files: Files, most_changes: int) -> Cycle | None:
+def recall(snapshot: Snapshot, files: Files, budgets: Budgets) -> Cycle | None:
     """Make the cycle from which the loop continues, if a former process left these files serving.
 
     The next cycle applies in any case. None if another version of this program made the files: they cannot be compared.
@@ -59,11 +63,11 @@ def recall(snapshot: Snapshot, files: Files, most_changes: int) -> Cycle | None:
         size = measure_files(files)
     except RoutesError:
         return None
-    return recall_snapshot(snapshot, size, most_changes, files)
+    return recall_snapshot(snapshot, size, budgets, files)
 
 
-def recall_snapshot(snapshot: Snapshot, size: Size, most_changes: int, files: Files) -> Cycle:
+def recall_snapshot(snapshot: Snapshot, size: Size, budgets: Budgets, files: Files) -> Cycle:
     """Make the cycle from which the loop continues after a Snapshot; the next cycle applies in any case."""
     former = msgspec.structs.replace(snapshot, digest=b"")
     table = RoutingTable(NOBODYS_ROUTES, (), -math.inf)
-    return Cycle(former, (), table, files, "", applied=True, size=size, budget=Budget(most_changes))
+    return Cycle(former, (), table, files, "", applied=True, size=size, budgets=budgets)

@@ -43,10 +43,15 @@ class Turned(Value, frozen=True):
 
 
 class Applied(Value, frozen=True):
-    """A cycle changed routes, and the new release is served; `last` is the cycle before it."""
+    """A cycle changed routes, and they are served; `last` is the cycle before it."""
 
     cycle: Cycle
     last: Cycle | None
+
+    @property
+    def is_release(self) -> bool:
+        """Whether this made a new release, so that nginx was reloaded; else only Pods changed."""
+        return not self.cycle.is_without_reload(self.last)
 
 
 class Idle(Value, frozen=True):
@@ -140,6 +145,33 @@ class Reloaded(Value, frozen=True):
 
     release: str
     phases: tuple[tuple[str, float], ...]
+
+
+class EndpointsChosen(Value, frozen=True):
+    """How Pods come and go in nginx: by "lua" or by "reload"; `why` says why not by Lua, unless a person chose that."""
+
+    by: str
+    why: str = ""
+
+
+class EndpointsChanged(Value, frozen=True):
+    """nginx has other Pods for `paths` paths, without a reload; `phases` are the name and seconds of each phase."""
+
+    release: str
+    paths: int
+    phases: tuple[tuple[str, float], ...]
+
+
+class EndpointsRefused(Value, frozen=True):
+    """nginx did not take other Pods without a reload because of `why`, so that reloads are used for some time."""
+
+    why: str
+
+
+class EndpointsAhead(Value, frozen=True):
+    """nginx has newer Pods than its release: it did not take the former ones back, because of `why`."""
+
+    why: str
 
 
 class RolledBack(Value, frozen=True):
@@ -259,8 +291,9 @@ class HungUp(Value, frozen=True):
 
 
 Event = (
-    Started | NginxSized | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | StoodBy | Elected
-    | Published | PublisherSeen | Answered | LeftOut | Reloaded | RolledBack | Timed | NginxStarted | NginxSaid
-    | NginxEnded | NginxFailed | FormerUnserved | MemoryShort | Recorded | Reported | ShuttingDown | ShutDown
-    | HungUp | RequestsCounted | LinesLost | LogReaderEnded
+    Started | NginxSized | EndpointsChosen | Resumed | Turned | Applied | Idle | Refused | Failed | Recovered | StoodBy
+    | Elected | Published | PublisherSeen | Answered | LeftOut | Reloaded | EndpointsChanged | EndpointsRefused
+    | EndpointsAhead | RolledBack | Timed | NginxStarted | NginxSaid | NginxEnded | NginxFailed | FormerUnserved
+    | MemoryShort | Recorded | Reported | ShuttingDown | ShutDown | HungUp | RequestsCounted | LinesLost
+    | LogReaderEnded
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """The loop: each turn reads a source, makes a sink serve what the source describes, and reports the result."""
 
 from reconciler.loop.cycle import Cycle
-from reconciler.loop.events import Applied, Event, Failed, Idle, LeftOut, Recovered, Refused
+from reconciler.loop.events import Applied, EndpointsRefused, Event, Failed, Idle, LeftOut, Recovered, Refused
 from reconciler.loop.ports import Sink, SinkError, Source, SourceError, Tell
 from reconciler.loop.reconcile import Plan, carry_out, make_plan
 from reconciler.loop.stages import Stages
@@ -42,7 +42,11 @@ class Loop:
         if last and last.stands_for(snapshot, now):
             return Idle(last.rest(), last)
         plan = self._confirm(make_plan(snapshot, self._stages, last, now))
-        cycle = carry_out(plan, self._stages, self._sink)
+        try:
+            cycle = carry_out(plan, self._stages, self._sink)
+        finally:
+            if why := self._stages.take_refusal():
+                self._tell(EndpointsRefused(why))
         self._last = cycle
         if cycle.refusal:
             self._tell(Refused(cycle.refusal, tuple(one.name for one in cycle.held)))

@@ -43,6 +43,13 @@ class RefusedError(SinkError):
         self.tested = tested
 
 
+class EndpointsError(SinkError):
+    """The sink cannot change the Pods of a running nginx, and serves what it served. The message is one line.
+
+    A tree that has nginx's own upstreams does not need that.
+    """
+
+
 class Source(Protocol):
     """Where Snapshots come from."""
 
@@ -63,7 +70,9 @@ class Sink(Protocol):
     def apply(self, files: Files, snapshot: Snapshot, /) -> str:
         """Take a tree and the Snapshot from which it was made, and give its release's name.
 
-        If there is a SinkError, the last tree stays in place.
+        Trees that differ only in their Pods have one name, if Pods come and go without a reload. The sink finds out
+        which Pods differ from those that it serves, because only it knows those. If there is a SinkError, the last tree
+        stays in place; after EndpointsError a tree that needs a reload for its Pods may work.
         """
 
     def check(self, files: Files, /) -> None:

@@ -158,5 +158,5 @@ class Daemon:
                 self._busy = min(self._busy + 1, 10)
             return
         self._busy = 0
-        if isinstance(event, Applied):
+        if isinstance(event, Applied) and event.is_release:
             self._not_before = time.monotonic() + settings.min_reload_interval

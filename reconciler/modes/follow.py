@@ -11,6 +11,7 @@ from pathlib import Path
 from reconciler import __version__
 from reconciler.cluster.credentials import Credentials
 from reconciler.cluster.events import EventReporter
+from reconciler.loop.budget import make_budgets
 from reconciler.loop.cycle import Cycle, recall
 from reconciler.loop.events import Failed, Resumed, ShutDown, ShuttingDown, Started
 from reconciler.loop.loop import Loop
@@ -124,7 +125,7 @@ def _serve_former(nginx: NginxSink, settings: Settings, tell: Tell) -> Cycle | N
     except SinkError as error:
         tell(Failed("sink", str(error)))
         return None
-    former = recall(resumed.snapshot, resumed.files, settings.max_changes)
+    former = recall(resumed.snapshot, resumed.files, make_budgets(settings))
     tell(Resumed(resumed.name, former.size if former else Size(0, 0)))
     return former
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from reconciler.cluster.lease import Election
 from reconciler.cluster.publisher import Publisher
 from reconciler.cluster.stored import StoreError
+from reconciler.loop.budget import make_budgets
 from reconciler.loop.cycle import Cycle, recall_snapshot
 from reconciler.loop.events import Applied, Elected, Event, Failed, Idle, LeftOut, Recovered, StoodBy
 from reconciler.loop.loop import Loop
@@ -23,7 +24,7 @@ def recall_published(snapshot: Snapshot | None, stages: Stages, now: float) -> C
     if snapshot is None:
         return None
     routes = stages.build_table(snapshot, now).routes
-    return recall_snapshot(snapshot, routes.size, stages.settings.max_changes, stages.render(routes))
+    return recall_snapshot(snapshot, routes.size, make_budgets(stages.settings), stages.render(routes))
 
 
 class Publishing:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reconciler import __version__
 from reconciler.disk.recordings import STANDARD_INPUT, find_recordings
-from reconciler.loop.events import Applied, Event, Failed, Idle, NginxSaid, Started
+from reconciler.loop.events import Applied, EndpointsRefused, Event, Failed, Idle, NginxSaid, Started
 from reconciler.loop.ports import Sink, SinkError, Tell
 from reconciler.loop.reconcile import reconcile
 from reconciler.loop.stages import Stages
@@ -39,7 +39,8 @@ def _replay(given: argparse.Namespace, settings: Settings, log: Log, environment
     if given.keep and not given.serve:
         raise UsageError("--keep goes with --serve")
     paths = find_recordings(given.paths)
-    settings = dataclasses.replace(settings, max_changes=0)  # recordings that were made minutes apart run at once here
+    # Recordings that were made minutes apart run at once here.
+    settings = dataclasses.replace(settings, max_changes=0, max_endpoint_changes=0)
     reception = Reception(settings, Health(_LONGEST_TURN))
     tell = tell_all([_Told(log), *reception.observers])
     tell(Started(__version__, describe_settings(environment), _name_source(paths)))
@@ -90,6 +91,8 @@ def _run(given: argparse.Namespace, paths: list[str], stages: Stages, sink: Sink
                     tell(Failed("sink", f"{_label(path)}: {error}"))
                 failed = True
                 continue
+            if why := stages.take_refusal():
+                tell(EndpointsRefused(why))
             with progress.aside():
                 told.tell_recording(_label(path), cycle, last)
             progress.step()

@@ -14,10 +14,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from reconciler.disk.artefact import Artefact, Nowhere
-from reconciler.loop.events import NginxSized
+from reconciler.loop.events import EndpointsChosen, NginxSized
 from reconciler.loop.ports import Sink, Tell
+from reconciler.nginx.lua_module import LuaError, find_lua
 from reconciler.nginx.machine import count_processors, fit_connections, raise_descriptors
-from reconciler.nginx.program import check_modules, check_tree, find_binary, find_version
+from reconciler.nginx.program import NginxError, check_modules, check_tree, find_binary, find_version
 from reconciler.nginx.sink import NginxSink
 from reconciler.objects.snapshot import NOTHING, Snapshot
 from reconciler.rendering.kept_connections import count_room
@@ -77,9 +78,26 @@ def prepare_serving(
     wanted, descriptors = settings.worker_connections, raise_descriptors(settings.worker_connections)
     settings = _know_machine(settings, descriptors)
     workers, connections = settings.worker_processes, settings.worker_connections
+    settings, chosen = _choose_endpoints(folder, settings, hidden)
     sink = NginxSink(folder, settings, tell, hidden)
     tell(NginxSized(workers, connections, wanted, count_room(connections), descriptors))
+    tell(chosen)
     return settings, sink
+
+
+def _choose_endpoints(folder: Path, settings: Settings, hidden: tuple[str, ...]) -> tuple[Settings, EndpointsChosen]:
+    """Choose how Pods come and go in nginx. NginxError if a person chose Lua, and it does not work here."""
+    if settings.endpoints == "reload":
+        return settings, EndpointsChosen("reload")
+    try:
+        if {*str(folder.resolve())} & {";", "?"}:
+            raise LuaError(f"{folder} has a character to which Lua's search path gives a meaning: ; or ?")
+        lua = find_lua(settings, hidden, old_too=settings.endpoints == "lua")
+    except LuaError as error:
+        if settings.endpoints == "lua":
+            raise NginxError(f"ENDPOINTS=lua cannot be used: {error}") from None
+        return settings, EndpointsChosen("reload", str(error))
+    return dataclasses.replace(settings, lua=lua), EndpointsChosen("lua")
 
 
 def _know_machine(settings: Settings, descriptors: int) -> Settings:

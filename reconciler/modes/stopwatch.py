@@ -73,6 +73,11 @@ class TimedStages(Stages):
         with self._stopwatch.measure("render"):
             return super().render(routes)
 
+    def render_endpoints(self, routes: Routes, files: Files) -> Files:
+        """Render the tree of routes whose structure is that of another tree."""
+        with self._stopwatch.measure("render"):
+            return super().render_endpoints(routes, files)
+
 
 class TimedSink:
     """A sink whose work is measured."""

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+from reconciler.loop.events import MemoryShort
+from reconciler.loop.ports import Tell
+from reconciler.nginx.process import Process
+
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -24,3 +28,21 @@ def _read_current(cgroup: Path) -> int:
 def _read_idle(cgroup: Path) -> int:
     lines = (cgroup / "memory.stat").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+
+
+class MemoryGuard:
+    """Ends workers of a process that are shutting down while memory is short, and tells it once for each shortage."""
+
+    def __init__(self, process: Process, cgroup: Path, tell: Tell) -> None:
+        self._process = process
+        self._cgroup = cgroup
+        self._tell = tell
+        self._short = False
+
+    def make_room(self) -> None:
+        """End the oldest of these workers if memory is short, before the kernel ends nginx for everyone."""
+        if not is_short(self._cgroup):
+            self._short = False
+        elif self._process.end_oldest() and not self._short:
+            self._short = True
+            self._tell(MemoryShort())

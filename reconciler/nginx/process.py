@@ -24,6 +24,7 @@ from reconciler.nginx.program import (
 )
 from reconciler.nginx.proof import SOCKET, ask_release
 from reconciler.nginx.workers import find_children, find_leaving, find_strays, find_workers, takes_connections
+from reconciler.rendering.pods_conf import NO_PODS
 
 _POLL = 0.01
 _STRAYS_TIMEOUT = 5.0
@@ -77,7 +78,8 @@ class Process:
     def start(self) -> None:
         """End the processes that a killed nginx left on the ports, and start nginx. NginxError if that fails."""
         self._end_strays()
-        (self._folder / SOCKET).unlink(missing_ok=True)  # a killed nginx leaves it, and the next could not bind it
+        for left in (SOCKET, NO_PODS):  # a killed nginx leaves them, and the next one could not bind them
+            (self._folder / left).unlink(missing_ok=True)
         arguments = ("-e", "stderr", "-p", f"{self._folder}/", "-c", f"{self._tree}/nginx.conf", "-g", "daemon off;")
         command = make_command(self._binary, self._hidden, *arguments)
         try:

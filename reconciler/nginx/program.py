@@ -56,7 +56,7 @@ def find_binary(name: str) -> str | None:
 
 def check_modules(binary: str, settings: Settings, hidden: tuple[str, ...] = ()) -> None:
     """Make sure that nginx has the modules that the settings need. NginxError names a missing module."""
-    built = _run(binary, hidden, "-V").stderr
+    built = read_build(binary, hidden)
     wanted = {
         "http_auth_request": True,
         "http_realip": bool(settings.trusted_proxies) or settings.proxy_protocol,
@@ -71,7 +71,12 @@ def check_modules(binary: str, settings: Settings, hidden: tuple[str, ...] = ())
 
 def has_module(binary: str, module: str, hidden: tuple[str, ...] = ()) -> bool:
     """Tell whether nginx was built with a module, such as http_stub_status."""
-    return f"--with-{module}_module" in _run(binary, hidden, "-V").stderr
+    return f"--with-{module}_module" in read_build(binary, hidden)
+
+
+def read_build(binary: str, hidden: tuple[str, ...] = ()) -> str:
+    """Read how nginx was built: the arguments of its configure script."""
+    return _run(binary, hidden, "-V").stderr
 
 
 def find_reader(binary: str, hidden: tuple[str, ...] = ()) -> int | None:
@@ -81,7 +86,7 @@ def find_reader(binary: str, hidden: tuple[str, ...] = ()) -> int | None:
     """
     if os.geteuid():
         return None
-    built = re.search(r"--user=(\S+)", _run(binary, hidden, "-V").stderr)
+    built = re.search(r"--user=(\S+)", read_build(binary, hidden))
     with suppress(KeyError):
         return pwd.getpwnam(built[1] if built else "nobody").pw_uid
     return None

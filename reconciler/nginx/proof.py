@@ -27,22 +27,29 @@ def ask_connections(folder: Path) -> Connections | None:
     return Connections(*map(int, found.groups())) if found else None
 
 
-def _ask(folder: Path, uri: str) -> str | None:
-    """Request a URI, and give the body of the answer; None if there is no answer."""
+def exchange(folder: Path, request: bytes, timeout: float = 1.0) -> bytes:
+    """Send a request to the nginx that runs in a folder, and give all that it answers. OSError if there is no answer.
+
+    `timeout` is in seconds, for each step.
+    """
     path = folder / SOCKET
-    try:
-        # The address of a unix socket has at most 108 bytes. Through an open folder's handle, any path is short enough.
-        handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return None
+    # The address of a unix socket has at most 108 bytes. Through an open folder's handle, any path is short enough.
+    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(1.0)
+            connection.settimeout(timeout)
             connection.connect(f"/proc/self/fd/{handle}/{path.name}")
-            connection.sendall(f"GET {uri} HTTP/1.0\r\n\r\n".encode())
+            connection.sendall(request)
             with connection.makefile("rb") as answer:
-                return answer.read().partition(b"\r\n\r\n")[2].decode("ascii", "replace")
-    except OSError:
-        return None
+                return answer.read()
     finally:
         os.close(handle)
+
+
+def _ask(folder: Path, uri: str) -> str | None:
+    """Request a URI, and give the body of the answer; None if there is no answer."""
+    try:
+        answer = exchange(folder, f"GET {uri} HTTP/1.0\r\n\r\n".encode())
+    except OSError:
+        return None
+    return answer.partition(b"\r\n\r\n")[2].decode("ascii", "replace")

@@ -4,31 +4,34 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-from reconciler.disk.releases import CURRENT, Release, Releases
+from reconciler.disk.releases import CURRENT, Release
 from reconciler.disk.trees import keep_outside, remove_file, restore_files, write_files
 from reconciler.loop.events import (
+    EndpointsAhead,
+    EndpointsChanged,
     FormerUnserved,
-    MemoryShort,
     NginxEnded,
     NginxFailed,
     NginxStarted,
     Reloaded,
     RolledBack,
 )
-from reconciler.loop.ports import RefusedError, SinkError, Tell
+from reconciler.loop.ports import EndpointsError, RefusedError, SinkError, Tell
 from reconciler.nginx.figures import read_figures
 from reconciler.nginx.logs import NginxLogs
-from reconciler.nginx.memory import CGROUP, is_short
+from reconciler.nginx.memory import CGROUP, MemoryGuard
+from reconciler.nginx.opening import explaining, open_releases
+from reconciler.nginx.pods import Pods
 from reconciler.nginx.process import Process
-from reconciler.nginx.program import NginxError, check_modules, find_reader, has_module, run_test
+from reconciler.nginx.program import NginxError, check_modules, has_module
 from reconciler.nginx.proof import SOCKET
+from reconciler.nginx.tester import Tester
 from reconciler.nginx.workers import find_patience, reap_orphans
 from reconciler.objects.snapshot import NOTHING, Snapshot
-from reconciler.rendering.routes_file import ROUTES_FILE
+from reconciler.rendering.endpoints import STATE_FILE
 from reconciler.rendering.tree import render_release
 from reconciler.settings import Settings
 from reconciler.status.figures import Figures
@@ -44,6 +47,7 @@ class NginxSink:
     """A sink that serves: each tree becomes a release below `folder`, and one nginx process runs it.
 
     A tree is tested in its final place, goes live by moving one link, and stays live if new workers answer its name.
+    A tree of the live one's name has other Pods at most: nginx gets those without a reload.
     Events are sent from several threads. nginx cannot read anything in the folders `hidden`. `cgroup` is the folder
     that shows the container's memory.
     """
@@ -56,22 +60,14 @@ class NginxSink:
         self._folder = Path(os.path.abspath(folder))
         self._settings = settings
         self._tell = tell
-        self._hidden = hidden
-        self._cgroup = cgroup
         self._process = Process(settings.nginx_binary, self._folder, CURRENT, tell, hidden)
+        self._guard = MemoryGuard(self._process, cgroup, tell)
+        self._pods = Pods(self._folder, self._process)
         self._turn = threading.RLock()
         self._over = threading.Event()
         self._ended = False
-        self._short = False
-        self._took: dict[str, float] = {}  # seconds that the test of a release took
-        try:
-            if (self._folder / ROUTES_FILE).exists():
-                raise NginxError(f"{self._folder}: holds an artefact; releases need a folder of their own")
-            self._releases = Releases(self._folder, find_reader(settings.nginx_binary, hidden))
-        except OSError as error:
-            raise NginxError(f"{self._folder}: cannot be used: {error.strerror}") from None
-        if not self._releases.mine:
-            raise NginxError(f"{self._folder}: another dispatcher serves this folder")
+        self._releases = open_releases(self._folder, settings, hidden)
+        self._tester = Tester(settings, self._folder, hidden)
         self._logs = NginxLogs(self._folder, settings, tell, hidden)
         try:
             self._logs.start()
@@ -93,7 +89,7 @@ class NginxSink:
     def apply(self, files: Files, snapshot: Snapshot = NOTHING) -> str:
         """Serve a tree, and give the release's name. After SinkError the last release is still live."""
         name = self._releases.name(files)
-        with self._turn, self._explaining(name):
+        with self._turn, explaining(self._folder, name, self._tell):
             try:
                 self._serve(name, files, snapshot)
             except OSError as error:
@@ -106,15 +102,17 @@ class NginxSink:
     def check(self, files: Files) -> None:
         """Test a tree without serving it. RefusedError if nginx refuses it."""
         name = self._releases.name(files)
-        with self._turn, self._explaining(name):
+        with self._turn, explaining(self._folder, name, self._tell):
+            if name == self._releases.live:  # nothing of it may change, and nginx does not test Pods
+                self._tester.test(name, self._releases.path(name))
+                return
             replaced = self._stage(name, files, NOTHING)
             try:
-                self._test(name)
+                self._tester.test(name, self._releases.path(name))
             finally:
                 restore_files(replaced)
-                if name != self._releases.live:
-                    self._releases.remove(name)
-                    self._took.pop(name, None)
+                self._releases.remove(name)
+                self._tester.forget(name)
 
     def resume(self) -> Release | None:
         """Serve the last good release that a former process left, and give it; None if there is none.
@@ -154,14 +152,21 @@ class NginxSink:
 
     def _serve(self, name: str, files: Files, snapshot: Snapshot) -> None:
         if self._process.pid and self._releases.live == name:
-            return
-        before = self._releases.live
-        started = time.monotonic()
+            try:
+                self._change_endpoints(name, files, snapshot)
+                return
+            except EndpointsError:
+                if self._process.pid:
+                    raise  # else nginx has ended, and is started below
+        before, started = self._releases.live, time.monotonic()
         replaced = self._stage(name, files, snapshot)
         written = time.monotonic()
         try:
-            self._test(name)
-            self._releases.carry(name, find_patience(self._settings) + self._find_timeout(name))
+            self._tester.test(name, self._releases.path(name))
+            self._releases.carry(name, find_patience(self._settings) + self._tester.find_timeout(name))
+            if STATE_FILE in files:  # the Pods of new paths must be there before new workers are
+                files = {**files, STATE_FILE: self._pods.prepare(files[STATE_FILE])}
+                self._releases.change(name, files, snapshot)
             self._releases.swap(name)
             loading = time.monotonic()
             self._load(name)
@@ -175,6 +180,21 @@ class NginxSink:
         self._tell(Reloaded(name, phases))
         self._clean_up(name, files)
 
+    def _change_endpoints(self, name: str, files: Files, snapshot: Snapshot) -> None:
+        """Give nginx the Pods of a tree that differs from the live one in nothing else."""
+        if STATE_FILE not in files:
+            return
+        started = time.monotonic()
+        state, number = self._pods.change(files[STATE_FILE])
+        posted = time.monotonic()
+        try:
+            self._releases.change(name, {**files, STATE_FILE: state}, snapshot)
+        except OSError:
+            self._give_back()  # nginx would load the former ones if anybody started it again
+            raise
+        self._pods.settle()
+        self._tell(EndpointsChanged(name, number, (("post", posted - started), ("write", time.monotonic() - posted))))
+
     def _clean_up(self, name: str, files: Files) -> None:
         """Remove what former releases left: files outside of the folder, and releases that are too old."""
         outside = {path for path in files if path.startswith("/")}
@@ -182,13 +202,12 @@ class NginxSink:
             remove_file(Path(path))
         self._releases.write_outside(outside)
         self._releases.prune(name)
-        self._took = {name: self._took[name]}
+        self._tester.forget_all_but(name)
 
     def _stage(self, name: str, files: Files, snapshot: Snapshot) -> dict[str, File | None]:
         """Write a release and its files outside of the folder. Give the files that those replaced."""
-        self._releases.stage(
-            name, {**files, "release/name.conf": render_release(name, SOCKET, counts=self._counts)}, snapshot
-        )
+        server = render_release(name, SOCKET, counts=self._counts, lua=STATE_FILE in files)
+        self._releases.stage(name, {**files, "release/name.conf": server}, snapshot)
         outside = {path: file for path, file in files.items() if path.startswith("/")}
         replaced = keep_outside(files)
         self._releases.write_outside(self._releases.read_outside() | outside.keys())
@@ -199,35 +218,26 @@ class NginxSink:
             raise
         return replaced
 
-    def _test(self, name: str) -> None:
-        started = time.monotonic()
-        refusals = run_test(self._settings.nginx_binary, self._folder, self._releases.path(name), self._hidden)
-        self._took[name] = time.monotonic() - started
-        if refusals:
-            raise RefusedError(f"nginx refuses release {name}: {refusals[0]}", tested=True)
-
     def _load(self, name: str) -> None:
         """Make nginx serve the live release."""
         running = self._process.pid
         old = self._process.load()
+        self._pods.leave(old)
         try:
-            self._process.prove(name, old, self._find_timeout(name))
+            self._process.prove(name, old, self._tester.find_timeout(name))
         except NginxError as error:
             raise RefusedError(str(error), tested=False) from None
+        self._pods.note(self._releases.read(name, STATE_FILE), fresh=not running)
         if not running:
             self._tell(NginxStarted(name, again=self._ended))
             self._ended = False
 
-    def _find_timeout(self, name: str) -> float:
-        """Give the time that a reload may take. A release that takes long to test may take as long to load."""
-        return self._settings.reload_timeout + 2 * self._took.get(name, 0.0)
-
     def _roll_back(self, before: str | None, failed: str) -> None:
         """Serve the release `before` again, perhaps one of a former process, and remove the failed one."""
-        swapped = before != self._releases.live
-        if swapped:
+        if swapped := before != self._releases.live:
             self._releases.swap(before)
             self._tell(RolledBack(failed, before))
+        self._give_back()
         if before and (swapped or not self._process.pid):
             try:
                 self._load(before)
@@ -236,9 +246,17 @@ class NginxSink:
         if before != failed:
             self._releases.remove(failed)
 
+    def _give_back(self) -> None:
+        """Give nginx the Pods back that it had before."""
+        try:
+            if self._process.pid:
+                self._pods.undo()
+        except EndpointsError as error:
+            self._tell(EndpointsAhead(str(error)))
+
     def _resume(self, name: str) -> bool:
         try:
-            self._test(name)
+            self._tester.test(name, self._releases.path(name))
             self._releases.swap(name)
             self._load(name)
         except SinkError as error:
@@ -250,7 +268,7 @@ class NginxSink:
         """Start nginx again whenever it has ended by itself. The delay grows each time, unless nginx ran for long."""
         failures, started = 0, time.monotonic()
         while not self._over.wait(_POLL):
-            self._make_room()
+            self._guard.make_room()
             if self._process.ending is None:  # no lock, so that memory is freed even while a release goes live
                 continue
             with self._turn:
@@ -264,14 +282,6 @@ class NginxSink:
             self._over.wait(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)])
             started = time.monotonic()
             self._start_again()
-
-    def _make_room(self) -> None:
-        """End a worker that is shutting down if memory is short, before the kernel ends nginx for everyone."""
-        if not is_short(self._cgroup):
-            self._short = False
-        elif self._process.end_oldest() and not self._short:
-            self._short = True
-            self._tell(MemoryShort())
 
     def _start_again(self) -> None:
         with self._turn:
@@ -288,11 +298,3 @@ class NginxSink:
         with suppress(OSError):
             return self._releases.live
         return None
-
-    @contextmanager
-    def _explaining(self, name: str) -> Iterator[None]:
-        """Turn an error of the disk into an NginxError that names the folder and the release."""
-        try:
-            yield
-        except OSError as error:
-            raise NginxError(f"{self._folder}: release {name} cannot be written: {error.strerror}") from None

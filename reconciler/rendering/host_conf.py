@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from reconciler.rendering import quoting
 from reconciler.rendering.access_log import view_labels, view_request_id
 from reconciler.rendering.certificate_files import Pair, write_client_path, write_pair
+from reconciler.rendering.endpoints import name_pool
 from reconciler.rendering.external_checks import (
     ExternalCheck,
     find_external_auth,
@@ -51,6 +52,7 @@ class _Location(Value, frozen=True):
     keyed: tuple[Token, ...] = ()
     asks: tuple[Token, ...] = ()
     passes: tuple[_Pass, ...] = ()
+    pods: tuple[Token, ...] = ()
     returns: tuple[int, ...] = ()
     fails: tuple[int, ...] = ()
     headers: tuple[Token, ...] = ()
@@ -78,21 +80,30 @@ class _Server(Value, frozen=True):
     sign_ins: tuple[View, ...] = ()
 
 
-def render_host(host: Host, settings: Settings) -> Token:
+class Hosted(Value, frozen=True):
+    """A host, and those upstreams of its locations whose Pods Lua chooses, each with the name of its set of Pods."""
+
+    host: Host
+    sets: tuple[tuple[str, str], ...] = ()
+
+
+def render_host(hosted: Hosted, settings: Settings) -> Token:
     """Render the server of a host, and one for the plain port if that has to answer something else."""
-    servers = [_view_server(host, settings)]
+    host = hosted.host
+    servers = [_view_server(hosted, settings)]
     if host.tls and host.plain is not Plain.SERVES and host.challenges:
-        servers.append(_view_plain(host, settings))
+        servers.append(_view_plain(hosted, settings))
     return quoting.render("host.conf.j2", servers=servers)
 
 
-def _view_server(host: Host, settings: Settings) -> _Server:
+def _view_server(hosted: Hosted, settings: Settings) -> _Server:
     """Give the server with a host's locations."""
+    host = hosted.host
     plain = write_listens(settings, tls=False) if not host.tls or host.plain is Plain.SERVES else ()
     return _Server(
         listens=plain + (write_listens(settings, tls=True) if host.tls else ()),
         name=quote(host.name),
-        locations=(*_view_locations(host, settings), *_view_rest(host, settings)),
+        locations=(*_view_locations(hosted, settings), *_view_rest(host, settings)),
         tls=(write_pair(host.name, settings),) if host.tls else (),
         clients=(write_client_path(host.name, settings),) if host.tls and host.tls.client else (),
         too_long=(414,) if any(location.match.is_regex for location in host.locations) else (),
@@ -105,8 +116,9 @@ def _view_server(host: Host, settings: Settings) -> _Server:
     )
 
 
-def _view_plain(host: Host, settings: Settings) -> _Server:
+def _view_plain(hosted: Hosted, settings: Settings) -> _Server:
     """Give the server for the challenges of a host with TLS, on the plain port."""
+    host = hosted.host
     bare = replace(host, options=(), locations=host.challenges)
     rest = _Location(quote("/"), labels=view_labels(host.namespace, "", settings))
     moves = host.plain is Plain.REDIRECTS
@@ -114,17 +126,25 @@ def _view_plain(host: Host, settings: Settings) -> _Server:
     return _Server(
         listens=write_listens(settings, tls=False),
         name=quote(host.name),
-        locations=(*_view_locations(bare, settings), rest),
+        locations=(*_view_locations(replace(hosted, host=bare), settings), rest),
         external_checks=tuple(view_external_checks(bare.locations, settings)),
         sign_ins=tuple(view_sign_ins(bare.locations)),
     )
 
 
-def _view_locations(host: Host, settings: Settings) -> Iterator[_Location]:
-    rules = PathRules(host.locations)
+def _view_locations(hosted: Hosted, settings: Settings) -> Iterator[_Location]:
+    host = hosted.host
+    rules, sets = PathRules(host.locations), dict(hosted.sets)
     for one in host.locations:
         labels = view_labels(one.namespace, rules.show(one), settings)
-        yield replace(_view_location(one, host, settings), labels=labels)
+        view = replace(_view_location(one, host, settings), labels=labels)
+        if one.upstream in sets and one.answer is Answer.PODS:
+            view = replace(
+                view,
+                pods=(quote(sets[one.upstream]),),
+                passes=(_view_pass(replace(one, upstream=name_pool(one.namespace))),),
+            )
+        yield view
 
 
 def _view_rest(host: Host, settings: Settings) -> Iterator[_Location]:

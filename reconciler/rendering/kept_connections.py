@@ -16,7 +16,7 @@ def count_room(worker_connections: int) -> int:
 
 
 def share_room(upstreams: Mapping[str, int], worker_connections: int) -> dict[str, int]:
-    """Give how many idle connections each upstream of a Namespace keeps, by the number of the Namespace's upstreams.
+    """Give how many idle connections all upstreams of a Namespace keep together, by the number of its upstreams.
 
     Namespaces have equal parts of the room. What some do not need is for the others. So paths of one Namespace take
     nothing away from another's part.
@@ -28,4 +28,4 @@ def share_room(upstreams: Mapping[str, int], worker_connections: int) -> dict[st
             break
         room -= number * _MOST
         waiting -= 1
-    return {namespace: min(_MOST, part // number) for namespace, number in upstreams.items()}
+    return {namespace: min(number * _MOST, part) for namespace, number in upstreams.items()}

@@ -26,7 +26,7 @@ _KEEPALIVE_MIN_DIRECTIVE = (1, 27, 4)
 # died costs this much, until it is not ready any more. docs/decisions/011-failing-pods.md has the measurements.
 _TRIES = 2
 _CONNECT_TIMEOUT = RETRY_TIMEOUT // _TRIES
-_RETRY_AFTER = 5  # seconds after which a client may ask again for a path without a ready Pod
+RETRY_AFTER = 5  # seconds after which a client may ask again for a path without a ready Pod
 
 
 class _TlsDefaults(Value, frozen=True):
@@ -73,19 +73,18 @@ def render_main(
     """Render nginx.conf around what is rendered already: what options share, upstreams, and hosts."""
     return quoting.render(
         "nginx.conf.j2",
+        modules=[quote(path) for path in settings.lua.loads] if settings.lua else [],
         worker_processes=settings.worker_processes or quote("auto"),
         worker_shutdown_timeout=quote(settings.worker_shutdown_timeout),
         worker_connections=settings.worker_connections,
         underscores_in_headers=quote("on" if "_" in settings.api_key_header else "off"),
         header_families=[write_family(family, settings, blanks=4) for family in FAMILIES],
         grpc_defaults=list(_view_grpc_defaults(routes, settings)),
-        max_client_body_size=quote(settings.max_client_body_size),
         connect_timeout=_CONNECT_TIMEOUT,
         tries=_TRIES,
-        retry_after=_RETRY_AFTER,
+        retry_after=RETRY_AFTER,
         retry_timeout=RETRY_TIMEOUT,
-        request_buffering=quote("on" if settings.client_body_buffer_size else "off"),
-        body_buffers=[quote(settings.client_body_buffer_size)] if settings.client_body_buffer_size else [],
+        **_view_bodies(settings),
         keepalive_min_timeouts=_view_keepalive(settings),
         client_header_timeout=settings.client_header_timeout,
         client_body_timeout=settings.client_body_timeout,
@@ -106,6 +105,15 @@ def render_main(
         moved=list(_view_moved(routes, settings)),
         shadows=list(_view_shadows(routes, settings)),
     )
+
+
+def _view_bodies(settings: Settings) -> dict[str, object]:
+    buffer = settings.client_body_buffer_size
+    return {
+        "max_client_body_size": quote(settings.max_client_body_size),
+        "request_buffering": quote("on" if buffer else "off"),
+        "body_buffers": [quote(buffer)] if buffer else [],
+    }
 
 
 def _view_keepalive(settings: Settings) -> list[Token]:

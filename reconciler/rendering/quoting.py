@@ -100,6 +100,11 @@ def render(template: str, **values: object) -> Token:
     return Token(_ENVIRONMENT.get_template(template).render(values))
 
 
+def read(name: str) -> str:
+    """Give a file that lies beside the templates, as it is."""
+    return _LOADER.get_source(_ENVIRONMENT, name)[0]
+
+
 def _finalize(value: object) -> str:
     """Refuse a value that this module did not write.
 
@@ -113,8 +118,9 @@ def _finalize(value: object) -> str:
 # The templates lie in the package in a wheel, and beside the package in a checkout.
 _PACKAGE = Path(__file__).parents[1]
 _PLACES = [_PACKAGE / "templates", _PACKAGE.parent / "templates"]
+_LOADER = jinja2.FileSystemLoader(_PLACES)
 _ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(_PLACES),
+    loader=_LOADER,
     undefined=jinja2.StrictUndefined,
     finalize=_finalize,
     autoescape=False,  # noqa: S701  nginx's strings are not HTML; `quote` escapes them

@@ -54,9 +54,14 @@ def name_locations(locations: tuple[Location, ...]) -> Iterator[tuple[str, Locat
 
 
 def _write_host(host: Host) -> bytes:
+    return msgspec.json.encode(tell_host(host)) + b"\n"
+
+
+def tell_host(host: Host) -> dict[str, Any]:
+    """Give a host and its paths as the routes file has them."""
     tls = ["TLS"] if host.tls else []
     clients = ["client certificates"] if host.tls and host.tls.client else []
-    record = {
+    return {
         "host": host.name,
         "options": {
             "namespace": host.namespace,
@@ -66,7 +71,6 @@ def _write_host(host: Host) -> bytes:
         },
         "paths": dict(_list_paths(host.locations)),
     }
-    return msgspec.json.encode(record) + b"\n"
 
 
 def _list_paths(locations: tuple[Location, ...]) -> Iterator[tuple[str, dict[str, str | None]]]:

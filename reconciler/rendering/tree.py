@@ -1,6 +1,6 @@
 """From routes to Files: the tree that `nginx -p DIR -c nginx.conf` can run as it is."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -9,13 +9,16 @@ from msgspec.structs import replace
 
 from reconciler.rendering import quoting
 from reconciler.rendering.certificate_files import collect_certificates
-from reconciler.rendering.host_conf import render_host
+from reconciler.rendering.endpoints import STATE_FILE, write_set
+from reconciler.rendering.host_conf import Hosted, render_host
 from reconciler.rendering.kept_connections import share_room
 from reconciler.rendering.nginx_conf import render_main
 from reconciler.rendering.option_files import collect_option_files
 from reconciler.rendering.option_parts import write_host_options, write_options
+from reconciler.rendering.pods_conf import collect_code, render_pods, write_first_state
 from reconciler.rendering.quoting import Token, quote
 from reconciler.rendering.routes_file import API_KEYS_FILE, ROUTES_FILE, RoutesWriter
+from reconciler.rendering.set_names import SetNames
 from reconciler.rendering.upstreams_conf import Group, render_upstreams
 from reconciler.routing.keys.external_auth import list_asked
 from reconciler.routing.model import Host, Routes
@@ -51,38 +54,63 @@ class TreeRenderer:
         self._shared = Memo(partial(_write_shared, settings=settings))
         self._shared_of_hosts = Memo(partial(_write_shared_of_host, settings=settings))
         self._routes = RoutesWriter()
+        self._names = SetNames()
+        self._sets = Memo(write_set)
 
     def render(self, routes: Routes) -> Files:
-        """Render the tree of a routing table's routes. Equal routes give equal bytes."""
+        """Render the tree of a routing table's routes. Equal routes give equal bytes.
+
+        With Lua, the names of sets also depend on the API keys that this renderer has seen.
+        """
+        names = self._names.find(routes) if self._settings.lua else {}
         optioned = _list_optioned(routes)
         hosts_with_options = {host.name: host for host in routes.hosts if host.options}
         needed = (*self._shared_of_hosts.round(hosts_with_options).values(), *self._shared.round(optioned).values())
         shared = dict.fromkeys(part for parts in needed for part in parts)
-        upstreams = self._upstreams.round(_group(routes, optioned, self._settings))
-        hosts = self._hosts.round({host.name: host for host in routes.hosts})
-        main = render_main(routes, self._settings, shared, upstreams.values(), hosts.values())
+        upstreams = self._upstreams.round(_group(routes, names, optioned, self._settings))
+        hosts = self._hosts.round({host.name: _attach(host, names) for host in routes.hosts})
+        groups = (*render_pods(self._settings), *upstreams.values())
+        main = render_main(routes, self._settings, shared, groups, hosts.values())
         keys = quoting.render("api-keys.conf.j2", keys=list(_view_api_keys(routes)))
         files = {
             "nginx.conf": File(_encode(main)),
-            ROUTES_FILE: File(self._routes.write(routes)),
             API_KEYS_FILE: File(_encode(keys), SECRET),
         }
         more = collect_certificates(routes, self._settings) | collect_option_files(routes.upstreams)
-        return dict(sorted({**files, **more}.items()))
+        code = collect_code() if self._settings.lua else {}
+        return dict(sorted({**files, **more, **code, **self._write_endpoints(routes, names)}.items()))
+
+    def render_endpoints(self, routes: Routes, files: Files) -> Files:
+        """Render the tree of routes that have the structure of those whose tree is `files`."""
+        return {**files, **self._write_endpoints(routes, self._names.find(routes))}
+
+    def _write_endpoints(self, routes: Routes, names: Mapping[str, str]) -> Files:
+        """Write what changes with Pods alone, if Lua chooses them."""
+        written = {ROUTES_FILE: File(self._routes.write(routes))}
+        if not self._settings.lua:
+            return written
+        served = {names[one.name]: one.servers for one in routes.upstreams if one.servers and one.name in names}
+        return {**written, STATE_FILE: write_first_state(self._sets.round(served))}
 
 
-def render_release(name: str, socket: str, *, counts: bool = False) -> File:
+def render_release(name: str, socket: str, *, counts: bool = False, lua: bool = False) -> File:
     """Render the server with which a running nginx answers its release's name on a unix socket.
 
-    If it `counts`, it answers the numbers of its connections too.
+    If it `counts`, it answers the numbers of its connections too; with `lua`, it takes changes of Pods.
     """
     paths = [quote("/connections")] if counts else []
     given = {"name": quote(name), "socket": quote(socket), "connections": paths}
+    given |= {"endpoints": [quote("/endpoints")] if lua else []}
     return File(_encode(quoting.render("release.conf.j2", **given)))
 
 
-def _group(routes: Routes, optioned: Container[str], settings: Settings) -> dict[str, Group]:
-    """Give each Namespace's upstreams; nginx has none without servers.
+def _attach(host: Host, names: Mapping[str, str]) -> Hosted:
+    used = {location.upstream for location in host.locations} & names.keys() if names else ()
+    return Hosted(host, tuple((name, names[name]) for name in sorted(used)))
+
+
+def _group(routes: Routes, names: Container[str], optioned: Container[str], settings: Settings) -> dict[str, Group]:
+    """Give each Namespace's upstreams; nginx has none without servers. `names` has those whose Pods Lua chooses.
 
     Options of what no location opens declare no variables, so that an upstream must not use them either.
     """
@@ -92,9 +120,12 @@ def _group(routes: Routes, optioned: Container[str], settings: Settings) -> dict
         if upstream.servers
     ]
     groups = {namespace: tuple(group) for namespace, group in groupby(served, key=attrgetter("namespace"))}
-    numbers = {namespace: len(group) for namespace, group in groups.items()}
-    kept = share_room(numbers, settings.worker_connections)
-    return {namespace: Group(group, kept[namespace]) for namespace, group in groups.items()}
+    kept = share_room({namespace: len(group) for namespace, group in groups.items()}, settings.worker_connections)
+    own = {namespace: tuple(one for one in group if one.name not in names) for namespace, group in groups.items()}
+    return {
+        namespace: Group(namespace, own[namespace], kept[namespace], len(group) - len(own[namespace]))
+        for namespace, group in groups.items()
+    }
 
 
 def _list_optioned(routes: Routes) -> dict[str, _Optioned]:

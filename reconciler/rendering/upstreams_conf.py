@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from reconciler.rendering import quoting
+from reconciler.rendering.endpoints import name_pool
 from reconciler.rendering.option_parts import write_options
-from reconciler.rendering.quoting import Token, quote, words
+from reconciler.rendering.quoting import Token, join, quote, words
 from reconciler.routing.model import Server, Upstream
 from reconciler.settings import Settings
 from reconciler.values.value import Value
@@ -40,10 +41,20 @@ class _Kept(Value, frozen=True):
 
 
 class Group(Value, frozen=True):
-    """The upstreams of one Namespace, and how many idle connections each of them keeps in each worker."""
+    """The upstreams of one Namespace, and how many idle connections they keep together in each worker.
 
+    Besides `upstreams`, Lua chooses the Pods of `chosen` ones.
+    """
+
+    namespace: str
     upstreams: tuple[Upstream, ...]
     kept: int
+    chosen: int = 0
+
+
+class _Pool(Value, frozen=True):
+    name: Token
+    lines: tuple[Token, ...]
 
 
 class _Upstream(Value, frozen=True):
@@ -55,10 +66,24 @@ class _Upstream(Value, frozen=True):
 
 def render_upstreams(group: Group, settings: Settings) -> Token:
     """Render the upstreams of a Namespace."""
-    says = group.kept or settings.nginx_version >= _KEPT_BY_DEFAULT
-    kept = (_Kept(group.kept, (_IDLE,) if group.kept else ()),) if says else ()
+    each = group.kept // (len(group.upstreams) + group.chosen)
+    says = each or settings.nginx_version >= _KEPT_BY_DEFAULT
+    kept = (_Kept(each, (_IDLE,) if each else ()),) if says else ()
     upstreams = [_view_upstream(upstream, settings) for upstream in group.upstreams]
-    return quoting.render("upstreams.conf.j2", upstreams=upstreams, kept=kept)
+    pools = [_view_pool(group, group.kept - each * len(group.upstreams), settings)] if group.chosen else []
+    return quoting.render("upstreams.conf.j2", upstreams=upstreams, kept=kept, pools=pools)
+
+
+def _view_pool(group: Group, kept: int, settings: Settings) -> _Pool:
+    """Give the upstream whose Pods Lua chooses. nginx's own pool of connections is off if the module has one."""
+    off = [words("keepalive", "0")] if settings.nginx_version >= _KEPT_BY_DEFAULT else []
+    if not kept:
+        lines = off
+    elif settings.lua and settings.lua.keeps:
+        lines = [words("balancer_keepalive", str(kept)), *off]
+    else:
+        lines = [words("keepalive", str(kept)), join(quote("keepalive_timeout"), _IDLE)]
+    return _Pool(quote(name_pool(group.namespace)), tuple(lines))
 
 
 def _view_upstream(upstream: Upstream, settings: Settings) -> _Upstream:

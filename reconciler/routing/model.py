@@ -275,7 +275,7 @@ NO_ROUTES = Routes((), (), (), 512)
 
 
 class RoutingTable(Value, frozen=True):
-    """The routes and the sorted problems.
+    """The routes, the sorted problems, and what each Namespace asks for.
 
     Until the time `good_until`, in seconds since the epoch, both stay the same if the Snapshot stays the same.
     """
@@ -283,3 +283,4 @@ class RoutingTable(Value, frozen=True):
     routes: Routes
     problems: tuple[Problem, ...]
     good_until: float
+    tenants: tuple[Tenant, ...] = ()

@@ -39,7 +39,8 @@ class TableBuilder:
 
         `now`, in seconds since the epoch, is the time for which the validity of certificates is checked.
         """
-        tenants = self._read_tenants(snapshot)
+        asking = self._read_tenants(snapshot)
+        tenants = self._fit(snapshot, asking)
         contests = dict(mark_below(self._settle(tenants.values())))
         built = self._hosts.round(contests)
         served = {name: one.host for name, one in built.items() if one.host}
@@ -71,16 +72,19 @@ class TableBuilder:
             tuple(shadow for shadow in shadows if shadow.name not in crowded),
         )
         chains = _list_chains([*(host.tls for host in hosts), default], with_options)
-        return RoutingTable(routes, tuple(cut_problems(problems)), _find_next(chains, now))
+        return RoutingTable(routes, tuple(cut_problems(problems)), _find_next(chains, now), tuple(asking.values()))
 
     def settle(self, snapshot: Snapshot) -> dict[str, Contest]:
         """Settle who serves each host that a Snapshot's Namespaces name, sorted by host."""
-        return self._settle(self._read_tenants(snapshot).values())
+        return self._settle(self._fit(snapshot, self._read_tenants(snapshot)).values())
 
     def _read_tenants(self, snapshot: Snapshot) -> dict[str, Tenant]:
-        """Read all Namespaces, and those anew that ask for more than there is room for beside others."""
+        """Read all Namespaces."""
+        return self._tenants.round({namespace.name: namespace for namespace in snapshot.namespaces})
+
+    def _fit(self, snapshot: Snapshot, tenants: dict[str, Tenant]) -> dict[str, Tenant]:
+        """Read those Namespaces anew that ask for more than there is room for beside others."""
         namespaces = {namespace.name: namespace for namespace in snapshot.namespaces}
-        tenants = self._tenants.round(namespaces)
         used = {tenant.name: tenant.used for tenant in sorted(tenants.values(), key=attrgetter("age"))}
         allowances = find_cut(used, read_room(self._settings), read_allowance(self._settings))
         return tenants | self._cut.round({name: (namespaces[name], one) for name, one in allowances.items()})

@@ -95,6 +95,8 @@ def _list_path(path: FoundPath, settings: Settings) -> Iterator[Line]:
     target = f", by targetPath {path.target}" if path.target is not None else ""
     yield Line("Pod gets", f"{path.sent}{target}")
     yield Line("upstream", path.upstream)
+    if path.reload:
+        yield Line("reload", f"each change of its Pods needs one: {path.reload}")
 
 
 def _list_pods(backends: tuple[Backend, ...]) -> Iterator[Line]:

@@ -15,8 +15,24 @@ class Connections(Value, frozen=True):
     waiting: int
 
 
+class Standing(Value, frozen=True):
+    """What nginx says of its Pods, where they come and go without a reload.
+
+    It serves a `version`, and `tried` is the latest that was tried. The others count since its dictionary was made:
+    requests for a set that is `unknown` got 500, those for an `empty` one 503, and those that met `errors` in the Lua
+    code 500. `free` is in bytes, and counts only pages of memory that are wholly free.
+    """
+
+    version: int
+    tried: int
+    unknown: int
+    empty: int
+    errors: int
+    free: int
+
+
 class Figures(Value, frozen=True):
-    """The numbers of workers that serve and that are leaving, nginx's memory in bytes, and its connections.
+    """The numbers of workers that serve and that are leaving, nginx's memory in bytes, its connections, and its Pods.
 
     What is not known is None.
     """
@@ -25,3 +41,4 @@ class Figures(Value, frozen=True):
     leaving: int = 0
     memory: int | None = None
     connections: Connections | None = None
+    standing: Standing | None = None

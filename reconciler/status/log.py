@@ -15,6 +15,7 @@ from reconciler.objects.snapshot import Resource
 from reconciler.rendering.comparison import RouteChange, compare, compare_first
 from reconciler.routing.problems import Problem
 from reconciler.status.lines import Level, Lines
+from reconciler.status.nginx_lines import list_nginx_lines
 from reconciler.values.messages import escape, write_time
 
 # All tenants share the log, so it shows at most this number of problems of a Namespace, and of changes of a cycle.
@@ -117,13 +118,11 @@ class Log:
             self._unreported = event.why
 
     def _observe_nginx(self, event: Event) -> None:
-        """Write the line of an event of nginx; other events have none."""
+        """Write the lines of an event of nginx; other events have none."""
         match event:
             case events.NginxSaid():
                 record = {"event": "nginx", "text": event.text, "severity": event.severity}
                 self._lines.write(_LEVELS.get(event.severity, "error"), record, f"nginx: {event.text}")
-            case events.NginxEnded():
-                self.tell_notice(f"nginx {event.how}; it is started again")
             case events.NginxStarted(again=True):
                 self._nginx_failure = ""
                 self.tell_notice(f"nginx runs again, with release {event.release}")
@@ -131,26 +130,10 @@ class Log:
                 if event.why != self._nginx_failure:
                     self.tell_notice(f"nginx cannot be started again: {event.why}")
                 self._nginx_failure = event.why
-            case events.NginxSized():
-                self.tell_notice(
-                    f"nginx has {event.workers} worker{'s' * (event.workers > 1)}, each with {event.connections} "
-                    f"connections, of which {event.kept} may wait idle for Pods, and {event.descriptors} descriptors"
-                )
-                if event.connections < event.wanted:
-                    self.tell_warning(
-                        f"NGINX_WORKER_CONNECTIONS: {event.wanted} are more than {event.descriptors} descriptors "
-                        "allow: raise the container's limit (ulimit -Hn)"
-                    )
-            case events.FormerUnserved():
-                self.tell_notice(f"the former release {event.release} cannot be served: {event.why}")
-            case events.LinesLost(over=True):
-                self.tell_warning(f"{event.lines} lines of the access log were lost")
-            case events.LinesLost():
-                self.tell_warning("lines of the access log are lost: standard output is not read, or takes no more")
-            case events.LogReaderEnded():
-                self.tell_warning("the process that reads nginx's logs has ended; it is started again")
-            case events.MemoryShort():
-                self.tell_notice("memory is short: workers of former releases are ended, and their open requests fail")
+            case _:
+                for level, text in list_nginx_lines(event):
+                    tell = self.tell_warning if level == "warning" else self.tell_notice
+                    tell(text)
 
     def tell_error(self, text: str) -> None:
         """Write an error: what prevents the command from doing its work."""
@@ -181,8 +164,9 @@ class Log:
     def tell_recording(self, name: str, cycle: Cycle, last: Cycle | None) -> None:
         """Write what a cycle did with a recording: applied or idle, all changes, problems that came and went."""
         if cycle.applied:
-            record: dict[str, Any] = {"event": "applied", "recording": name, "release": cycle.release}
-            self._lines.write("info", record, f"{name}: {self._lines.paint('applied', 'applied')} {cycle.release}")
+            text, how = self._describe_applied(cycle, last)
+            record: dict[str, Any] = {"event": "applied", "recording": name, **how}
+            self._lines.write("info", record, f"{name}: {text}")
             self.tell_changes(compare(last.files if last else {}, cycle.files), "  ")
         else:
             changed = cycle.changes or (last and cycle.table.problems != last.table.problems)
@@ -207,12 +191,18 @@ class Log:
     def _tell_applied(self, cycle: Cycle, last: Cycle | None) -> None:
         changes, more = compare_first(last.files if last else {}, cycle.files, _MOST)
         size = cycle.size
-        record = {"event": "applied", "release": cycle.release, "hosts": size.hosts, "pods": size.pods}
-        what = f"{size.hosts} hosts, {size.pods} Pods"
-        self._lines.write("info", record, f"{self._lines.paint('applied', 'applied')} {cycle.release}: {what}")
+        text, how = self._describe_applied(cycle, last)
+        record = {"event": "applied", **how, "hosts": size.hosts, "pods": size.pods}
+        self._lines.write("info", record, f"{text}: {size.hosts} hosts, {size.pods} Pods")
         self.tell_changes(changes, "  ")
         if more:
             self._lines.write("info", {"event": "more", "changes": more}, f"  and {more} more changes")
+
+    def _describe_applied(self, cycle: Cycle, last: Cycle | None) -> tuple[str, dict[str, Any]]:
+        """Give the words and the fields that say which release is served, and whether nginx was not reloaded for it."""
+        kept = cycle.is_without_reload(last)
+        text = f"{self._lines.paint('applied', 'applied')} {cycle.release}{' without a reload' if kept else ''}"
+        return text, {"release": cycle.release, "without_reload": kept}
 
     def _tell_standing(self) -> None:
         """Write all problems that stand, for each Namespace the first ones."""

@@ -13,6 +13,8 @@ from reconciler.loop import events
 from reconciler.loop.events import Event
 from reconciler.routing.model import NO_ROUTES, Host
 from reconciler.routing.problems import Reason
+from reconciler.status.endpoint_gauges import measure_endpoints
+from reconciler.status.families import make_gauge, make_gauges
 from reconciler.status.figures import Figures
 from reconciler.status.state import Seen, State
 
@@ -33,6 +35,9 @@ class Metrics:
         self._releases = self._count("releases", "Releases that went live")
         self._reloads = self._count("reloads", "Times that nginx began to serve another release")
         self._reload_phases = self._time("reload_phase", "What each phase of a new release took")
+        self._changes = self._count("endpoints_changes", "Changes of Pods that nginx took without a reload")
+        self._change_phases = self._time("endpoints_change_phase", "What each phase of a change without a reload took")
+        self._refusals = self._count("endpoints_refused", "Times that nginx did not take Pods without a reload")
         self._rollbacks = self._count("rollbacks", "Releases that did not go live, so that the one before is served")
         self._requests = self._count("api_requests", "Requests to the API server", "resource", "code")
         self._received = self._count("api_received_bytes", "Bytes of the API server's answers", "resource")
@@ -50,30 +55,40 @@ class Metrics:
         match event:
             case events.Applied():
                 self._ticks.labels("applied").inc()
-                self._releases.inc()
+                if event.is_release:
+                    self._releases.inc()
             case events.Idle():
                 self._ticks.labels("idle").inc()
             case events.Failed():
                 self._ticks.labels("failed").inc()
             case events.Timed():
-                for phase, seconds in event.phases:
-                    self._phases.labels(phase).observe(seconds)
-            case events.Reloaded():
-                self._reloads.inc()
-                for phase, seconds in event.phases:
-                    self._reload_phases.labels(phase).observe(seconds)
-            case events.RolledBack():
-                self._rollbacks.inc()
+                _observe_phases(self._phases, event.phases)
             case events.Answered():
                 self._requests.labels(event.resource, event.code or "none").inc()
                 self._received.labels(event.resource).inc(event.received)
-            case events.NginxStarted():
-                self._starts.inc()
             case events.Reported():
                 self._events.labels(event.outcome).inc()
             case events.Published():
                 self._publications.inc()
                 self._written.inc(event.size)
+            case _:
+                self._count_nginx(event)
+
+    def _count_nginx(self, event: Event) -> None:
+        """Count an event of nginx."""
+        match event:
+            case events.Reloaded():
+                self._reloads.inc()
+                _observe_phases(self._reload_phases, event.phases)
+            case events.EndpointsChanged():
+                self._changes.inc()
+                _observe_phases(self._change_phases, event.phases)
+            case events.EndpointsRefused():
+                self._refusals.inc()
+            case events.RolledBack():
+                self._rollbacks.inc()
+            case events.NginxStarted():
+                self._starts.inc()
 
     def write(self, accept: str) -> tuple[bytes, str]:
         """Write all metrics in the format that the text of an Accept header prefers; give them and their type."""
@@ -89,6 +104,11 @@ class Metrics:
     def _time(self, name: str, text: str) -> Histogram:
         name = f"dispatcher_{name}_duration_seconds"
         return Histogram(name, f"{text}.", ("phase",), registry=self._registry, buckets=_SECONDS)
+
+
+def _observe_phases(histogram: Histogram, phases: tuple[tuple[str, float], ...]) -> None:
+    for phase, seconds in phases:
+        histogram.labels(phase).observe(seconds)
 
 
 class Gauges(Collector):
@@ -111,27 +131,29 @@ class Gauges(Collector):
         if seen.publishing is not False:  # who stands by reads nothing
             yield from _measure_reading(seen)
         if self._look:
-            yield from _measure_nginx(self._look() if seen.running else Figures())
+            figures = self._look() if seen.running else Figures()
+            yield from _measure_nginx(figures)
+            yield from measure_endpoints(seen, figures.standing)
 
 
 def _measure_publishing(seen: Seen) -> Iterator[Metric]:
     """Give the gauges of a publisher, or of a router that reads what is published."""
     if seen.publisher:
         text = "When a publisher last confirmed what is published, in seconds since the epoch; 0 if never."
-        yield _gauge("published_confirmed_timestamp_seconds", text, seen.publisher.confirmed or 0.0)
-        yield _gauge("published_fallback", "Whether this router lists the cluster itself.", seen.publisher.alone)
+        yield make_gauge("published_confirmed_timestamp_seconds", text, seen.publisher.confirmed or 0.0)
+        yield make_gauge("published_fallback", "Whether this router lists the cluster itself.", seen.publisher.alone)
     if seen.publishing is not None:
-        yield _gauge("publisher_leads", "Whether this publisher publishes; others stand by.", seen.publishing)
+        yield make_gauge("publisher_leads", "Whether this publisher publishes; others stand by.", seen.publishing)
     if seen.publishing and seen.published:
-        yield _gauge("published_shards", "Shards of the Snapshot that is published.", seen.published.shards)
-        yield _gauge("published_bytes", "Bytes of these shards.", seen.published.total)
+        yield make_gauge("published_shards", "Shards of the Snapshot that is published.", seen.published.shards)
+        yield make_gauge("published_bytes", "Bytes of these shards.", seen.published.total)
 
 
 def _measure_reading(seen: Seen) -> Iterator[Metric]:
     """Give the gauges of what was read last, and what routing makes of it."""
     if seen.read is not None:
         text = "When the source was read last, in seconds since the epoch."
-        yield _gauge("last_read_timestamp_seconds", text, seen.read)
+        yield make_gauge("last_read_timestamp_seconds", text, seen.read)
     yield from _measure_routes(seen)
     yield from _measure_problems(seen)
     yield _list_expiry(seen)
@@ -145,26 +167,26 @@ def _measure_routes(seen: Seen) -> Iterator[Metric]:
         "Pod": sum(len(namespace.pods) for namespace in namespaces),
         "Secret": sum(namespace.secret is not None for namespace in namespaces),
     }
-    yield _gauges("objects", "Objects of the cluster that routing reads.", "kind", objects)
-    yield _gauge("hosts", "Hosts that are served.", seen.size.hosts)
-    yield _gauge("pods", "Pods that requests can reach.", seen.size.pods)
-    yield _gauge("locations", "Locations of nginx.", sum(len(host.locations) for host in routes.hosts))
-    yield _gauge("upstreams", "Upstreams: the paths of each Namespace.", len(routes.upstreams))
+    yield make_gauges("objects", "Objects of the cluster that routing reads.", "kind", objects)
+    yield make_gauge("hosts", "Hosts that are served.", seen.size.hosts)
+    yield make_gauge("pods", "Pods that requests can reach.", seen.size.pods)
+    yield make_gauge("locations", "Locations of nginx.", sum(len(host.locations) for host in routes.hosts))
+    yield make_gauge("upstreams", "Upstreams: the paths of each Namespace.", len(routes.upstreams))
 
 
 def _measure_problems(seen: Seen) -> Iterator[Metric]:
     numbers = collections.Counter(problem.reason for problem in seen.standing)
     reasons = {reason.value: numbers[reason] for reason in Reason}
-    yield _gauges("problems", "What is left out or cannot work as it is.", "reason", reasons)
+    yield make_gauges("problems", "What is left out or cannot work as it is.", "reason", reasons)
     held = len(seen.cycle.held) if seen.cycle else 0
-    yield _gauge("namespaces_held", "Namespaces whose change waits; their last good state is served.", held)
+    yield make_gauge("namespaces_held", "Namespaces whose change waits; their last good state is served.", held)
 
 
 def _list_expiry(seen: Seen) -> Metric:
     hosts = seen.cycle.table.routes.hosts if seen.cycle else ()
     ends = {host.name: end for host in hosts if (end := _find_end(host)) is not None}
     text = "When the first of a host's certificates expires, in seconds since the epoch."
-    return _gauges("certificate_expiry_timestamp_seconds", text, "host", ends)
+    return make_gauges("certificate_expiry_timestamp_seconds", text, "host", ends)
 
 
 def _find_end(host: Host) -> float | None:
@@ -174,20 +196,13 @@ def _find_end(host: Host) -> float | None:
 
 def _measure_nginx(figures: Figures) -> Iterator[Metric]:
     workers = {"serving": figures.serving, "leaving": figures.leaving}
-    yield _gauges("nginx_workers", "Workers of nginx; those that are leaving finish their requests.", "state", workers)
+    yield make_gauges(
+        "nginx_workers", "Workers of nginx; those that are leaving finish their requests.", "state", workers
+    )
     if figures.memory is not None:
-        yield _gauge("nginx_memory_bytes", "Memory of nginx; what its processes share is counted once.", figures.memory)
+        yield make_gauge(
+            "nginx_memory_bytes", "Memory of nginx; what its processes share is counted once.", figures.memory
+        )
     if found := figures.connections:
         states = {"reading": found.reading, "writing": found.writing, "waiting": found.waiting}
-        yield _gauges("nginx_connections", "Connections of clients to nginx.", "state", states)
-
-
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"dispatcher_{name}", text, value)
-
-
-def _gauges(name: str, text: str, label: str, values: dict[str, int] | dict[str, float]) -> Metric:
-    family = GaugeMetricFamily(f"dispatcher_{name}", text, labels=(label,))
-    for key, value in values.items():
-        family.add_metric((key,), value)
-    return family
+        yield make_gauges("nginx_connections", "Connections of clients to nginx.", "state", states)

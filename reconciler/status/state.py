@@ -10,6 +10,7 @@ from reconciler.loop import events
 from reconciler.loop.cycle import Cycle
 from reconciler.loop.events import Event
 from reconciler.rendering.comparison import RouteChange, compare_first
+from reconciler.rendering.endpoints import STATE_FILE
 from reconciler.routing.model import Size
 from reconciler.routing.problems import Problem
 from reconciler.values.value import Value
@@ -19,10 +20,14 @@ _MOST_CYCLES, _MOST_CHANGES = 50, 20
 
 
 class AppliedChanges(Value, frozen=True):
-    """What a cycle changed in routing: the first changes, and the number of `more` ones."""
+    """What a cycle changed in routing: the first changes, and the number of `more` ones.
+
+    If nginx took them `without_reload`, `release` was served before too.
+    """
 
     at: float
     release: str
+    without_reload: bool
     changes: tuple[RouteChange, ...]
     more: int
 
@@ -51,7 +56,8 @@ class Seen(Value, frozen=True):
     source was read last, `good` when the last cycle succeeded, `error` why the one after it failed. `standing` tells
     since when each problem stands. `running` says whether nginx runs, and `ending` how it ended. `publisher` is what a
     router that reads what is published knows of the publisher; `publishing` says whether a publisher publishes, None if
-    this is none, `holder` who does if it stands by, and `published` what it published last.
+    this is none, `holder` who does if it stands by, and `published` what it published last. `chosen` is how Pods are to
+    come and go in nginx, and `refused` why it did not take them without a reload, until a release can do so again.
     """
 
     started: float
@@ -77,6 +83,15 @@ class Seen(Value, frozen=True):
     publishing: bool | None = None
     holder: str = ""
     published: events.Published | None = None
+    chosen: events.EndpointsChosen | None = None
+    refused: str = ""
+
+    @property
+    def without_reload(self) -> bool | None:
+        """Whether Pods come and go in nginx without a reload now; None where no nginx belongs."""
+        if self.cycle and self.chosen:
+            return STATE_FILE in self.cycle.files
+        return self.chosen.by == "lua" if self.chosen else None
 
 
 class State:
@@ -121,13 +136,14 @@ def _read_cycle(cycle: Cycle, seen: Seen, now: float) -> dict[str, Any]:
     standing = known if same else {problem: known.get(problem, now) for problem in problems}
     since = seen.since if cycle.release == seen.release else now
     live = {"release": cycle.release, "size": cycle.size, "since": since}
+    live |= {"refused": ""} if STATE_FILE in cycle.files else {}
     return {"cycle": cycle, "read": now, "good": now, "error": "", "standing": standing, **live}
 
 
 def _read_applied(event: events.Applied, seen: Seen, now: float) -> dict[str, Any]:
     """Give the timeline with the changes of a cycle; a cycle that changed nothing that a person sees is not in it."""
     changes, more = compare_first(event.last.files if event.last else {}, event.cycle.files, _MOST_CHANGES)
-    newest = AppliedChanges(now, event.cycle.release, changes, more)
+    newest = AppliedChanges(now, event.cycle.release, not event.is_release, changes, more)
     return {"changes": (newest, *seen.changes)[:_MOST_CYCLES]} if changes else {}
 
 
@@ -151,6 +167,10 @@ def _read_nginx(event: Event, seen: Seen, now: float) -> dict[str, Any]:
             return {"release": event.release, "size": event.size, "since": now}
         case events.Reloaded():
             return {"reloads": (Reload(now, event.release, event.phases), *seen.reloads)[:_MOST_CYCLES]}
+        case events.EndpointsChosen():
+            return {"chosen": event}
+        case events.EndpointsRefused():
+            return {"refused": event.why}
         case events.NginxStarted():
             return {"running": True, "ending": ""}
         case events.NginxEnded():

@@ -38,7 +38,10 @@ def make_evidence(status: Status, url: str) -> Evidence:
     ]
     gaps += [] if status.serving.state == "serving" else [f"the router says: {status.serving.text}"]
     held = tuple(HeldNamespace(one.namespace, one.why) for one in status.held)
-    return Evidence(RoutingTable(routes, problems, math.inf), None, Listing(), held=held, gaps=tuple(gaps))
+    paths = (path for host in status.hosts for path in host.paths if path.reload)
+    own = {name_upstream(one.namespace, *_read_route(one.path)): one.reload for one in paths}
+    table = RoutingTable(routes, problems, math.inf)
+    return Evidence(table, None, Listing(), held=held, gaps=tuple(gaps), own_upstreams=own)
 
 
 def read_router_settings(status: Status, settings: Settings) -> Settings:

@@ -3,7 +3,7 @@
 import gzip
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from reconciler import __version__
 from reconciler.rendering.routes_file import name_locations, show_access
 from reconciler.routing.model import NO_ROUTES, Host, Routes, Upstream
 from reconciler.routing.options import tell_options
+from reconciler.routing.own_upstreams import find_own_upstreams
 from reconciler.settings import VARIABLES, Settings
 from reconciler.status.figures import Figures
 from reconciler.status.fresh import Fresh
@@ -107,11 +108,13 @@ class StatusFile:
             "workers": {"serving": figures.serving, "leaving": figures.leaving},
             "connections": figures.connections.active if figures.connections else None,
             "memory": figures.memory,
+            "endpoints": _describe_endpoints(seen, figures),
         }
 
 
 def _read_routes(routes: Routes, default: Chain | None) -> _Routing:
-    hosts = msgspec.json.encode([_describe_host(host) for host in routes.hosts])
+    own = find_own_upstreams(routes)
+    hosts = msgspec.json.encode([_describe_host(host, own) for host in routes.hosts])
     # Once for all hosts: a Namespace may have a thousand hosts, and each Pod serves all of them.
     upstreams = msgspec.json.encode({upstream.name: _describe_pods(upstream) for upstream in routes.upstreams})
     chains = [
@@ -128,7 +131,7 @@ def _read_routes(routes: Routes, default: Chain | None) -> _Routing:
     )
 
 
-def _describe_host(host: Host) -> dict[str, Any]:
+def _describe_host(host: Host, own: Mapping[str, str]) -> dict[str, Any]:
     tls = host.tls and {"not_after": write_time(host.tls.chain.not_after), "client": bool(host.tls.client)}
     paths = [
         {
@@ -139,6 +142,7 @@ def _describe_host(host: Host) -> dict[str, Any]:
             "answer": location.answer.value,
             "upstream": location.upstream,
             "options": tell_options(location.options),
+            "reload": own.get(location.upstream, ""),
         }
         for path, location in name_locations(host.locations)
     ]
@@ -155,6 +159,15 @@ def _describe_host(host: Host) -> dict[str, Any]:
 
 def _describe_pods(upstream: Upstream) -> list[dict[str, Any]]:
     return [{"name": one.pod, "address": one.address, "weight": one.weight} for one in upstream.servers]
+
+
+def _describe_endpoints(seen: Seen, figures: Figures) -> dict[str, Any]:
+    """Describe how Pods come and go in nginx, and why with reloads, unless a person chose that."""
+    chosen = seen.chosen
+    why = "" if seen.without_reload or not chosen else seen.refused or chosen.why
+    version = figures.standing.version if figures.standing else None
+    told = {"chosen": chosen.by if chosen else None, "without_reload": seen.without_reload}
+    return {**told, "why": why or None, "version": version}
 
 
 def _describe_source(seen: Seen) -> dict[str, Any]:
@@ -179,7 +192,8 @@ def _describe_held(seen: Seen) -> Iterator[dict[str, str | None]]:
 def _describe_changes(seen: Seen) -> Iterator[dict[str, Any]]:
     for one in seen.changes:
         changes = [{"sign": change.sign, "text": escape(str(change)[2:])} for change in one.changes]
-        yield {"time": write_time(one.at), "release": one.release, "changes": changes, "more": one.more}
+        told = {"time": write_time(one.at), "release": one.release, "without_reload": one.without_reload}
+        yield {**told, "changes": changes, "more": one.more}
 
 
 def _describe_settings(seen: Seen) -> Iterator[dict[str, Any]]:

@@ -46,6 +46,7 @@ class StatusPath(Struct):
     target: str | None = None
     upstream: str = ""
     options: dict[str, str] = {}
+    reload: str = ""
 
 
 class StatusTls(Struct):

@@ -46,12 +46,15 @@ def read_share(pids: Iterable[int]) -> float:
 
 
 @contextmanager
-def watch_share(find: Callable[[], Iterable[int]]) -> Iterator[Callable[[], float]]:
-    """Watch `read_share` of processes that come and go, and give a function that returns the peak so far, in MB."""
+def watch_share(find: Callable[[], Iterable[int]], pause: float = 0.02) -> Iterator[Callable[[], float]]:
+    """Watch `read_share` of processes that come and go, and give a function that returns the peak so far, in MB.
+
+    `pause` seconds pass between two looks.
+    """
     found, over = [0.0], threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.02):
+        while not over.wait(pause):
             found.append(read_share(find()))
 
     thread = threading.Thread(target=watch)

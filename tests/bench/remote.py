@@ -49,6 +49,10 @@ class RemoteApiServer:
         """Hold this object; it replaces an object of the same name."""
         self._ask({"put": given})
 
+    def delete(self, kind: str, namespace: str, name: str) -> None:
+        """Remove this object."""
+        self._ask({"delete": [kind, namespace, name]})
+
     def count_ticks(self) -> int:
         """Count the cycles of the client: each begins with one request for Namespaces."""
         return int(self._ask({})["ticks"])
@@ -72,8 +76,11 @@ def main() -> None:
         Site(server, authority, Path(sys.argv[1]))
         _write({"url": server.url, "pem": authority.pem.decode()})
         for line in sys.stdin:
-            if given := json.loads(line).get("put"):
-                server.put(given)
+            asked = json.loads(line)
+            if "put" in asked:
+                server.put(asked["put"])
+            if "delete" in asked:
+                server.delete(*asked["delete"])
             _write({"ticks": sum(one.path == "/api/v1/namespaces" for one in server.requests)})
 
 

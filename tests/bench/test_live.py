@@ -6,6 +6,7 @@ docs/benchmarks.md has the figures of one machine.
 import base64
 import http.client
 import itertools
+import json
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ WATCHED = 5
 RELOADS = 20
 # RunningDaemon sets these to other values; empty ones mean the defaults.
 _DEFAULTS = dict.fromkeys(("RECONCILE_INTERVAL", "MIN_RELOAD_INTERVAL", "API_TIMEOUT", "NGINX_WORKER_CONNECTIONS"), "")
-_ADDRESS = "127.0.0.2"
+_ADDRESSES = ("127.0.0.2", "127.0.0.3")
 
 Tell = Callable[[str], None]
 
@@ -50,6 +51,8 @@ class Live:
         self._number = pods // PODS_A_NAMESPACE // 2
         self._port = port
         self._changes = itertools.count()
+        self._moves = itertools.count(1)
+        self._path = ""
 
     @property
     def pid(self) -> int:
@@ -58,9 +61,20 @@ class Live:
 
     def change(self) -> str:
         """Give the Pod another path, and return this path as soon as the API server holds it."""
-        path = f"/change-{next(self._changes)}"
-        self.server.put(make_pod(self._number, 7, _ADDRESS, self._port, path))
-        return path
+        self._path = f"/change-{next(self._changes)}"
+        self.server.put(make_pod(self._number, 7, _ADDRESSES[0], self._port, self._path))
+        return self._path
+
+    def move(self) -> str:
+        """Let the last path have a Pod of another address alone, and return that as soon as the API server holds it."""
+        address = _ADDRESSES[next(self._moves) % 2]
+        self.server.put(make_pod(self._number, 7, address, self._port, self._path))
+        return address
+
+    def wait_for_pod(self, address: str) -> None:
+        """Request the last path over new connections until the Pod of this address answers."""
+        while not self._read(self._path)[1].startswith(address):
+            time.sleep(0.005)
 
     def wait_for(self, path: str) -> None:
         """Request a path over new connections until the Pod answers."""
@@ -79,13 +93,19 @@ class Live:
         return {one.pid for one in found if read_name(one.pid) == "nginx"}  # until its exec a child is not nginx
 
     def _ask(self, path: str) -> int:
+        return self._read(path)[0]
+
+    def _read(self, path: str) -> tuple[int, str]:
+        """Request a path, and give the status and the address of the Pod that answers; 0 and nothing without answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.daemon.port, timeout=10)
         key = base64.b64encode(name_key(self._number).encode()).decode()
         try:
             connection.request("GET", path, headers={"Host": name_host(self._number), "X-Routing-Api-Key": key})
-            return connection.getresponse().status
+            answer = connection.getresponse()
+            body = answer.read()
+            return answer.status, json.loads(body)["pod"] if answer.status == 200 else ""
         except (OSError, http.client.HTTPException):
-            return 0
+            return 0, ""
         finally:
             connection.close()
 
@@ -94,7 +114,8 @@ class Live:
 def live(request: pytest.FixtureRequest, tmp_path: Path, backends: Backends) -> Iterator[Live]:
     """Start a daemon with default settings that follows a cluster of this size, and wait until it serves."""
     port = free_port()
-    backends.listen(_ADDRESS, port)
+    for address in _ADDRESSES:
+        backends.listen(address, port)
     with RemoteApiServer(tmp_path, request.param) as server:
         daemon = RunningDaemon(tmp_path / "daemon", server, server, **_DEFAULTS)
         try:
@@ -135,6 +156,33 @@ def test_follow(benchmark: BenchmarkFixture, live: Live, tell: Tell) -> None:
          f"test API server {1000 * asked / CHANGES:.0f} ms")  # fmt: skip
     tell(f"{pods}, memory: {measure_memory(live)}")
     assert not [line for line in live.daemon.lines if "error" in line or "again" in line]
+
+
+def test_follow_pods(benchmark: BenchmarkFixture, live: Live, tell: Tell) -> None:
+    """Measure the time from a change of a known path's Pods to the first request that the new one answers."""
+    waits: list[float] = []
+
+    def prepare() -> tuple[tuple[str], dict[str, object]]:
+        time.sleep(random.uniform(3, 5))
+        return (live.move(),), {}
+
+    def wait(address: str) -> None:
+        begun = time.perf_counter()
+        live.wait_for_pod(address)
+        waits.append(time.perf_counter() - begun)
+
+    nginx = read_share(live.find_nginx())
+    before = read_time(live.pid), read_children_time(live.pid)
+    with watch_share(live.find_nginx) as most:
+        benchmark.pedantic(wait, setup=prepare, rounds=CHANGES)
+        peak = most()
+    spent, tested = (late - early for early, late in zip(before, (read_time(live.pid), read_children_time(live.pid)),
+                                                         strict=True))  # fmt: skip
+    how = "without a reload" if live.daemon.count("without a reload:") else "by reloads"
+    pods = f"{live.pods:,} Pods, {how}"
+    tell(f"{pods}, another Pod to first request: median {median(waits):.2f} s, p99 {max(waits):.2f} s")
+    tell(f"{pods}, processor time of the daemon {spent:.1f} s, of nginx -t {tested:.1f} s; nginx {nginx:.0f} MB at "
+         f"rest, at most {peak:.0f} MB")  # fmt: skip
 
 
 def measure_idle_tick(live: Live) -> float:

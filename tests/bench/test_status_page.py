@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
+
+pytest.importorskip("playwright", reason="playwright is not installed; `make test` installs it")
+
 from playwright.sync_api import Page
 from pytest_benchmark.fixture import BenchmarkFixture
 from support import reports

@@ -11,7 +11,12 @@ from remote import RemoteApiServer
 from support.running_daemon import RunningDaemon, wait_until
 
 # As a daemon has them by default; the test API server takes longer for a List than a real one.
-_SETTINGS = {"RECONCILE_INTERVAL": "2", "MAX_CHANGES_PER_NAMESPACE": "", "API_TIMEOUT": "60"}
+_SETTINGS = {
+    "RECONCILE_INTERVAL": "2",
+    "MAX_CHANGES_PER_NAMESPACE": "",
+    "MAX_ENDPOINT_CHANGES_PER_NAMESPACE": "",
+    "API_TIMEOUT": "60",
+}
 _TOKENS = {"publisher": "a.publishers.token", "router": "a.routers.token", "reader": "a.good.token"}
 
 

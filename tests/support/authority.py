@@ -20,7 +20,10 @@ def write_key(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 class Authority:
-    """Signs certificates. Those of clients and of the default server are files in `folder`, with their keys."""
+    """Signs certificates. Those of clients and of the default server are files in `folder`, with their keys.
+
+    Each authority needs a folder of its own: it writes the default server's files when it is made.
+    """
 
     def __init__(self, folder: Path, name: str = "Tests", days: range = range(-1, 30)) -> None:
         self.folder = folder

@@ -11,6 +11,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+_SHORTEST = 8  # bytes of what is looked for
 _PREFIX = 16  # hexadecimal digits of a digest: digests in names are often cut
 _DIGESTS: tuple[Callable[[bytes], bytes], ...] = (
     *(lambda data, name=name: hashlib.new(name, data).digest() for name in ("md5", "sha1", "sha256", "sha512")),
@@ -33,7 +34,7 @@ class Canaries:
 
     def watch(self, what: str, value: bytes) -> bytes:
         """Look for this value from now on."""
-        self._needles |= {needle: what for needle in _encode(value) if len(needle) >= 8}
+        self._needles |= {needle: what for needle in _encode(value) if len(needle) >= _SHORTEST}
         return value
 
     def watch_key(self, what: str, pem: bytes) -> bytes:
@@ -49,7 +50,8 @@ class Canaries:
 
     def find(self, data: bytes) -> set[str]:
         """Name the secrets that these bytes contain."""
-        return {what for needle, what in self._needles.items() if needle in data}
+        begins = {data[at : at + _SHORTEST] for at in range(len(data))}  # thousands of searches would take far longer
+        return {what for needle, what in self._needles.items() if needle[:_SHORTEST] in begins and needle in data}
 
 
 def _encode(value: bytes) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 from hpack import Decoder, Encoder
@@ -19,7 +19,14 @@ _ERRORS = (OSError, http.client.HTTPException, WebSocketException, AssertionErro
 
 
 class Client(threading.Thread):
-    """Takes turns, with `pause` seconds between, until it is stopped; `failures` describes each turn that failed."""
+    """Takes turns, with `pause` seconds between, until it is stopped; `failures` describes each turn that failed.
+
+    Those that send a request a turn send the one that the class describes.
+    """
+
+    method, uri, body = "GET", "/", b""
+    headers: Mapping[str, str] = {}
+    accepted: tuple[int, ...] = (200,)
 
     def __init__(self, port: int, host: str, pause: float = 0.005) -> None:
         super().__init__()
@@ -41,6 +48,9 @@ class Client(threading.Thread):
     def close(self) -> None:
         """Finish what is under way."""
 
+    def check(self, answer: bytes) -> None:
+        """Check the body of an answer with status 200."""
+
     def drop(self) -> None:
         """Give up what is under way; the next turn begins anew."""
 
@@ -54,6 +64,16 @@ class Client(threading.Thread):
     def _open(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self._port), timeout=_TIMEOUT)
 
+    def _exchange(self, connection: http.client.HTTPConnection, more: Mapping[str, str]) -> http.client.HTTPResponse:
+        """Send the request, and read and check its answer."""
+        connection.request(self.method, self.uri, self.body or None, {**more, **self.headers})
+        response = connection.getresponse()
+        answer = response.read()
+        assert response.status in self.accepted, f"status {response.status}"
+        if response.status == http.HTTPStatus.OK:
+            self.check(answer)
+        return response
+
     def _connect(self) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT)
         connection.sock = self._open()
@@ -66,8 +86,7 @@ class NewConnections(Client):
     def turn(self) -> None:
         connection = self._connect()
         try:
-            connection.request("GET", "/", headers={"Connection": "close"})
-            _check(connection.getresponse())
+            self._exchange(connection, {"Connection": "close"})
         finally:
             connection.close()
 
@@ -79,10 +98,7 @@ class KeptConnection(Client):
 
     def turn(self) -> None:
         self.connection = self.connection or self._connect()
-        self.connection.request("GET", "/")
-        response = self.connection.getresponse()
-        _check(response)
-        if response.will_close:
+        if self._exchange(self.connection, {}).will_close:
             self.drop()
 
     def drop(self) -> None:

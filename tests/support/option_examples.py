@@ -106,8 +106,8 @@ LINES = (
     r"proxy_buffering off",
     r"client_max_body_size [0-9]+",
     r"proxy_(connect|read|send)_timeout [0-9]+ms",
-    r"proxy_next_upstream (off|error( timeout)?( http_(429|500|502|503|504))*)",
-    r"proxy_next_upstream_tries [2-4]",
+    r"(proxy|grpc)_next_upstream (off|error( timeout)?( http_(429|500|502|503|504))*)",
+    r"(proxy|grpc)_next_upstream_tries [2-4]",
     r"add_header Upgrade \$switched_protocol always",
     r"add_header Set-Cookie \$new_session_[0-9a-f]{16} always",
 )

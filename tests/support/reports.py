@@ -42,6 +42,7 @@ def make_empty() -> Report:
             "workers": {"serving": 0, "leaving": 0},
             "connections": None,
             "memory": None,
+            "endpoints": {"chosen": None, "without_reload": None, "why": None, "version": None},
         },
         **{name: [] for name in ("problems", "held", "hosts", "changes", "reloads", "certificates", "settings")},
     }
@@ -69,6 +70,7 @@ def make_small() -> Report:
             "workers": {"serving": 2, "leaving": 1},
             "connections": 12,
             "memory": 35_651_584,
+            "endpoints": {"chosen": "lua", "without_reload": True, "why": None, "version": 12},
         },
         "problems": [
             make_problem("Namespace", "", "team-b", "host test.k8s.local", "belongs to Namespace test-namespace"),
@@ -126,6 +128,7 @@ def make_hostile() -> Report:
     report["hosts"] = [make_host(text, text, [f"/{text}"], pods=2, pod=text) for text in HOSTILE]
     report["certificates"] = [make_certificate(text, text, 3.0) for text in HOSTILE]
     report["changes"] = [make_change(1) | {"changes": [{"sign": "+", "text": text} for text in HOSTILE]}]
+    report["nginx"] |= {"endpoints": report["nginx"]["endpoints"] | {"without_reload": False, "why": HOSTILE[0]}}
     report["serving"] |= {"state": "stale", "error": HOSTILE[0], "text": HOSTILE[1], "behind": 125.0}
     report["settings"] = [make_setting("HOSTS_ANNOTATION", text, "x", was_set=True) for text in HOSTILE]
     return report
@@ -139,6 +142,7 @@ def make_host(host: str, namespace: str, paths: list[str], pods: int, pod: str =
             "path": path, "namespace": namespace, "access": "open", "target": "/v1" if path == "/api" else None,
             "answer": "Pods" if pods else "503",
             "options": {"timeouts": "read 90s", "access.allow": "10.0.0.0/8"} if path == "/api" else {},
+            "reload": "",
             "pods": [
                 {"name": f"{pod}-{path.strip('/')}-{number}", "address": f"10.244.{number}.7:3000", "weight": 1}
                 for number in range(pods)
@@ -178,10 +182,11 @@ def make_problem(kind: str, namespace: str, name: str, what: str, why: str) -> R
 
 
 def make_change(minute: int) -> Report:
-    """Make the changes of one release."""
+    """Make the changes of one cycle; those of odd minutes are of Pods alone, and keep the release."""
     signs = {"+": "path shop.example.com/api (namespace shop, access open)", "-": "pod shop/web-1 for /api", "~": "key"}
     lines = [{"sign": sign, "text": text} for sign, text in signs.items()]
-    return {"time": f"2026-03-02T08:{minute:02}:00Z", "release": f"{minute:032x}", "changes": lines, "more": 0}
+    told = {"time": f"2026-03-02T08:{minute:02}:00Z", "release": f"{minute // 2 * 2:032x}"}
+    return told | {"without_reload": minute % 2 == 1, "changes": lines, "more": 0}
 
 
 def make_reload(minute: int) -> Report:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import socket
 import ssl
 import time
@@ -14,10 +15,12 @@ from support.authority import Authority
 from support.ports import free_port
 from support.stages import normalise
 
+from reconciler.loop.budget import make_budgets
 from reconciler.loop.cycle import Cycle, recall
-from reconciler.loop.events import Event
+from reconciler.loop.events import EndpointsRefused, Event
 from reconciler.loop.reconcile import reconcile
 from reconciler.loop.stages import Stages
+from reconciler.nginx.lua_module import find_lua
 from reconciler.nginx.memory import CGROUP
 from reconciler.nginx.program import find_version
 from reconciler.nginx.sink import NginxSink
@@ -51,7 +54,11 @@ class Answer:
 
 
 class Router:
-    """Serves objects on loopback with free ports; TLS is on, with a default certificate of the authority."""
+    """Serves objects on loopback with free ports; TLS is on, with a default certificate of the authority.
+
+    With ENDPOINTS=lua in the tests' own environment, Pods come and go without a reload in all tests that say nothing
+    about that.
+    """
 
     def __init__(self, folder: Path, nginx_binary: str, authority: Authority, environment: dict[str, str]) -> None:
         certificate, key = authority.default
@@ -61,12 +68,15 @@ class Router:
                 {
                     "PORT": str(self.port), "SSL_PORT": str(self.ssl_port), "LISTEN_ADDRESSES": "127.0.0.1",
                     "SSL_CERT": str(certificate), "SSL_KEY": str(key), "NGINX_BINARY": nginx_binary,
-                    "MAX_CHANGES_PER_NAMESPACE": "0", "DENY_POD_CIDRS": "none", "NGINX_WORKER_CONNECTIONS": "1024",
-                    **environment,
+                    "MAX_CHANGES_PER_NAMESPACE": "0", "MAX_ENDPOINT_CHANGES_PER_NAMESPACE": "0",
+                    "DENY_POD_CIDRS": "none", "NGINX_WORKER_CONNECTIONS": "1024",
+                    "ENDPOINTS": os.environ.get("ENDPOINTS", "reload"), **environment,
                 }
             ),
             nginx_version=find_version(nginx_binary),
         )  # fmt: skip
+        if self.settings.endpoints == "lua":
+            self.settings = replace(self.settings, lua=find_lua(self.settings))
         self.last: Cycle | None = None
         self.folder = folder
         self.events: list[Event] = []
@@ -84,7 +94,11 @@ class Router:
     def serve(self, *wanted: objects.Object, days: int = 0) -> Cycle:
         """Make nginx serve these objects, as the loop would do it in `days` from now."""
         snapshot = normalise(objects.listing(list(wanted)), self.settings)
-        self.last = reconcile(snapshot, self.stages, self.nginx, self.last, time.time() + days * 86400)
+        try:
+            self.last = reconcile(snapshot, self.stages, self.nginx, self.last, time.time() + days * 86400)
+        finally:
+            if why := self.stages.take_refusal():
+                self.events.append(EndpointsRefused(why))
         return self.last
 
     def restart(self) -> None:
@@ -94,7 +108,7 @@ class Router:
         self.nginx = self.start_sink()
         resumed = self.nginx.resume()
         assert resumed
-        self.last = recall(resumed.snapshot, resumed.files, self.settings.max_changes)
+        self.last = recall(resumed.snapshot, resumed.files, make_budgets(self.settings))
 
     def ask(self, host: str | None, uri: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
         """Send a request with this URI as it is; in the names of headers `_` stands for `-`."""

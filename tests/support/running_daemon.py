@@ -52,8 +52,10 @@ class RunningDaemon:
             "DENY_POD_CIDRS": "none",
             "MIN_RELOAD_INTERVAL": "0",
             "MAX_CHANGES_PER_NAMESPACE": "0",
+            "MAX_ENDPOINT_CHANGES_PER_NAMESPACE": "0",
             "API_TIMEOUT": "2",
             "NGINX_WORKER_CONNECTIONS": "256",
+            "ENDPOINTS": os.environ.get("ENDPOINTS", "auto"),
             **settings,
         }
         self.before: tuple[object, ...] = ()  # a command that runs the daemon's command
@@ -172,7 +174,10 @@ class RunningDaemon:
 
 
 class Traffic:
-    """Sends requests, one after the other, each over a new connection; `failures` is every status other than 200."""
+    """Sends some hundred requests a second, one after the other; `failures` is every status other than 200.
+
+    Each goes over a new connection. As many as the machine can send would take the processors from what is tested.
+    """
 
     def __init__(self, daemon: RunningDaemon, host: str, path: str = "/") -> None:
         self.sent = 0
@@ -182,7 +187,7 @@ class Traffic:
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
-        while not self._over.is_set():
+        while not self._over.wait(0.005):
             self.sent += 1
             if (status := self._ask()) != 200:
                 self.failures.append(status)

@@ -1,8 +1,10 @@
 """The picture of the page in the README: the walkthrough in a real router, up to the step with most problems.
 
-PYTHONPATH=tests .venv/bin/python tests/support/status_picture.py writes docs/status-page.png anew.
+ENDPOINTS=lua PYTHONPATH=tests .venv/bin/python tests/support/status_picture.py writes docs/status-page.png anew, as a
+router of the image shows it.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +34,7 @@ def serve_walkthrough() -> Iterator[str]:
         "SSL_KEY": str(WALKTHROUGH / "default.key"),
         "NGINX_WORKER_CONNECTIONS": "256",
         "ADMIN_PORT": str(admin),
+        "ENDPOINTS": os.environ.get("ENDPOINTS", "auto"),
     }
     with command.start("replay", *recordings, "--serve", "--keep", **settings) as process:
         assert process.stdout

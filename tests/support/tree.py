@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import crossplane
+from support.lua_tree import undo_lua
 from support.option_examples import HOST_LINES, LINES
 
 from reconciler.rendering.external_checks import find_external_auth
@@ -18,10 +19,11 @@ from reconciler.settings import Settings
 
 
 def read_http(folder: Path) -> list[dict[str, Any]]:
+    """Read what stands in `http`. A tree whose Pods Lua chooses is read as if it had nginx's own upstreams."""
     parsed = crossplane.parse(str(folder / "nginx.conf"), single=False, comments=False)
     assert not [error for error in parsed["errors"] if "release/*.conf" not in str(error)], parsed["errors"]
     (http,) = [block for block in parsed["config"][0]["parsed"] if block["directive"] == "http"]
-    return list(http["block"])
+    return undo_lua(list(http["block"]), folder)
 
 
 def unescape(text: str) -> str:

@@ -74,6 +74,11 @@ def filter_podless(options: Options) -> Options:
     return tuple(option for option in options if not PATH_KEYS[option.name].needs_pods)
 
 
+def list_upstream_keys(options: Options) -> list[str]:
+    """List the keys among a path's options that need an upstream of nginx's own."""
+    return [option.name for option in options if PATH_KEYS[option.name].needs_upstream(option.value)]
+
+
 def filter_closing(options: Options) -> Options:
     """Give the options without which requests could go where they must not."""
     return tuple(option for option in options if PATH_KEYS[option.name].kind.closes)

@@ -47,8 +47,9 @@ class Key:
     location. Equal options share what they list: `list_ranges` names ranges of addresses with what each list costs,
     `list_variables` the variables that are declared, and `list_headers` the headers of answers that nginx has in
     variables of its own. `list_secret_files` gives the files
-    that a resolved value needs: their paths in the tree, and what nginx's workers alone may read there. `shape`,
-    `default` and `does` are for the reference.
+    that a resolved value needs: their paths in the tree, and what nginx's workers alone may read there.
+    `needs_upstream` tells whether the Pods must be those of an upstream of nginx's own, for a path's agreed value.
+    `shape`, `default` and `does` are for the reference.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Key:
     check_others: Callable[[Any, str, Collection[str]], None] = lambda *_: None
     list_headers: Callable[[Any], Iterable[str]] = lambda _: ()
     list_secret_files: Callable[[Any], Iterable[tuple[str, bytes]]] = lambda _: ()
+    needs_upstream: Callable[[Any], bool] = lambda _: False
 
     @property
     def outer(self) -> str:

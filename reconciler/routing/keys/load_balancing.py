@@ -27,6 +27,7 @@ def _parse(value: Any, what: str, _: Settings) -> LoadBalancing | None:
 KEY = Key(
     name="loadBalancing",
     kind=Kind.FUNCTION,
+    needs_upstream=lambda _: True,
     parse=_parse,
     shape=f'"{_DEFAULT}" or "least_conn"',
     default=_DEFAULT,

@@ -87,6 +87,7 @@ def _count(value: PodTls) -> int:
 KEY = Key(
     name="tls",
     kind=Kind.WIRE,
+    needs_upstream=lambda _: True,
     passing=True,
     parse=_parse,
     shape=_SHAPE,

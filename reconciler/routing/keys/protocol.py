@@ -38,6 +38,7 @@ def speaks_grpc(options: Options) -> bool:
 KEY = Key(
     name="protocol",
     kind=Kind.WIRE,
+    needs_upstream=lambda _: True,
     parse=_parse,
     shape='"http" or "grpc"',
     default="http",

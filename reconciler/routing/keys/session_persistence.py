@@ -106,6 +106,7 @@ def _list_variables(value: SessionPersistence) -> Iterator[str]:
 KEY = Key(
     name="sessionPersistence",
     kind=Kind.FUNCTION,
+    needs_upstream=lambda _: True,
     list_variables=_list_variables,
     parse=_parse,
     shape='{"type": "Cookie", "sessionName": name, "absoluteTimeout": duration of 1s-8760h} or {"type": "ClientIP"}',

@@ -35,6 +35,10 @@ class Shares(Value, frozen=True):
         return ("random",) if self.at_random else ()
 
 
+def _is_at_random(shares: Any) -> bool:
+    return isinstance(shares, Shares) and shares.at_random
+
+
 def _parse(value: Any, what: str, _: Settings) -> Share:
     return Share(integer(0, 100)(value, what))
 
@@ -42,6 +46,7 @@ def _parse(value: Any, what: str, _: Settings) -> Share:
 KEY = Key(
     name="share",
     kind=Kind.ENTRY,
+    needs_upstream=_is_at_random,
     parse=_parse,
     shape="integer from 0 to 100",
     default="what the others leave",
