@@ -150,6 +150,7 @@ class RunningDaemon:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
                 self.process.kill()
+                self.process.wait()
         for pid in self.find_nginx():
             os.kill(pid, signal.SIGKILL)
         for reader in self._readers:
