@@ -33,6 +33,18 @@ def podman(*arguments: str) -> str:
     ).stdout.strip()
 
 
+def read_log(container: str) -> str:
+    """Read what the container wrote so far, on both of its outputs."""
+    return subprocess.run(
+        ["podman", "logs", container],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
+
+
 def ask(port: int, path: str, host: str = "") -> int:
     try:
         return httpx.get(
@@ -76,13 +88,13 @@ def test_daemon(server: ApiServer, port: int, authority: Authority, tmp_path: Pa
         wait_until(lambda: ask(health, "/readyz") == 200 and ask(http, "/", "a.dev") == 200)
         assert ask(health, "/healthz") == 200
         server.put(web("a", port, 3))
-        wait_until(lambda: " without a reload: " in podman("logs", container))
+        wait_until(lambda: " without a reload: " in read_log(container))
         for last in (2, 3):
             server.delete("Pod", "a", f"web-{last}")
         wait_until(lambda: ask(http, "/", "a.dev") == 404)
         podman("stop", "--time", "40", container)
         assert podman("inspect", "--format", "{{.State.ExitCode}}", container) == "0"
-        told = podman("logs", container)
+        told = read_log(container)
     finally:
         podman("rm", "--force", container)
     assert "Traceback" not in told
