@@ -28,6 +28,7 @@ from reconciler.rendering.pods_conf import NO_PODS
 
 _POLL = 0.01
 _STRAYS_TIMEOUT = 5.0
+_LAST_WORDS = 1.0  # seconds to read why nginx ended; other processes may keep its output open
 # nginx allocates memory in pieces of 16 kB. By default glibc takes them from one heap, and gives nothing back to the
 # system when a reload frees the old configuration. The master and its workers would keep the memory of two
 # configurations for good.
@@ -101,6 +102,8 @@ class Process:
         until = time.monotonic() + timeout
         while time.monotonic() < until:
             if not self.pid:
+                if self._reader:
+                    self._reader.join(_LAST_WORDS)
                 raise NginxError(f"nginx {self.ending}")
             if ask_release(self._folder) == name and not any(map(takes_connections, old)):
                 return
