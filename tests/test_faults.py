@@ -293,7 +293,9 @@ def test_start_without_a_former_release(server: ApiServer, launch: Start, port: 
     daemon.wait_for_line("Connection refused")
     assert daemon.ask("unknown.dev", "/dispatcher/status") == 200
     assert daemon.ask("a.dev") == 0
-    assert daemon.probe("/readyz") == (503, "no release is known to be good; list namespaces: Connection refused")
+    # The log is told before the probes are.
+    refused = (503, "no release is known to be good; list namespaces: Connection refused")
+    daemon.wait_for(lambda: daemon.probe("/readyz") == refused)
     server.accept()
     daemon.wait_for(lambda: daemon.ask("a.dev") == 200)
     daemon.wait_for(lambda: daemon.probe("/readyz")[0] == 200)
