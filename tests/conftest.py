@@ -80,10 +80,14 @@ def has_lua(nginx_binary: str) -> None:
 
 
 @pytest.fixture
-def lua(tmp_path: Path, nginx_binary: str) -> Iterator[Callable[..., LuaNginx]]:
+def lua_router(has_lua: None, router: Callable[..., Router]) -> Router:
+    """Give a router whose Pods change without a reload."""
+    return router(ENDPOINTS="lua")
+
+
+@pytest.fixture
+def lua(has_lua: None, tmp_path: Path, nginx_binary: str) -> Iterator[Callable[..., LuaNginx]]:
     """Start an nginx whose Pods change without a reload; it ends with the test."""
-    if missing := explain_missing(nginx_binary):
-        pytest.skip(missing)
     started: list[LuaNginx] = []
 
     def start(sets: dict[str, tuple[Server, ...]], **given: object) -> LuaNginx:
@@ -139,8 +143,8 @@ def ips(backends: Backends) -> list[str]:
 
 @pytest.fixture(scope="module")
 def port(backends: Backends) -> int:
-    """Give a port on which Pods at 127.0.0.2 to 127.0.0.5 answer."""
+    """Give a port on which Pods at 127.0.0.2 to 127.0.0.6 answer."""
     number = free_port()
-    for last in range(2, 6):
+    for last in range(2, 7):
         backends.listen(f"127.0.0.{last}", number)
     return number

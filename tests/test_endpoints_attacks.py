@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 from support import objects
-from support.backends import Backends
 from support.lua_nginx import explain_missing
-from support.ports import free_port
+from support.objects import webs
 from support.router import Router
 from support.running_daemon import wait_until
 
@@ -27,33 +26,6 @@ Start = Callable[..., Router]
 HOST = objects.namespace("a", {"a.test": {}})
 
 
-@pytest.fixture
-def here(router: Start, nginx_binary: str) -> Router:
-    """Give a router that uses Lua."""
-    if missing := explain_missing(nginx_binary):
-        pytest.skip(missing)
-    return router(ENDPOINTS="lua")
-
-
-@pytest.fixture(scope="module")
-def port(backends: Backends) -> int:
-    """Give a port on which Pods 2 to 6 answer."""
-    number = free_port()
-    for last in range(2, 7):
-        backends.listen(f"127.0.0.{last}", number)
-    return number
-
-
-def pods(port: int, *lasts: int, path: str = "/", **options: object) -> list[objects.Object]:
-    """Give Pods of a path, each with the address 127.0.0.<last>."""
-    return [objects.web("a", port, last, path, **options) for last in lasts]
-
-
-def find_pods(here: Router, number: int = 10, host: str = "a.test", uri: str = "/") -> set[str]:
-    """Name the last parts of the addresses that answer."""
-    return {here.ask(host, uri).told["pod"].rpartition(":")[0].rpartition(".")[2] for _ in range(number)}
-
-
 def _fill_disk(target: Path, file: File) -> None:
     """Have room for all files but the state, which is the largest one."""
     if target.name == os.path.basename(STATE_FILE):
@@ -61,50 +33,50 @@ def _fill_disk(target: Path, file: File) -> None:
     replace_file(target, file)
 
 
-def test_full_disk(here: Router, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk(lua_router: Router, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the disk is full, the last Pods are served, and a new process can serve the release with them."""
-    release = here.serve(HOST, *pods(port, 2)).release
+    release = lua_router.serve(HOST, *webs(port, 2)).release
     with monkeypatch.context() as patch:
         patch.setattr("reconciler.disk.endpoint_files.replace_file", _fill_disk)
         for last in (3, 4):
             with pytest.raises(SinkError):
-                here.serve(HOST, *pods(port, last))
-            assert find_pods(here) == {"2"}
-    here.restart()
-    assert (here.folder / "current").readlink().name == release
-    assert find_pods(here) == {"2"}
-    here.serve(HOST, *pods(port, 5))
-    assert find_pods(here) == {"5"}
+                lua_router.serve(HOST, *webs(port, last))
+            assert lua_router.find_pods() == {"2"}
+    lua_router.restart()
+    assert (lua_router.folder / "current").readlink().name == release
+    assert lua_router.find_pods() == {"2"}
+    lua_router.serve(HOST, *webs(port, 5))
+    assert lua_router.find_pods() == {"5"}
 
 
-def test_pods_that_cannot_be_given_back(here: Router, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pods_that_cannot_be_given_back(lua_router: Router, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a release fails and nginx does not take back the Pods before it, nginx loads the release before it anyway."""
-    other = here.serve(HOST, *pods(port, 2), *pods(port, 3, path="/other")).files
-    here.serve(HOST, *pods(port, 2))
+    other = lua_router.serve(HOST, *webs(port, 2), *webs(port, 3, path="/other")).files
+    lua_router.serve(HOST, *webs(port, 2))
     with monkeypatch.context() as patch:
-        patch.setattr(here.nginx._pods, "undo", _refuse)
-        patch.setattr(here.nginx._process, "prove", _fail_once(here.nginx._process.prove))
+        patch.setattr(lua_router.nginx._pods, "undo", _refuse)
+        patch.setattr(lua_router.nginx._process, "prove", _fail_once(lua_router.nginx._process.prove))
         with pytest.raises(SinkError):
-            here.nginx.apply(other)
-    assert [event for event in here.events if isinstance(event, RolledBack)]
-    assert EndpointsAhead("no room") in here.events
-    assert find_pods(here, uri="/other") == {"2"}
+            lua_router.nginx.apply(other)
+    assert [event for event in lua_router.events if isinstance(event, RolledBack)]
+    assert EndpointsAhead("no room") in lua_router.events
+    assert lua_router.find_pods(uri="/other") == {"2"}
 
 
-def test_refused_tree_gives_nothing_back(here: Router, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_tree_gives_nothing_back(lua_router: Router, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a tree is refused after Pods have changed without a reload, nginx keeps the new Pods."""
-    other = here.serve(HOST, *pods(port, 2), *pods(port, 3, path="/other")).files
-    here.serve(HOST, *pods(port, 2))
-    here.serve(HOST, *pods(port, 4))
+    other = lua_router.serve(HOST, *webs(port, 2), *webs(port, 3, path="/other")).files
+    lua_router.serve(HOST, *webs(port, 2))
+    lua_router.serve(HOST, *webs(port, 4))
 
     def refuse(*_: object) -> None:
         raise RefusedError("no such thing", tested=True)
 
     with monkeypatch.context() as patch:
-        patch.setattr(here.nginx._tester, "test", refuse)
+        patch.setattr(lua_router.nginx._tester, "test", refuse)
         with pytest.raises(RefusedError):
-            here.nginx.apply(other)
-    assert find_pods(here) == {"4"}
+            lua_router.nginx.apply(other)
+    assert lua_router.find_pods() == {"4"}
 
 
 def _refuse() -> None:
@@ -124,17 +96,15 @@ def _fail_once(prove: Callable[..., None]) -> Callable[..., None]:
 
 
 @pytest.fixture
-def tight(router: Start, nginx_binary: str, monkeypatch: pytest.MonkeyPatch) -> Router:
+def tight(has_lua: None, router: Start, monkeypatch: pytest.MonkeyPatch) -> Router:
     """Give a router that uses Lua, with little room for Pods."""
-    if missing := explain_missing(nginx_binary):
-        pytest.skip(missing)
     monkeypatch.setattr("reconciler.rendering.pods_conf._count_bytes", lambda _: 131_072)
     return router(ENDPOINTS="lua")
 
 
-def _hold(here: Router) -> socket.socket:
+def _hold(lua_router: Router) -> socket.socket:
     """Begin a request that keeps its worker from ending."""
-    held = socket.create_connection(("127.0.0.1", here.port), timeout=20)
+    held = socket.create_connection(("127.0.0.1", lua_router.port), timeout=20)
     held.sendall(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
     assert held.recv(100).startswith(b"HTTP/1.1 100 ")
     return held
@@ -144,17 +114,17 @@ def test_what_runs_on_finds_its_pods(router: Start, nginx_binary: str, port: int
     """A request that began before its path got new rules gets a Pod, though rules and Pods change meanwhile."""
     if missing := explain_missing(nginx_binary):
         pytest.skip(missing)
-    here = router(ENDPOINTS="lua", NGINX_CLIENT_BODY_BUFFER_SIZE="64k")
-    here.serve(HOST, *pods(port, 2))
-    with _hold(here) as held:
+    lua_router = router(ENDPOINTS="lua", NGINX_CLIENT_BODY_BUFFER_SIZE="64k")
+    lua_router.serve(HOST, *webs(port, 2))
+    with _hold(lua_router) as held:
         for turn in range(1, 9):
-            here.serve(HOST, *pods(port, 2 + turn % 2, timeouts={"read": f"{turn // 2 + 1}s"}))
+            lua_router.serve(HOST, *webs(port, 2 + turn % 2, timeouts={"read": f"{turn // 2 + 1}s"}))
         held.sendall(b"123456789")
         assert held.recv(100).startswith(b"HTTP/1.1 200 ")
-    wait_until(lambda: not find_leaving(here.nginx.pid or 0))
-    here.serve(HOST, *pods(port, 3, timeouts={"read": "9s"}))
-    here.serve(HOST, *pods(port, 4, timeouts={"read": "9s"}))
-    assert len(here.nginx._pods._sets or ()) <= 2
+    wait_until(lambda: not find_leaving(lua_router.nginx.pid or 0))
+    lua_router.serve(HOST, *webs(port, 3, timeouts={"read": "9s"}))
+    lua_router.serve(HOST, *webs(port, 4, timeouts={"read": "9s"}))
+    assert len(lua_router.nginx._pods._sets or ()) <= 2
 
 
 def _rename(port: int, turn: int) -> list[objects.Object]:
@@ -163,7 +133,7 @@ def _rename(port: int, turn: int) -> list[objects.Object]:
     entry = [{"basePath": "/", "containerPort": port, **rules}]
     ports = [{"containerPort": port, "protocol": "TCP"}]
     idle = [objects.pod("a", f"p{n}", f"10.1.0.{n}", [{**entry[0], "backup": True}], ports) for n in range(250)]
-    return [HOST, *pods(port, 2, **rules), *idle]
+    return [HOST, *webs(port, 2, **rules), *idle]
 
 
 @pytest.mark.parametrize("often", [100, 1])
@@ -176,4 +146,4 @@ def test_rules_that_change_all_the_time(tight: Router, port: int, often: int) ->
                 held.enter_context(_hold(tight))
             tight.serve(*_rename(port, turn + 1))
         assert not [event for event in tight.events if isinstance(event, EndpointsRefused)]
-        assert find_pods(tight) == {"2"}
+        assert tight.find_pods() == {"2"}

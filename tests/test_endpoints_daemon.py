@@ -16,29 +16,15 @@ import pytest
 from support import clock
 from support.apiserver import ApiServer
 from support.authority import Authority
-from support.backends import Backends
-from support.lua_nginx import explain_missing
 from support.objects import namespace, web
-from support.ports import free_port
 from support.running_daemon import RunningDaemon
 
 Launch = Callable[..., RunningDaemon]
 
 
-@pytest.fixture(scope="module")
-def port(backends: Backends) -> int:
-    """Give a port on which Pods 2 to 5 answer."""
-    number = free_port()
-    for last in range(2, 6):
-        backends.listen(f"127.0.0.{last}", number)
-    return number
-
-
 @pytest.fixture
 def launch(tmp_path: Path, server: ApiServer, authority: Authority, nginx_binary: str, port: int) -> Iterator[Launch]:
     """Start a daemon that uses Lua and serves a host with one Pod; it ends with the test."""
-    if missing := explain_missing(nginx_binary):
-        pytest.skip(missing)
     server.load([namespace("a", {"a.dev": {}}), web("a", port, 2)])
     started: list[RunningDaemon] = []
 

@@ -8,7 +8,6 @@ import reconciler.templates
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.nginx.endpoints import LOCATION
 from reconciler.rendering.endpoints import (
     LONGEST_PART,
     STATE_FILE,
@@ -22,7 +21,6 @@ from reconciler.rendering.endpoints import (
     write_state,
 )
 from reconciler.rendering.pods_conf import NO_PODS
-from reconciler.rendering.tree import render_release
 from reconciler.routing.model import Server
 
 CODE = Path(reconciler.templates.__path__[0], "lua")
@@ -163,8 +161,6 @@ def test_code() -> None:
 
 
 def test_words_of_both_languages() -> None:
-    """What Python and Lua both name is the same: the socket for paths without Pods, and where changes are posted."""
+    """What Python and Lua both name is the same: the socket for paths without Pods, and the state."""
     assert f'"unix:{NO_PODS}"' in (CODE / "pods.lua").read_text()
-    server = render_release("a", "run/release.sock", lua=True).content.decode()
-    assert re.findall(r"location = (\S+) \{", server) == [LOCATION]
     assert STATE_FILE.rpartition("/")[2] in (CODE / "pods.lua").read_text().replace("%.lua$", ".lua")

@@ -56,6 +56,9 @@ LINES: dict[Event, str] = {
     events.EndpointsRefused(
         "it is full"
     ): "dispatcher: warning: nginx does not take Pods without a reload, so it is reloaded for them: it is full",
+    events.EndpointsAhead(
+        "no room"
+    ): "dispatcher: warning: nginx has newer Pods than its release, as it did not take the former ones: no room",
     events.Recorded("a/0001.json"): "recorded a/0001.json",
     events.LeftOut(("list pods: x",)): "dispatcher: warning: list pods: x",
     events.NginxSaid("warn", "a request is buffered"): "nginx: a request is buffered",

@@ -140,7 +140,7 @@ def test_fixtures(scene: Path, router: Start, backends: Backends) -> None:
     """For each fixture, drawn requests get from nginx what explain says."""
     serving = router(ALLOW_REGEX_PATHS="true" if scene.parent.name in ("paths", "regex") else "false")
     evidence = fixture_router.serve(serving, backends, fixture_router.move(fixture_router.read_objects(scene)))
-    assert Outcome.PODS in hold(serving, evidence, 120)
+    assert Outcome.PODS in hold(serving, evidence, 250)
 
 
 def test_all_outcomes(router: Start, backends: Backends, ips: list[str], authority: Authority) -> None:

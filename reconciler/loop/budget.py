@@ -19,9 +19,8 @@ class Balance(Value, frozen=True):
 class Budget(Value, frozen=True):
     """How many changes each Namespace has left, of at most `most`. Used changes come back evenly, `most` a minute.
 
-    `setting` is where `most` comes from.
-
-    `balances` holds, by name, only the Namespaces that do not have all changes left. If `most` is 0, there is no limit.
+    `setting` is where `most` comes from; if it is 0, there is no limit. `balances` holds, by name, only the Namespaces
+    that do not have all changes left.
     """
 
     most: int

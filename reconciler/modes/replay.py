@@ -64,14 +64,14 @@ def _prepare(
 
 
 class _Told:
-    """An observer that logs what nginx writes, and what failed. All else shows in the steps on standard output."""
+    """An observer that logs what nginx says or refuses, and what failed. Standard output has all else, in the steps."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
 
     def observe(self, event: Event) -> None:
         """Log an event, if it is one of these."""
-        if isinstance(event, NginxSaid):
+        if isinstance(event, NginxSaid | EndpointsRefused):
             self._log.observe(event)
         elif isinstance(event, Failed):
             self._log.tell_error(event.why)
@@ -129,7 +129,10 @@ def _declare(parser: argparse.ArgumentParser) -> None:
         "paths", metavar="PATH", nargs="+", help="a recording, a folder of them, or - for standard input"
     )
     parser.add_argument(
-        "--serve", action="store_true", default=argparse.SUPPRESS, help="serve each release with a real nginx"
+        "--serve",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="serve each release with a real nginx, and tell what needs no reload",
     )
     parser.add_argument("--keep", action="store_true", help="with --serve: go on serving until a signal comes")
 

@@ -8,12 +8,10 @@ from pathlib import Path
 
 from reconciler.loop.ports import EndpointsError
 from reconciler.nginx.proof import exchange
-from reconciler.rendering.endpoints import Change, UnwritableError, write_parts
+from reconciler.rendering.endpoints import LOCATION, Change, UnwritableError, write_parts
 from reconciler.status.figures import Standing
 from reconciler.values.messages import excerpt
 
-# The location of the server that answers the release's name.
-LOCATION = "/endpoints"
 # A part takes a worker some milliseconds. It may have to wait for a CPU.
 _TIMEOUT = 5.0
 _ANSWER = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) .*?\r\n\r\n([^\r\n]{1,300})\n", re.DOTALL)
@@ -24,11 +22,10 @@ _LONGEST = 250  # of a line that is told
 
 
 class OutdatedError(EndpointsError):
-    """A change is based on another version than the present one, which is `version`."""
+    """A change is based on another version than the present one."""
 
     def __init__(self, version: int) -> None:
         super().__init__(f"nginx has version {version} of the Pods, and the change is for another one")
-        self.version = version
 
 
 def read_standing(folder: Path, timeout: float = _TIMEOUT) -> Standing:

@@ -116,6 +116,7 @@ class Pods:
         sure, self._sure = self._sure, False
         done = sure and (change.is_empty or self._tries(change, wanted))
         if not done:  # names that nginx has besides cost memory alone
+            self._version = read_standing(self._folder).version
             self._post(find_change({}, wanted), wanted)
         self._sure = True
         return len(change.sets)
@@ -123,8 +124,6 @@ class Pods:
     def _tries(self, change: Change, wanted: Sets) -> bool:
         """Post what differs from what nginx is known to have. False if it has something else, or did not take it."""
         try:
-            if read_standing(self._folder).version != self._version:
-                return False
             self._post(change, wanted)
         except EndpointsError:
             return False
@@ -147,7 +146,7 @@ class Pods:
             self._post_alone(Change((), stale[place : place + _AT_ONCE]))
 
     def _post_alone(self, change: Change) -> None:
-        self._version = post_change(self._folder, change, read_standing(self._folder).version)
+        self._version = post_change(self._folder, change, self._version)
         sets, gone = {**(self._sets or {}), **dict(change.sets)}, frozenset(change.gone)
         self._sets = {name: pods for name, pods in sets.items() if name not in gone}
 

@@ -12,6 +12,8 @@ from reconciler.routing.path_entries import HEAVIEST
 from reconciler.values.addresses import parse_address
 from reconciler.values.value import Value
 
+# Of the server that answers the release's name: there nginx takes changes.
+LOCATION = "/endpoints"
 # In a tree.
 STATE_FILE = "lua/pods.state"
 # What a worker reads in one piece keeps its requests waiting. It takes no body above 16 KiB.

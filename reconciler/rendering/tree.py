@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from reconciler.rendering import quoting
 from reconciler.rendering.certificate_files import collect_certificates
-from reconciler.rendering.endpoints import STATE_FILE, write_set
+from reconciler.rendering.endpoints import LOCATION, STATE_FILE, write_set
 from reconciler.rendering.host_conf import Hosted, render_host
 from reconciler.rendering.kept_connections import share_room
 from reconciler.rendering.nginx_conf import render_main
@@ -100,7 +100,7 @@ def render_release(name: str, socket: str, *, counts: bool = False, lua: bool = 
     """
     paths = [quote("/connections")] if counts else []
     given = {"name": quote(name), "socket": quote(socket), "connections": paths}
-    given |= {"endpoints": [quote("/endpoints")] if lua else []}
+    given |= {"endpoints": [quote(LOCATION)] if lua else []}
     return File(_encode(quoting.render("release.conf.j2", **given)))
 
 

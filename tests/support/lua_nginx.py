@@ -17,12 +17,12 @@ from support.ports import free_port
 from support.router import Answer
 
 from reconciler.loop.events import Event
-from reconciler.nginx.endpoints import LOCATION, post_change, read_standing
+from reconciler.nginx.endpoints import post_change, read_standing
 from reconciler.nginx.process import Process
 from reconciler.nginx.program import find_version, run_test
 from reconciler.nginx.proof import SOCKET
 from reconciler.nginx.workers import find_workers
-from reconciler.rendering.endpoints import Sets, find_change, write_set, write_state
+from reconciler.rendering.endpoints import LOCATION, Sets, find_change, write_set, write_state
 from reconciler.rendering.pods_conf import NO_PODS
 from reconciler.routing.model import Server
 from reconciler.settings import read_settings

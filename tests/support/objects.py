@@ -63,6 +63,11 @@ def web(of: str, port: int, last: int = 2, path: str = "/", **options: object) -
     return pod(of, f"web-{last}", f"127.0.0.{last}", [{"basePath": path, "containerPort": port, **options}], ports)
 
 
+def webs(port: int, *lasts: int, path: str = "/", **options: object) -> list[Object]:
+    """Make Pods of the Namespace `a` for one path, each with the address 127.0.0.`last`."""
+    return [web("a", port, last, path, **options) for last in lasts]
+
+
 def secret(of: str, **fields: str | bytes) -> Object:
     """Copy the recorded routing Secret with another Namespace and fields; `api_key` is `api-key`, other `_` are `.`."""
     changed = copy.deepcopy(_SECRET)
