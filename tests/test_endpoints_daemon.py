@@ -70,7 +70,10 @@ def move(server: ApiServer, port: int, *lasts: int) -> None:
 
 
 def read_workers(daemon: RunningDaemon) -> set[int]:
-    return {one.pid for one in psutil.Process(daemon.master()).children()}
+    """Read the processes of nginx's workers, without those of a former release that are about to end."""
+    master = daemon.master()
+    children = [one for one in psutil.process_iter(["ppid", "cmdline"]) if one.info["ppid"] == master]
+    return {one.pid for one in children if "shutting down" not in " ".join(one.info["cmdline"] or [])}
 
 
 def test_pods_change_all_day(launch: Launch, server: ApiServer, port: int) -> None:
@@ -126,6 +129,7 @@ def test_killed_daemon(launch: Launch, server: ApiServer, port: int) -> None:
 def test_stopped_worker(launch: Launch, server: ApiServer, port: int) -> None:
     """If a worker hangs, so that nginx does not take the Pods, the daemon says so and serves them by a reload."""
     daemon = launch(NGINX_WORKER_PROCESSES="1", RELOAD_TIMEOUT="30")
+    daemon.wait_for(lambda: len(read_workers(daemon)) == 1, "the end of the first release's worker")
     (worker,) = read_workers(daemon)
     os.kill(worker, signal.SIGSTOP)
     try:

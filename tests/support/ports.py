@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 # These are below the ports that systems give to outgoing connections, which could take a port before a test does.
-_FIRST, _LAST = 10_000, 32_000
-_next = itertools.count(random.SystemRandom().randrange(_FIRST, _LAST))
+# Each worker of a run has its own: two that look at the same moment would find the same port free.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = range(10_000 + _WORKER, 32_000, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+_next = itertools.count(random.SystemRandom().randrange(len(_PORTS)))
 
 
 def free_port() -> int:
-    """Find a port on which nobody listens, and which was not given out before."""
+    """Find a port on which nobody listens, and which no other worker of this run and nobody lately was given."""
     for number in _next:
-        port = _FIRST + number % (_LAST - _FIRST)
+        port = _PORTS[number % len(_PORTS)]
         with socket.socket() as probe:
             try:
                 probe.bind(("", port))
