@@ -120,9 +120,17 @@ EXPECTED = [
 ]  # fmt: skip
 
 
-def test_json(router: Start, reader: Reader, authority: Authority, ips: list[str]) -> None:
+@pytest.fixture(params=["reload", "lua"])
+def endpoints(request: pytest.FixtureRequest) -> str:
+    """Give each way in which Pods come and go: the log is the same."""
+    if request.param == "lua":
+        request.getfixturevalue("has_lua")
+    return str(request.param)
+
+
+def test_json(router: Start, reader: Reader, authority: Authority, ips: list[str], endpoints: str) -> None:
     """Each kind of request has one line of JSON that follows the schema, with the Namespace and rule that took it."""
-    here = router(ACCESS_LOG="json")
+    here = router(ACCESS_LOG="json", ENDPOINTS=endpoints)
     serve(here, authority, ips[0])
     send_all(here, authority)
     lines = reader.read(len(EXPECTED))
@@ -138,9 +146,9 @@ def test_json(router: Start, reader: Reader, authority: Authority, ips: list[str
     assert by_path["/u"]["host"] == "unknown.dev" and by_path["/u"]["bytes"] == 0
 
 
-def test_combined(router: Start, reader: Reader, authority: Authority, ips: list[str]) -> None:
+def test_combined(router: Start, reader: Reader, authority: Authority, ips: list[str], endpoints: str) -> None:
     """Each kind of request has one line that begins like nginx's combined format, with the same facts behind it."""
-    here = router(ACCESS_LOG="combined")
+    here = router(ACCESS_LOG="combined", ENDPOINTS=endpoints)
     serve(here, authority, ips[0])
     send_all(here, authority)
     lines = reader.read_combined(len(EXPECTED))

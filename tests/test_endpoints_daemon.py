@@ -16,7 +16,7 @@ import pytest
 from support import clock
 from support.apiserver import ApiServer
 from support.authority import Authority
-from support.objects import namespace, web
+from support.objects import namespace, unready, web
 from support.running_daemon import RunningDaemon
 
 Launch = Callable[..., RunningDaemon]
@@ -86,6 +86,18 @@ def test_pods_change_all_day(launch: Launch, server: ApiServer, port: int) -> No
         daemon.wait_for(lambda lasts=lasts: find_pods(daemon) == {str(last) for last in lasts})
     assert read_workers(daemon) == workers
     assert daemon.count("applied") >= 4
+
+
+def test_crash_loop(launch: Launch, server: ApiServer, port: int) -> None:
+    """A path's only Pod is ready, and is not, again and again: 503 meanwhile, and nginx's workers stay."""
+    daemon = launch()
+    workers = read_workers(daemon)
+    for _ in range(3):
+        server.load([namespace("a", {"a.dev": {}}), unready(web("a", port))])
+        daemon.wait_for(lambda: daemon.ask("a.dev") == 503)
+        move(server, port, 2)
+        daemon.wait_for(lambda: daemon.ask("a.dev") == 200)
+    assert read_workers(daemon) == workers
 
 
 def test_a_hundred_changes(launch: Launch, server: ApiServer, port: int) -> None:

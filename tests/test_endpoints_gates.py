@@ -17,7 +17,7 @@ from reconciler.loop.ports import EndpointsError, RefusedError
 from reconciler.loop.reconcile import reconcile
 from reconciler.loop.stages import Stages
 from reconciler.objects.snapshot import Snapshot
-from reconciler.rendering.endpoints import STATE_FILE
+from reconciler.rendering.endpoints import STATE_FILE, read_state
 from reconciler.rendering.tree import TreeRenderer
 from reconciler.routing.model import Routes
 from reconciler.settings import LuaModule, read_settings
@@ -60,6 +60,11 @@ class Loop:
         snapshot = normalise(objects.listing(list(wanted)), SETTINGS)
         self.last = reconcile(snapshot, self.stages, self.sink, self.last, now)
         return self.last
+
+
+def read_sets(cycle: Cycle) -> list[tuple[str, str]]:
+    """Read the sets of Pods that nginx gets."""
+    return list(read_state(cycle.files[STATE_FILE].content.decode())[1].items())
 
 
 @pytest.fixture
@@ -159,6 +164,23 @@ def test_pods_cost_no_reload(loop: Loop) -> None:
     held = next(cycle.held[0] for now in range(41, 45) if (cycle := loop.run(now / 10, *team("a", 2, now))).held)
     assert held.problem.expected == "fewer changes (MAX_ENDPOINT_CHANGES_PER_NAMESPACE)"
     assert loop.run(9.0, *team("a", 2, 5)).applied
+
+
+def test_no_ready_pod_costs_no_reload(loop: Loop) -> None:
+    """A path's only Pod is ready, and then is not: two files of the release change, and nobody pays for a reload."""
+    first = loop.run(0.0, *team("a", 2), *team("b", 3))
+    down = [*team("a"), objects.unready(objects.web("a", 3000, 2)), *team("b", 3)]
+    cycle = loop.run(1.0, *down)
+    assert (cycle.applied, cycle.release) == (True, first.release)
+    assert {path for path in first.files if first.files[path] != cycle.files[path]} == {STATE_FILE, "routes.jsonl"}
+    assert sorted(pods for _, pods in read_sets(cycle)) == ["", "127.0.0.3 3000 1\n"]
+    assert b'"waits for":"a ready Pod"' in cycle.files["routes.jsonl"].content
+    again = loop.run(2.0, *team("a", 2), *team("b", 3))
+    assert (again.release, again.files) == (first.release, first.files)
+    # Beside a change of another Namespace too.
+    cycle = loop.run(3.0, *down, *team("c", 4))
+    assert cycle.release != first.release
+    assert cycle.budgets.reloads.balances.keys() == {"c"}
 
 
 def test_others_are_not_charged(loop: Loop) -> None:

@@ -72,20 +72,37 @@ def test_pods_need_no_reload(lua_router: Router, port: int) -> None:
 
 
 def test_what_needs_a_reload(lua_router: Router, port: int) -> None:
-    """A host, a path, an option, a path's first and last Pod make a new release; then Pods alone make none."""
+    """A host, a path, an option, and a path of which no Pod is left make a new release; Pods alone make none."""
     releases = [lua_router.serve(HOST, *webs(port, 2)).release]
     for wanted in (
         [objects.namespace("a", {"a.test": {}, "b.test": {}}), *webs(port, 2)],
         [HOST, *webs(port, 2), *webs(port, 3, path="/other")],
         [HOST, *webs(port, 2, timeouts={"read": "7s"})],
-        [HOST, *map(objects.unready, webs(port, 2))],
+        [HOST],
         [HOST, *webs(port, 2)],
     ):
         releases.append(lua_router.serve(*wanted).release)
         assert releases[-1] != releases[-2]
     assert releases[-1] == releases[0]
-    assert lua_router.serve(HOST, *webs(port, 2, 3)).release == releases[-1]
-    assert lua_router.find_pods() == {"2", "3"}
+    for pods in (webs(port, 2, 3), [*map(objects.unready, webs(port, 2))], webs(port, 3)):
+        assert lua_router.serve(HOST, *pods).release == releases[-1]
+    assert lua_router.find_pods() == {"3"}
+
+
+def test_without_a_ready_pod(lua_router: Router, port: int) -> None:
+    """While no Pod of a path is ready, it answers 503 after what protects it, in the same release; nginx counts it."""
+    closed = webs(port, 3, path="/closed", access={"deny": ["127.0.0.1"]})
+    release = lua_router.serve(HOST, *webs(port, 2), *closed).release
+    workers = lua_router.workers()
+    down = [objects.unready(one) for one in (*webs(port, 2), *closed)]
+    assert lua_router.serve(HOST, *down).release == release
+    answer = lua_router.ask("a.test", "/", "PUT", b"x" * 5000)
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+    assert lua_router.ask("a.test", "/closed").status == 403
+    assert read_standing(lua_router.folder).empty == 1
+    assert lua_router.serve(HOST, *webs(port, 2), *closed).release == release
+    assert lua_router.find_pods() == {"2"}
+    assert (lua_router.workers(), len(list_events(lua_router, Reloaded))) == (workers, 1)
 
 
 def test_new_pods_come_with_a_reload(lua_router: Router, port: int) -> None:

@@ -1,5 +1,7 @@
 """What of the routes stays while only the Pods behind known paths change."""
 
+import itertools
+
 import pytest
 from support import objects
 from support.stages import build_table, normalise
@@ -20,14 +22,25 @@ def build(cluster: list[objects.Object]) -> Routes:
 
 
 def test_pods_are_no_structure() -> None:
-    """Another Pod of a known path leaves the structure as it is; a path's first and last Pod change it."""
+    """Other Pods of a known path leave the structure as it is, also if none of them is ready."""
     host, pod, other = objects.namespace("a", {"a.test": {}}), objects.web("a", 3000), objects.web("a", 3000, 3)
     one, both, none = build([host, pod]), build([host, pod, other]), build([host, objects.unready(pod)])
     assert [len(routes.upstreams[0].servers) for routes in (one, both, none)] == [1, 2, 0]
-    assert has_same_structure(one, both)
-    assert has_same_structure(both, one)
-    assert not has_same_structure(one, none)
-    assert not has_same_structure(none, one)
+    assert all(has_same_structure(*pair) for pair in itertools.permutations((one, both, none), 2))
+    gone = build([host])
+    assert not has_same_structure(one, gone)
+    assert not has_same_structure(gone, none)
+
+
+def test_kept_paths_are_no_structure() -> None:
+    """The first Pod of a path that is kept, and its last one, leave the structure as it is, but not with an option."""
+    host, other = objects.namespace("a", {"a.test": {"keepPaths": ["/b"]}}), objects.web("a", 3000, 2, "/c")
+    without, first = build([host, other]), build([host, other, objects.web("a", 3000, 3, "/b")])
+    assert [one.path for one in without.upstreams] == [one.path for one in first.upstreams] == ["/b", "/c"]
+    assert has_same_structure(without, first)
+    assert has_same_structure(first, without)
+    slow = objects.web("a", 3000, 3, "/b", timeouts={"read": "7s"})
+    assert not has_same_structure(without, build([host, other, slow]))
 
 
 @pytest.mark.parametrize(
@@ -47,6 +60,7 @@ def test_static_options(options: dict[str, object]) -> None:
     assert routes.upstreams[0].servers
     assert find_own_upstreams(routes) == {routes.upstreams[0].name: next(iter(options))}
     assert not has_same_structure(routes, build([host, pod, objects.web("a", 3000, 3, **options)]))
+    assert not has_same_structure(routes, build([host, objects.unready(pod)]))
 
 
 def test_shares_at_random_are_static() -> None:

@@ -28,6 +28,12 @@ _COMBINED = (
     "$request_length",
 )  # fmt: skip
 _REQUESTS = "$namespace $status $request_time"
+# Where Lua chooses Pods, a server of ours answers for paths without any. Variables of pods.conf.j2 tell of Pods alone.
+_OF_PODS = {
+    "$upstream_addr": "$pod_addr",
+    "$upstream_status": "$pod_status",
+    "$upstream_response_time": "$pod_response_time",
+}
 
 
 class Logging(Value, frozen=True):
@@ -81,18 +87,31 @@ def view_labels(namespace: str, rule: str, settings: Settings) -> tuple[Token, .
     return tuple(labels)
 
 
+def view_podless(settings: Settings) -> tuple[Token, ...]:
+    """Give what the access log has in place of a Pod if no Pod was asked."""
+    nothing = {"combined": "-", "json": ""}  # as nginx writes a variable without a value
+    return tuple(quote(text) for format_, text in nothing.items() if format_ == settings.access_log)
+
+
 def _write_formats(settings: Settings) -> Iterator[Token]:
     # A client whose key is in this header must not find it in the log.
     agent = "" if settings.api_key_header.lower().replace("_", "-") == "user-agent" else "$http_user_agent"
     if settings.access_log == "json":
         more = ('"query":"$args"',) if settings.access_log_query else ()
         fields = (*_JSON[:6], *more, *_JSON[6:], f'"agent":"{agent}"')
-        yield _write_format("access", "json", f"{{{','.join(fields)}}}")
+        yield _write_format("access", "json", _name_pods(f"{{{','.join(fields)}}}", settings))
     elif settings.access_log == "combined":
         query = "$is_args$args" if settings.access_log_query else ""
-        yield _write_format("access", "default", " ".join(_COMBINED).format(query=query, agent=agent))
+        line = " ".join(_COMBINED).format(query=query, agent=agent)
+        yield _write_format("access", "default", _name_pods(line, settings))
     if settings.request_metrics:
         yield _write_format("requests", "none", _REQUESTS)
+
+
+def _name_pods(line: str, settings: Settings) -> str:
+    for source, name in _OF_PODS.items() if settings.lua else ():
+        line = line.replace(source, name)
+    return line
 
 
 def _write_format(name: str, escape: str, line: str) -> Token:

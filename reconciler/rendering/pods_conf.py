@@ -1,6 +1,7 @@
 """What nginx needs to choose Pods by Lua: the lines of pods.conf.j2, the code, and the state beside it."""
 
 from reconciler.rendering import quoting
+from reconciler.rendering.access_log import view_podless
 from reconciler.rendering.endpoints import Sets, write_state
 from reconciler.rendering.nginx_conf import RETRY_AFTER
 from reconciler.rendering.quoting import Token, quote
@@ -28,6 +29,7 @@ def render_pods(settings: Settings) -> tuple[Token, ...]:
         path=quote(f"$prefix/{settings.lua.tree}/lua/?.lua;{settings.lua.library}/?.lua", expands_variables=False),
         size=_count_bytes(settings),
         socket=quote(NO_PODS),
+        podless=view_podless(settings),
         retry_after=RETRY_AFTER,
     )
     return (rendered,)

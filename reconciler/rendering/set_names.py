@@ -6,7 +6,7 @@ from hashlib import blake2b
 from msgspec.structs import replace
 
 from reconciler.rendering.structure import find_dynamic
-from reconciler.routing.model import ApiKey, Host, Routes
+from reconciler.routing.model import Answer, ApiKey, Host, Location, Routes
 from reconciler.values.memo import Memo
 
 # Of a digest that goes before an upstream's name. A Namespace could only make two of its own names equal.
@@ -69,7 +69,12 @@ def _digest_paths(host: Host) -> tuple[tuple[str, bytes], ...]:
     """Give, for each path of a host, its upstream and a digest of what nginx does with requests to it there."""
     client = host.tls.client.pem if host.tls and host.tls.client else host.tls is not None
     about_host = _write((replace(host, tls=None, slots=(), locations=()), client))
-    return tuple((one.upstream, _digest(about_host, _write(one))) for one in host.locations)
+    return tuple((one.upstream, _digest(about_host, _write(_strip(one)))) for one in host.locations)
+
+
+def _strip(location: Location) -> Location:
+    """Leave out whether a Pod is ready: the rules are the same."""
+    return replace(location, answer=Answer.PODS) if location.answer is Answer.UNAVAILABLE else location
 
 
 def _join(dynamic: Collection[str], digests: Iterable[tuple[str, bytes]]) -> dict[str, list[bytes]]:

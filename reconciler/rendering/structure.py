@@ -4,7 +4,8 @@ from collections.abc import Collection
 
 from msgspec.structs import replace
 
-from reconciler.routing.model import Routes, RoutingTable, Tenant, Upstream
+from reconciler.routing.keys.catalogue import filter_podless
+from reconciler.routing.model import Answer, Host, Location, Routes, RoutingTable, Tenant, Upstream
 from reconciler.routing.own_upstreams import find_own_upstreams
 
 
@@ -14,22 +15,37 @@ def find_dynamic(routes: Routes) -> frozenset[str]:
     return frozenset(one.name for one in routes.upstreams if one.name not in own)
 
 
-def has_same_structure(old: Routes, new: Routes) -> bool:
-    """Tell whether the Pods of dynamic upstreams are all that differs.
+def fix_host(host: Host, dynamic: Collection[str]) -> Host:
+    """Give a host as nginx has it, where the Pods of `dynamic` upstreams come and go.
 
-    A path's first and last Pod change the structure: they change its locations.
+    A location whose Pods Lua chooses is the same with a ready Pod and without. Another one without a ready Pod has only
+    those options that count there.
     """
-    if replace(old, upstreams=()) != replace(new, upstreams=()) or len(old.upstreams) != len(new.upstreams):
+    if all(one.answer is not Answer.UNAVAILABLE for one in host.locations):
+        return host
+    return replace(host, locations=tuple(_fix_location(one, dynamic) for one in host.locations))
+
+
+def _fix_location(location: Location, dynamic: Collection[str]) -> Location:
+    if location.answer is not Answer.UNAVAILABLE:
+        return location
+    if location.upstream in dynamic:
+        return replace(location, answer=Answer.PODS)
+    return replace(location, options=filter_podless(location.options))
+
+
+def has_same_structure(old: Routes, new: Routes) -> bool:
+    """Tell whether the Pods of dynamic upstreams are all that differs. A path may be without a ready one."""
+    if replace(old, hosts=(), upstreams=()) != replace(new, hosts=(), upstreams=()):
         return False
-    changed = [(one, other) for one, other in zip(old.upstreams, new.upstreams, strict=True) if one != other]
-    # Equal hosts ask the same authorisers.
-    return not changed or _differ_in_pods(changed, find_dynamic(new))
-
-
-def _differ_in_pods(changed: Collection[tuple[Upstream, Upstream]], dynamic: Collection[str]) -> bool:
-    return all(
-        one.name in dynamic and one.servers and other.servers and replace(one, servers=other.servers) == other
-        for one, other in changed
+    if (len(old.hosts), len(old.upstreams)) != (len(new.hosts), len(new.upstreams)):
+        return False
+    hosts = [(one, other) for one, other in zip(old.hosts, new.hosts, strict=True) if one != other]
+    upstreams = [(one, other) for one, other in zip(old.upstreams, new.upstreams, strict=True) if one != other]
+    # Hosts that are equal but for their answers ask the same authorisers.
+    dynamic = find_dynamic(new) if hosts or upstreams else frozenset[str]()
+    return all(fix_host(one, dynamic) == fix_host(other, dynamic) for one, other in hosts) and all(
+        one.name in dynamic and replace(one, servers=other.servers) == other for one, other in upstreams
     )
 
 
@@ -51,7 +67,7 @@ def _list_asked(tenant: Tenant | None, own: Collection[str]) -> tuple[object, ..
     if not tenant:
         return ()
     hosts = tuple(replace(host, problems=()) for host in tenant.hosts)
-    paths = tuple((path.target, bool(path.upstream.servers), _strip(path.upstream, own)) for path in tenant.paths)
+    paths = tuple((path.target, _strip(path.upstream, own)) for path in tenant.paths)
     return tenant.created, hosts, paths, tenant.api_key
 
 

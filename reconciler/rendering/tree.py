@@ -1,6 +1,6 @@
 """From routes to Files: the tree that `nginx -p DIR -c nginx.conf` can run as it is."""
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -19,10 +19,12 @@ from reconciler.rendering.pods_conf import collect_code, render_pods, write_firs
 from reconciler.rendering.quoting import Token, quote
 from reconciler.rendering.routes_file import API_KEYS_FILE, ROUTES_FILE, RoutesWriter
 from reconciler.rendering.set_names import SetNames
+from reconciler.rendering.structure import fix_host
 from reconciler.rendering.upstreams_conf import Group, render_upstreams
+from reconciler.routing.keys import redirect
 from reconciler.routing.keys.external_auth import list_asked
-from reconciler.routing.model import Host, Routes
-from reconciler.routing.options import Options
+from reconciler.routing.model import Host, Routes, Upstream
+from reconciler.routing.options import Options, find_option
 from reconciler.settings import Settings
 from reconciler.values.files import SECRET, File, Files
 from reconciler.values.memo import Memo
@@ -63,12 +65,13 @@ class TreeRenderer:
         With Lua, the names of sets also depend on the API keys that this renderer has seen.
         """
         names = self._names.find(routes) if self._settings.lua else {}
-        optioned = _list_optioned(routes)
+        hosted = {host.name: _attach(host, names) for host in routes.hosts}
+        optioned = _list_optioned(one.host for one in hosted.values())
         hosts_with_options = {host.name: host for host in routes.hosts if host.options}
         needed = (*self._shared_of_hosts.round(hosts_with_options).values(), *self._shared.round(optioned).values())
         shared = dict.fromkeys(part for parts in needed for part in parts)
         upstreams = self._upstreams.round(_group(routes, names, optioned, self._settings))
-        hosts = self._hosts.round({host.name: _attach(host, names) for host in routes.hosts})
+        hosts = self._hosts.round(hosted)
         groups = (*render_pods(self._settings), *upstreams.values())
         main = render_main(routes, self._settings, shared, groups, hosts.values())
         keys = quoting.render("api-keys.conf.j2", keys=list(_view_api_keys(routes)))
@@ -89,8 +92,8 @@ class TreeRenderer:
         written = {ROUTES_FILE: File(self._routes.write(routes))}
         if not self._settings.lua:
             return written
-        served = {names[one.name]: one.servers for one in routes.upstreams if one.servers and one.name in names}
-        return {**written, STATE_FILE: write_first_state(self._sets.round(served))}
+        chosen = {names[one.name]: one.servers for one in routes.upstreams if one.name in names and not _redirects(one)}
+        return {**written, STATE_FILE: write_first_state(self._sets.round(chosen))}
 
 
 def render_release(name: str, socket: str, *, counts: bool = False, lua: bool = False) -> File:
@@ -106,18 +109,24 @@ def render_release(name: str, socket: str, *, counts: bool = False, lua: bool = 
 
 def _attach(host: Host, names: Mapping[str, str]) -> Hosted:
     used = {location.upstream for location in host.locations} & names.keys() if names else ()
-    return Hosted(host, tuple((name, names[name]) for name in sorted(used)))
+    return Hosted(fix_host(host, names), tuple((name, names[name]) for name in sorted(used)))
+
+
+def _redirects(upstream: Upstream) -> bool:
+    """Tell whether a path asks no Pod, whatever comes."""
+    return bool(find_option(upstream.options, redirect.KEY.name))
 
 
 def _group(routes: Routes, names: Container[str], optioned: Container[str], settings: Settings) -> dict[str, Group]:
     """Give each Namespace's upstreams; nginx has none without servers. `names` has those whose Pods Lua chooses.
 
+    What Lua chooses counts without a Pod too, so that all is the same when one comes.
     Options of what no location opens declare no variables, so that an upstream must not use them either.
     """
     served = [
         replace(upstream, options=()) if upstream.options and upstream.name not in optioned else upstream
         for upstream in routes.upstreams
-        if upstream.servers
+        if upstream.servers or (upstream.name in names and not _redirects(upstream))
     ]
     groups = {namespace: tuple(group) for namespace, group in groupby(served, key=attrgetter("namespace"))}
     kept = share_room({namespace: len(group) for namespace, group in groups.items()}, settings.worker_connections)
@@ -128,9 +137,9 @@ def _group(routes: Routes, names: Container[str], optioned: Container[str], sett
     }
 
 
-def _list_optioned(routes: Routes) -> dict[str, _Optioned]:
+def _list_optioned(hosts: Iterable[Host]) -> dict[str, _Optioned]:
     """Give the options that some location has, or what such a location asks. What all hosts close declares nothing."""
-    located = [location for host in routes.hosts for location in host.locations if location.options]
+    located = [location for host in hosts for location in host.locations if location.options]
     asked = (one for location in located for one in list_asked(location.options) if one.options)
     needed = {one.upstream: _Optioned(one.upstream, one.options) for one in asked}
     return needed | {one.upstream: _Optioned(one.upstream, one.options) for one in located}

@@ -8,7 +8,6 @@ from reconciler.routing.authorisers import appoint
 from reconciler.routing.grpc_clients import tell_unreachable
 from reconciler.routing.host_wishes import drop_sub_domains, is_open
 from reconciler.routing.keys import host_redirect, redirect
-from reconciler.routing.keys.catalogue import filter_podless
 from reconciler.routing.model import Answer, ApiKey, Host, Location, Match, Path, Plain, Tenant, is_challenge
 from reconciler.routing.options import Options, find_option
 from reconciler.routing.problems import Problem, Reason, problem_of
@@ -241,7 +240,8 @@ def _make_location(
         answer=answer,
         api_key=key is not None,
         more_keys=len(key.values[1:]) if key else 0,
-        options=_choose_options(options or (), answer),
+        # Of a closed one nobody gets more than a 403.
+        options=options if options and answer is not Answer.CLOSED else (),
     )
 
 
@@ -251,13 +251,6 @@ def _choose_answer(taken: _Taken, key: ApiKey | None, needs_key: bool) -> Answer
     if find_option(taken.path.upstream.options, redirect.KEY.name):
         return Answer.REDIRECT
     return Answer.PODS if taken.path.upstream.servers else Answer.UNAVAILABLE
-
-
-def _choose_options(options: Options, answer: Answer) -> Options:
-    """Choose the options that a location has: of a closed one nobody gets more than a 403."""
-    if answer in (Answer.PODS, Answer.REDIRECT):
-        return options
-    return filter_podless(options) if answer is Answer.UNAVAILABLE else ()
 
 
 def _tell_missing_keys(host: str, taken: Iterable[_Taken]) -> Iterator[Problem]:

@@ -115,8 +115,13 @@ def _list_used(hosts: Iterable[Host]) -> Iterator[str]:
 
 def _list_paths(tenants: Iterable[Tenant]) -> Iterator[Path]:
     for tenant in tenants:
-        yield from tenant.paths
-        yield from tenant.kept
+        # A kept path has the same place when Pods name it.
+        kept = tenant.kept
+        yield from sorted((*tenant.paths, *kept), key=_path_order) if kept else tenant.paths
+
+
+def _path_order(path: Path) -> tuple[str, str]:
+    return path.match.value, path.path
 
 
 def _find_next(chains: Iterable[Chain], now: float) -> float:
