@@ -183,6 +183,18 @@ def test_no_ready_pod_costs_no_reload(loop: Loop) -> None:
     assert cycle.budgets.reloads.balances.keys() == {"c"}
 
 
+def test_pods_of_a_kept_path_cost_no_reload(loop: Loop) -> None:
+    """Pods come for a kept path, beside a change of another Namespace: only that one is charged for a reload."""
+    host = objects.namespace("a", {"a.test": {"keepPaths": ["/b"]}, "more.test": {}})
+    kept, more = objects.web("a", 3000, 2, "/c"), objects.web("a", 3000, 3, "/c")
+    loop.run(0.0, host, kept, *team("v", 9))
+    assert loop.run(1.0, host, kept, more, *team("v", 9, **{"b.test": {}})).budgets.reloads.balances.keys() == {"v"}
+    host = objects.namespace("a", {"a.test": {"keepPaths": ["/b"]}})
+    loop.run(100.0, host, kept, *team("v", 9))
+    named = objects.web("a", 3000, 3, "/b")
+    assert loop.run(200.0, host, kept, named, *team("v", 9, **{"b.test": {}})).budgets.reloads.balances.keys() == {"v"}
+
+
 def test_others_are_not_charged(loop: Loop) -> None:
     """Who changes hosts all the time waits; who has other Pods at the same time does not, and is not charged for it."""
     for now in range(20):

@@ -5,7 +5,10 @@ import errno
 import json
 import os
 import signal
+import socket
+from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +106,32 @@ def test_without_a_ready_pod(lua_router: Router, port: int) -> None:
     assert lua_router.serve(HOST, *webs(port, 2), *closed).release == release
     assert lua_router.find_pods() == {"2"}
     assert (lua_router.workers(), len(list_events(lua_router, Reloaded))) == (workers, 1)
+
+
+def test_many_requests_without_a_ready_pod(has_lua: None, router: Start, port: int) -> None:
+    """As many requests at the same moment as connect to a path without a ready Pod all get 503."""
+    here = router(ENDPOINTS="lua", NGINX_WORKER_PROCESSES="1", NGINX_WORKER_CONNECTIONS="4000")
+    here.serve(HOST, *map(objects.unready, webs(port, 2)))
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", here.port), 60)) for _ in range(900)]
+        here.ask("a.test", "/")  # the worker has accepted all others by now
+        (worker,) = here.workers()
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            for one in clients:
+                one.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        assert Counter(one.recv(12) for one in clients) == {b"HTTP/1.1 503": 900}
+
+
+def test_long_requests_without_a_ready_pod(lua_router: Router, port: int) -> None:
+    """A request that is as long as it may be, and to which its path adds more, gets 503 and not a 4xx."""
+    more = {f"X-{number}": "v" * 900 for number in range(4)}
+    pods = webs(port, 2, path="/x", targetPath="/" + "t" * 1000, requestHeaders={"set": more})
+    lua_router.serve(HOST, *map(objects.unready, pods))
+    assert lua_router.ask("a.test", "/x/" + "y" * 7800).status == 503
+    assert lua_router.ask("a.test", "/x/", **{f"X_C{number}": "z" * 8000 for number in range(3)}).status == 503
 
 
 def test_new_pods_come_with_a_reload(lua_router: Router, port: int) -> None:

@@ -493,6 +493,20 @@ def test_maintenance_with_exemptions(router: Start, ips: list[str]) -> None:
     assert (refused.status, "retry-after" in refused.headers) == (400, False)
 
 
+@pytest.mark.parametrize("endpoints", ["reload", "lua"])
+def test_maintenance_without_a_ready_pod(
+    router: Start, ips: list[str], endpoints: str, request: pytest.FixtureRequest
+) -> None:
+    """A challenge that a host in maintenance lets in, and for which no Pod is ready, is told once when to try again."""
+    if endpoints == "lua":
+        request.getfixturevalue("has_lua")
+    here = router(ENDPOINTS=endpoints)
+    host, only = team("a", ips[0], {HOST: {"maintenance": {"retryAfter": "1m"}}}, ACME)
+    here.serve(host, unready(only))
+    answer = here.ask(HOST, f"{ACME}/x")
+    assert (answer.status, len(answer.find("retry-after"))) == (503, 1)
+
+
 def test_maintenance_comes_before_redirect(router: Start, ips: list[str], authority: Authority) -> None:
     """A host in maintenance redirects nobody but those that are exempt; the plain port leads to https first."""
     here = router(**TRUSTED)

@@ -66,8 +66,13 @@ def _list_asked(tenant: Tenant | None, own: Collection[str]) -> tuple[object, ..
     """List what a Namespace asks for, but for Pods that come and go without a reload and what is told about it."""
     if not tenant:
         return ()
-    hosts = tuple(replace(host, problems=()) for host in tenant.hosts)
-    paths = tuple((path.target, _strip(path.upstream, own)) for path in tenant.paths)
+    # A path that is kept is the same one when Pods name it.
+    paths = {path.upstream.name: (path.target, _strip(path.upstream, own)) for path in (*tenant.kept, *tenant.paths)}
+    named = frozenset(path.upstream.name for path in tenant.paths)
+    hosts = tuple(
+        (replace(host, problems=(), kept=()), named.union(path.upstream.name for path in host.kept))
+        for host in tenant.hosts
+    )
     return tenant.created, hosts, paths, tenant.api_key
 
 
