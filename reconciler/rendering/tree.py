@@ -92,7 +92,7 @@ class TreeRenderer:
         written = {ROUTES_FILE: File(self._routes.write(routes))}
         if not self._settings.lua:
             return written
-        chosen = {names[one.name]: one.servers for one in routes.upstreams if one.name in names and not _redirects(one)}
+        chosen = {names[one.name]: one.servers for one in routes.upstreams if one.name in names and _asks_pods(one)}
         return {**written, STATE_FILE: write_first_state(self._sets.round(chosen))}
 
 
@@ -112,9 +112,9 @@ def _attach(host: Host, names: Mapping[str, str]) -> Hosted:
     return Hosted(fix_host(host, names), tuple((name, names[name]) for name in sorted(used)))
 
 
-def _redirects(upstream: Upstream) -> bool:
-    """Tell whether a path asks no Pod, whatever comes."""
-    return bool(find_option(upstream.options, redirect.KEY.name))
+def _asks_pods(upstream: Upstream) -> bool:
+    """Tell whether requests go to Pods, now or as soon as one is ready: those of a redirect never do."""
+    return bool(upstream.servers) or not find_option(upstream.options, redirect.KEY.name)
 
 
 def _group(routes: Routes, names: Container[str], optioned: Container[str], settings: Settings) -> dict[str, Group]:
@@ -126,7 +126,7 @@ def _group(routes: Routes, names: Container[str], optioned: Container[str], sett
     served = [
         replace(upstream, options=()) if upstream.options and upstream.name not in optioned else upstream
         for upstream in routes.upstreams
-        if upstream.servers or (upstream.name in names and not _redirects(upstream))
+        if upstream.servers or (upstream.name in names and _asks_pods(upstream))
     ]
     groups = {namespace: tuple(group) for namespace, group in groupby(served, key=attrgetter("namespace"))}
     kept = share_room({namespace: len(group) for namespace, group in groups.items()}, settings.worker_connections)
