@@ -6,6 +6,8 @@ import time
 from collections.abc import Coroutine
 from typing import Any, Self, cast
 
+from support.closing import close_server
+
 # What a long answer is sent in: nginx passes each piece on at once only if it does not buffer.
 _PIECES = 20
 _CHUNK = b"8\r\nanother\n\r\n"
@@ -89,14 +91,14 @@ class _Pod:
 
     async def end(self) -> None:
         """Accept no more connections, and close each as soon as it is idle."""
-        self._close()
+        await self._close()
         self.ending = True
         for connection in self.connections:
             connection.close_if_idle()
 
     async def crash(self) -> None:
         """Accept no more connections, and abort all."""
-        self._close()
+        await self._close()
         self._crashed = True
         for connection in self.connections:
             connection.abort()
@@ -107,9 +109,9 @@ class _Pod:
         if self._crashed:
             connection.abort()
 
-    def _close(self) -> None:
+    async def _close(self) -> None:
         if self._server:
-            self._server.close()
+            await close_server(self._server)
 
 
 class _Connection(asyncio.Protocol):

@@ -16,6 +16,7 @@ from aiohttp import web
 from support import protobuf
 from support.answers import DISCOVERY, LIMIT, NO_SUCH_PATH, UNAUTHORIZED, VERSION, Answer, Refused
 from support.authority import Authority
+from support.closing import close_server
 from support.exchange import Exchange, order_headers, send_whole, write_response
 from support.faults import Applied, Fault
 from support.lists import answer_list, parse_query
@@ -206,10 +207,7 @@ class ApiServer:
 
     async def _stop_accepting(self) -> None:
         if self._accepting:
-            for each in self._accepting.sockets:
-                self._loop.remove_reader(each.fileno())
-            await asyncio.sleep(0)  # asyncio would lose a connection that it accepted a moment before its server closes
-            self._accepting.close()
+            await close_server(self._accepting)
             self._accepting = None
         await self._break()
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
 
+from support.closing import close_server
+
 _STARTS = b"HTTP/1.1 200 OK\r\n"
 _HANDSHAKE = b"\x16"  # of TLS
 _LONG = b"X-Long: " + b"a" * 9000 + b"\r\n"
@@ -81,13 +83,13 @@ class Mirrors:
         asyncio.run_coroutine_threadsafe(self._leave(ip, port), self._loop).result()
 
     async def _leave(self, ip: str, port: int) -> None:
-        self._servers.pop((ip, port)).close()
+        await close_server(self._servers.pop((ip, port)))
         for writer in self._idle.pop((ip, port), ()):
             writer.close()
 
     async def _end(self) -> None:
         for server in self._servers.values():
-            server.close()
+            await close_server(server)
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
