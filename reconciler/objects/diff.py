@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import msgspec
-from deepdiff import DeepDiff
 
 from reconciler.objects.snapshot import Namespace, Pod, Resource, Secret, Snapshot
 from reconciler.values.value import Value
@@ -37,6 +36,8 @@ def explain(change: Change) -> str:
     """Say in a few words what happened to an object. Of a Secret, show only the names of its fields."""
     if change.old is None or change.new is None:
         return f"{change.resource} {'went' if change.old else 'came'}"
+    from deepdiff import DeepDiff  # a tenth of the start of a command, and few commands need it
+
     difference = DeepDiff(_public(change.old), _public(change.new), view="tree")
     parts = sorted({str(item.path(output_format="list")[0]) for items in difference.values() for item in items})
     return f"{change.resource}: {', '.join(parts)} changed"

@@ -5,8 +5,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-from deepdiff import DeepDiff
-from deepdiff.helper import notpresent
 
 from reconciler.rendering.certificate_files import CERTIFICATE, CLIENT_CERTIFICATE, DEFAULT_SERVER, KEY
 from reconciler.rendering.routes_file import API_KEYS_FILE, ROUTES_FILE, RoutesError
@@ -107,6 +105,8 @@ def _describe(kind: str, values: Mapping[str, Any]) -> str:
 def _explain(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     if kind in _SECRETS:
         return "changed"
+    from deepdiff import DeepDiff  # as in objects/diff.py
+
     items = [item for items in DeepDiff(old, new, view="tree").values() for item in items]
     return ", ".join(
         sorted(f"{item.path(output_format='list')[0]} {_show(item.t1)} -> {_show(item.t2)}" for item in items)
@@ -114,4 +114,6 @@ def _explain(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 
 def _show(value: object) -> str:
+    from deepdiff.helper import notpresent
+
     return "nothing" if value is None or value is notpresent else str(value)
