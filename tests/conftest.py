@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from support.apiserver import TOKEN, ApiServer
 from support.authority import Authority
 from support.backends import Backends
@@ -23,6 +24,11 @@ LONGEST = (
     "properties", "snapshot_packer", "publishing_faults", "access_log", "isolation", "explain_admin", "requests",
     "nginx_logs", "default_pair", "matching",
 )  # fmt: skip
+
+
+# A machine that stands still for a moment fails no test.
+settings.register_profile("without-deadline", deadline=None)
+settings.load_profile("without-deadline")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
