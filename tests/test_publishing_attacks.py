@@ -42,6 +42,8 @@ from reconciler.status.log import Log
 from reconciler.status.serving import describe_serving
 from reconciler.status.state import State
 
+# For Lists of many megabytes, which a busy machine does not write and read in the two seconds of the other tests.
+PATIENT = {"API_TIMEOUT": "60"}
 # Before which request a publisher hangs, and whether it has read a change before that.
 LATE = [(place, changes) for changes in (False, True) for place in range(8)]
 EVIL = "\x1b[2Jx\nfake"
@@ -190,7 +192,7 @@ def test_changes_of_a_large_secret_cost_little(site: Site) -> None:
 
 def measure(site: Site, size: int) -> int:
     """Change a field of a Secret that routing does not read for a minute; count the shards that a router fetches."""
-    publisher, reader = site.publisher(MAX_CHANGES_PER_NAMESPACE="12"), site.reader()
+    publisher, reader = site.publisher(MAX_CHANGES_PER_NAMESPACE="12", **PATIENT), site.reader(**PATIENT)
     publisher.turn()
     reader.read()
     with site.watching() as seen:
@@ -203,7 +205,7 @@ def measure(site: Site, size: int) -> int:
 
 def test_one_tenant_does_not_stop_publishing(site: Site) -> None:
     """If one Namespace is too large to be published, it loses its Pods, and others' changes are published."""
-    publisher, reader = site.publisher(), site.reader()
+    publisher, reader = site.publisher(**PATIENT), site.reader(**PATIENT)
     publisher.turn()
     for number in range(90):
         site.server.put(pod("b", f"large-{number}", "", os.urandom(100_000).hex(), DECLARED))
@@ -472,7 +474,7 @@ def test_a_namespace_that_is_too_large_is_not_weighed(site: Site, monkeypatch: p
     monkeypatch.setattr(snapshot_packer, "weigh", lambda content: weighed.append(len(content)) or weigh(content))
     for number in range(90):
         site.server.put(pod("b", f"large-{number:02}", "", "x" * 200_000, DECLARED))
-    publisher = site.publisher()
+    publisher = site.publisher(**PATIENT)
     publisher.turn()
     assert publisher.told(LeftOut)
     assert max(weighed) < 10_000
