@@ -23,7 +23,7 @@ demo: $(VENV)/.wheel nginx ## Replay a recorded cluster through a real nginx and
 	@PYTHONPATH=tests $(BIN)/python -P tests/support/demo.py $(if $(KEEP),--keep)
 
 test: $(VENV)/.wheel nginx $(PEERS) ## Run all tests against the built wheel. ARGS= goes to pytest; PEERS= leaves out what needs large programs.
-	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 versions: ## Run all tests with the newest packages that setup.cfg allows, then with the oldest.
 	$(MAKE) --no-print-directory test NEWEST=1
