@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from support import fixture_router
 from support.authority import Authority
 from support.backends import Backends
+from support.examples import examples
 from support.objects import FIXTURES, namespace, pod, secret, tls
 from support.pods import DECLARED, entry
 from support.router import Router
@@ -117,14 +118,14 @@ def names(evidence: Evidence) -> list[str]:
     return sorted({*bare, *(f"x.{name}" for name in bare if name[-1].isalpha()), "unknown.dev"})
 
 
-def hold(router: Router, evidence: Evidence, examples: int) -> set[Outcome]:
+def hold(router: Router, evidence: Evidence, wanted: int) -> set[Outcome]:
     """Hold explanations of drawn requests against nginx; give the outcomes that were met."""
     clients = {host.name for host in evidence.table.routes.hosts if host.tls and host.tls.client}
     met: set[Outcome] = set()
 
     @given(st.sampled_from(names(evidence)), uris(evidence), st.booleans())
     @settings(
-        max_examples=examples, deadline=None, derandomize=True, database=None,
+        max_examples=wanted, deadline=None, derandomize=True, database=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     def ask(name: str, uri: str, encrypted: bool) -> None:
@@ -140,7 +141,7 @@ def test_fixtures(scene: Path, router: Start, backends: Backends) -> None:
     """For each fixture, drawn requests get from nginx what explain says."""
     serving = router(ALLOW_REGEX_PATHS="true" if scene.parent.name in ("paths", "regex") else "false")
     evidence = fixture_router.serve(serving, backends, fixture_router.move(fixture_router.read_objects(scene)))
-    assert Outcome.PODS in hold(serving, evidence, 250)
+    assert Outcome.PODS in hold(serving, evidence, examples(120))
 
 
 def test_all_outcomes(router: Start, backends: Backends, ips: list[str], authority: Authority) -> None:

@@ -17,6 +17,7 @@ from jinja2 import meta, nodes
 from markupsafe import Markup
 from support import hostile
 from support.authority import Authority
+from support.examples import examples
 from support.objects import namespace, pod, secret, tls, web
 from support.option_examples import EXAMPLES, HOST_EXAMPLES
 from support.stages import build_table, normalise
@@ -589,7 +590,10 @@ def test_what_is_held_holds(how: Settings, authority: Authority) -> None:
     ]
 
     @given(hostile.clusters)
-    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+    @settings(
+        max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck), derandomize=True,
+        database=None,
+    )  # fmt: skip
     def hold(cluster: list[dict[str, object]]) -> None:
         snapshot = normalise(hostile.objects.listing([*cluster, *secure]), how)
         routes = build_table(snapshot, how, time.time()).routes

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import hostile, objects
+from support.examples import examples
 from support.stages import build_table, normalise, render
 from support.tree import expect_servers, expect_upstreams, parts_of, read_http, read_servers, read_upstreams
 
@@ -89,7 +90,7 @@ def test_clusters_reach_what_matters() -> None:
 
 
 @given(hostile.clusters, st.randoms(use_true_random=False))
-@settings(max_examples=150)
+@settings(max_examples=examples(80))
 def test_order_never_matters(cluster: list[objects.Object], order: random.Random) -> None:
     """The same objects give the same digest, problems and bytes in any order."""
     shuffled = order.sample(cluster, len(cluster))
@@ -136,7 +137,7 @@ def change_route(item: objects.Object, pick: random.Random) -> None:
 
 
 @given(hostile.clusters.filter(bool), st.randoms(use_true_random=False))
-@settings(max_examples=200)
+@settings(max_examples=examples(100))
 def test_noise_leaves_the_digest(cluster: list[objects.Object], pick: random.Random) -> None:
     """The digest stays the same if only things change that routing does not read."""
     noisy = copy.deepcopy(cluster)
@@ -149,7 +150,7 @@ COUNTED = objects.read("019")
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=200)
+@settings(max_examples=examples(100))
 def test_any_change_of_a_route_shows_in_the_digest(pick: random.Random) -> None:
     """The digest changes if one thing changes that routing reads, in a recorded cluster whose Pods are all routed."""
     cluster = [item for item in COUNTED if item["kind"] != "Pod" or item["status"]["podIP"] != "10.244.2.14"]
@@ -161,7 +162,7 @@ def test_any_change_of_a_route_shows_in_the_digest(pick: random.Random) -> None:
 
 @pytest.mark.parametrize("how", [PLAIN, REGEX, TRUSTING], ids=["plain", "regex", "trusting"])
 @given(cluster=hostile.clusters)
-@settings(max_examples=120)
+@settings(max_examples=examples(60))
 def test_any_text_gives_what_the_table_says(nginx_binary: str, how: Settings, cluster: list[objects.Object]) -> None:
     """Nginx accepts the tree of any cluster, and crossplane reads exactly the table's servers and upstreams in it."""
     how = replace(how, nginx_version=find_version(nginx_binary))
@@ -175,7 +176,7 @@ def test_any_text_gives_what_the_table_says(nginx_binary: str, how: Settings, cl
 
 
 @given(hostile.clusters)
-@settings(max_examples=120)
+@settings(max_examples=examples(60))
 def test_health_checks_hold_no_text_of_a_tenant(cluster: list[objects.Object]) -> None:
     """With health checks crossplane reads exactly the table's upstreams, and no unexpected directive in them."""
     table, files = build(cluster, CHECKS)
@@ -193,7 +194,7 @@ VICTIM = [item for item in COUNTED if item["metadata"].get("namespace", item["me
 
 
 @given(hostile.tenants("attacker"))
-@settings(max_examples=200)
+@settings(max_examples=examples(100))
 def test_a_younger_tenant_changes_nothing_of_another(attacker: list[objects.Object]) -> None:
     """Whatever a younger Namespace writes, the locations, upstreams and key of an older one stay as they were."""
     hosts = '{"test.k8s.local": {}, "a.example.com": {}}'
