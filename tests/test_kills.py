@@ -23,9 +23,10 @@ from support.backends import Backends
 from support.clients import Client, Download, NewConnections, busy
 from support.objects import Object, namespace, pod
 from support.ports import free_port, loopback
-from support.running_daemon import RunningDaemon
+from support.running_daemon import RunningDaemon, wait_until
 
 from reconciler.disk.releases import Releases
+from reconciler.disk.trees import try_lock
 from reconciler.nginx.program import run_test
 
 # 200 kills take too long for `make test`; docs/reliability.md has their results.
@@ -151,8 +152,18 @@ def test_killed_daemon(launch: Launch, server: ApiServer, backends: Backends, ng
     assert daemon.end() == 0
 
 
+def is_free(folder: Path) -> bool:
+    """Tell whether nobody has the folder's lock: a killed daemon's child has it until it begins its program."""
+    handle = os.open(folder / "run", os.O_RDONLY)
+    try:
+        return try_lock(handle)
+    finally:
+        os.close(handle)
+
+
 def check_folder(folder: Path, nginx_binary: str) -> None:
     """Check what a killed daemon left: the live release is whole, and nginx accepts it."""
+    wait_until(lambda: is_free(folder))
     releases = Releases(folder)
     assert releases.mine
     assert next(releases.find_whole()).name == releases.live

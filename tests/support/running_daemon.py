@@ -56,6 +56,7 @@ class RunningDaemon:
             "API_TIMEOUT": "2",
             "NGINX_WORKER_CONNECTIONS": "256",
             "ENDPOINTS": os.environ.get("ENDPOINTS", "auto"),
+            "PYTHONFAULTHANDLER": "1",  # SIGABRT shows what all threads do
             **settings,
         }
         self.before: tuple[object, ...] = ()  # a command that runs the daemon's command
@@ -92,7 +93,14 @@ class RunningDaemon:
         assert self.process
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(PATIENCE)
+        try:
+            code = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait(PATIENCE)
+            self._readers[-1].join(1)
+            told = "\n".join(self.lines[-200:])
+            raise AssertionError(f"it did not end; told: {told}") from None
         if number != signal.SIGKILL:  # SIGKILL leaves nginx running, and nginx can still write output
             self._readers[-1].join(PATIENCE)
         return code
