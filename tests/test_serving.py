@@ -1,5 +1,6 @@
 """What keeps nginx serving: it is restarted when it dies, and a new process continues where a killed one stopped."""
 
+import http.client
 import os
 import shutil
 import signal
@@ -11,12 +12,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
-from support.objects import namespace
+from support.backends import Backends
+from support.objects import namespace, pod
+from support.pods import DECLARED, entry
 from support.router import Router, find_pids
 from support.running_daemon import wait_until
 
 from reconciler.loop.events import FormerUnserved, MemoryShort, NginxEnded, NginxFailed, NginxStarted
+from reconciler.nginx import sink
 from reconciler.nginx.memory import is_short
 from reconciler.nginx.process import Process
 from reconciler.nginx.program import NginxError
@@ -30,6 +35,14 @@ def answers(router: Router, host: str) -> bool:
         return router.ask(host, "/").status == 404
     except OSError:
         return False
+
+
+def is_open(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 20).close()
+    except OSError:
+        return False
+    return True
 
 
 def serving_again(router: Router) -> Router:
@@ -53,6 +66,33 @@ def test_killed_master_is_started_again(router: Start) -> None:
     wait_until(lambda: here.events == [NginxStarted(release, again=False), *again])
     assert answers(here, "one.dev")
     assert not orphans & here.workers()
+
+
+def test_workers_of_a_killed_master_finish(
+    router: Start, backends: Backends, ips: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If dispatcher is stopped before it has replaced a killed master, the workers finish their requests and end."""
+    monkeypatch.setattr(sink, "_BACK_OFF", (600.0,))
+    here = router()
+    here.serve(ONE, pod("a", "web-0", ips[0], [entry("/")], DECLARED))
+    workers, master = here.workers(), here.nginx.pid
+    assert master
+    connection = http.client.HTTPConnection("127.0.0.1", here.port, timeout=20)
+    connection.request("GET", "/stream", headers={"Host": "one.dev"})
+    response = connection.getresponse()
+    assert response.read(6) == b"first,"
+    os.kill(master, signal.SIGKILL)
+    wait_until(lambda: NginxEnded("was killed by SIGKILL") in here.events)
+    stopping = threading.Thread(target=here.nginx.stop)
+    stopping.start()
+    wait_until(lambda: not is_open(here.port))
+    assert stopping.is_alive()
+    backends.let_go()
+    assert response.read() == b"second"
+    connection.close()
+    stopping.join(20)
+    assert not stopping.is_alive()
+    assert not any(map(psutil.pid_exists, workers))
 
 
 def test_killed_worker_is_replaced(router: Start) -> None:

@@ -120,12 +120,18 @@ class Process:
         return bool(leaving)
 
     def stop(self, patience: float) -> None:
-        """End nginx: let it finish its requests for `patience` seconds, then make it drop the rest."""
+        """End nginx, or the workers of a killed one: let them finish their requests for `patience` seconds."""
+        until = time.monotonic() + patience
         for how, seconds in ((signal.SIGQUIT, patience), (signal.SIGTERM, 2.0)):
             if self._child and self._child.poll() is None:
                 self._child.send_signal(how)
                 with suppress(subprocess.TimeoutExpired):
                     self._child.wait(seconds)
+        strays = set(find_strays(self._folder, self._tree, self._folder / SOCKET))
+        for process in strays:
+            _send(process, signal.SIGQUIT)
+        for process in psutil.wait_procs(strays, max(0.0, until - time.monotonic()))[1]:
+            _send(process, signal.SIGKILL)
         self.kill()
 
     def kill(self) -> None:
@@ -137,7 +143,7 @@ class Process:
             for worker in workers:
                 _send(worker, signal.SIGKILL)
         if self._reader:
-            self._reader.join()
+            self._reader.join(_LAST_WORDS)
 
     def _pass_on(self, stream: IO[str]) -> None:
         """Tell what nginx writes, and remember the first message that kept it from running."""
