@@ -3,7 +3,8 @@
 import gc
 import sys
 
-# What loading makes is no garbage: looking for it takes a seventh of the start, and each later look would pass it.
+# Loading makes no garbage, and looking for some takes a seventh of the start. What is loaded stays, so that no later
+# collection need look at it.
 gc.disable()
 
 from reconciler.cli import main  # noqa: E402

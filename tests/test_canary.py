@@ -315,7 +315,8 @@ def serving(scene: Scene, cluster: list[Object], server: ApiServer, launch: Laun
     def start(*arguments: object, **settings: str) -> RunningDaemon:
         given = arguments or ("--serve", "--output", scene.out / "router", "--log-format", "json")
         daemon = launch(*given, folder="planted/daemon", **{**scene.environment, **settings})
-        daemon.folder = scene.out / "router"
+        if "publish" not in arguments:  # whoever ends a daemon kills the nginx in its folder
+            daemon.folder = scene.out / "router"
         return daemon
 
     return start

@@ -120,14 +120,14 @@ class Process:
         return bool(leaving)
 
     def stop(self, patience: float) -> None:
-        """End nginx, or the workers of a killed one: let them finish their requests for `patience` seconds."""
+        """End nginx, or its workers if it was killed: let them finish their requests for `patience` seconds."""
         until = time.monotonic() + patience
         for how, seconds in ((signal.SIGQUIT, patience), (signal.SIGTERM, 2.0)):
             if self._child and self._child.poll() is None:
                 self._child.send_signal(how)
                 with suppress(subprocess.TimeoutExpired):
                     self._child.wait(seconds)
-        strays = set(find_strays(self._folder, self._tree, self._folder / SOCKET))
+        strays = set(find_strays(self._folder, self._tree, self._folder / SOCKET)) if self._child else set()
         for process in strays:
             _send(process, signal.SIGQUIT)
         for process in psutil.wait_procs(strays, max(0.0, until - time.monotonic()))[1]:
