@@ -127,10 +127,10 @@ class Process:
                 self._child.send_signal(how)
                 with suppress(subprocess.TimeoutExpired):
                     self._child.wait(seconds)
-        strays = set(find_strays(self._folder, self._tree, self._folder / SOCKET)) if self._child else set()
-        for process in strays:
+        left = self._find_left()
+        for process in left:
             _send(process, signal.SIGQUIT)
-        for process in psutil.wait_procs(strays, max(0.0, until - time.monotonic()))[1]:
+        for process in psutil.wait_procs(left, max(0.0, until - time.monotonic()))[1]:
             _send(process, signal.SIGKILL)
         self.kill()
 
@@ -144,6 +144,13 @@ class Process:
                 _send(worker, signal.SIGKILL)
         if self._reader:
             self._reader.join(_LAST_WORDS)
+
+    def _find_left(self) -> list[psutil.Process]:
+        """Find the workers of a master that was killed; none if the folder is gone."""
+        if self._child and (self._child.poll() or 0) < 0:
+            with suppress(FileNotFoundError):
+                return list(find_strays(self._folder, self._tree, self._folder / SOCKET))
+        return []
 
     def _pass_on(self, stream: IO[str]) -> None:
         """Tell what nginx writes, and remember the first message that kept it from running."""
